@@ -1,0 +1,45 @@
+# One place for what people and CI run. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := sandbox,postgresql
+
+.PHONY: help setup demo test lint types lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with the locked dependencies (nothing to do when the lock has not changed)
+
+# The environment is built anew when the lock or the packaging changes; the stamp is written last.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "screener needs Python 3.11 or newer; set PYTHON=/path/to/python3.11 and try again"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## the main job on the embedded sandbox: backfill, again, then a corrected and a withdrawn result
+	$(BIN)/screener sandbox demo
+
+lint: setup ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+test: lint types ## lint, types and every test, those against a real HAPI FHIR server included
+	$(BIN)/python tests/hapi/launcher.py ensure-tools
+	$(BIN)/python -m pytest --durations=15
+
+lock: setup ## resolve the dependencies again
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
+
+clean: ## remove what the targets made, the environment included
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

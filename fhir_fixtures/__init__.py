@@ -1,0 +1,1 @@
+"""Synthetic FHIR data: cases with worked outcomes, and a generator of populations."""

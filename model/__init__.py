@@ -1,0 +1,1 @@
+"""The published osteoporosis model: evidence, reconstruction, nomogram."""
