@@ -1,0 +1,7 @@
+"""What the job remembers between runs. Imports SQLAlchemy: the command line loads it only where it is used."""
+
+from screener.state.lease import Lease
+from screener.state.records import ReceiptAction, ReceiptRow, RetryRow, RunRow, RunStart, RunStatus
+from screener.state.store import State
+
+__all__ = ["Lease", "ReceiptAction", "ReceiptRow", "RetryRow", "RunRow", "RunStart", "RunStatus", "State"]

@@ -1,0 +1,266 @@
+"""The database under the state: SQLite or PostgreSQL, opened with care, its errors told in our words."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+    inspect,
+    literal,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from screener.errors import StateError
+from screener.state import tables
+
+_BUSY_TIMEOUT_SECONDS = 15.0
+_BEGIN = "screener_begin"  # execution option: how a transaction on SQLite begins
+_CREATION_LOCK = 0x5C5EE7E5  # any number, as long as every release asks for the same one
+_URL_REMEDY = (
+    "Set SCREENER_STATE_URL to sqlite:///FILE (sqlite:////FILE for an absolute path) or to "
+    "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+)
+_REBUILD = "point SCREENER_STATE_URL to a new place and run a backfill: the state is rebuilt from the server"
+_RIGHTS = "The user that runs the job must be able to read and write the file and the folder that it lies in"
+# By the name of SQLite's primary result code (https://www.sqlite.org/rescode.html).
+_SQLITE_ERRORS = {
+    "BUSY": ("is locked by another program", "End that program (a database browser, a backup) and run again"),
+    "LOCKED": ("is locked by another program", "End that program (a database browser, a backup) and run again"),
+    "NOTADB": ("is not a SQLite database", f"It is left as it is; {_REBUILD}"),
+    "CORRUPT": ("is damaged", f"Move it aside, or {_REBUILD}"),
+    "CANTOPEN": ("cannot be opened", _RIGHTS),
+    "READONLY": ("cannot be written", _RIGHTS),
+    "PERM": ("cannot be opened", _RIGHTS),
+    "FULL": ("cannot be written: the disk is full", "Make room and run again"),
+}
+# By SQLSTATE (PostgreSQL, appendix A).
+_POSTGRESQL_REMEDIES = {
+    "42501": "Grant the user CREATE on the schema, or read and write on its screener_ tables",
+    "55P03": "Another session holds a lock on the screener_ tables: end it and run again",
+}
+
+
+class Database:
+    """Transactions on the state's database. Threads may share it; a forked child must open its own."""
+
+    def __init__(self, engine: Engine, place: str) -> None:
+        self._engine = engine
+        self._place = place
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the database, make its tables if there are none. Raises StateError."""
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            database = cls(*_sqlite_engine(parsed))
+        else:
+            database = cls(*_postgresql_engine(parsed))
+        try:
+            database._ensure_schema()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: on SQLite it waits for nobody."""
+        with self._told(), self._engine.connect() as connection:
+            yield connection.execution_options(**{_BEGIN: "BEGIN"})
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes: all of it, or nothing if the block raises."""
+        with self._told(), self._engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_BUSY_TIMEOUT_SECONDS}s'")
+            yield connection
+
+    def now(self) -> ColumnElement[float]:
+        """Seconds since 1970: by the server's clock on PostgreSQL, whose users may sit on several machines."""
+        if self.is_sqlite:
+            return literal(time.time(), Double)
+        return cast(func.extract("epoch", func.clock_timestamp()), Double)
+
+    def _ensure_schema(self) -> None:
+        with self.read() as connection:
+            version = _version(connection)
+        if version is None:
+            version = self._create_schema()
+        if version < tables.SCHEMA_VERSION:
+            raise StateError(f"{self._versions(version)}, an older one", f"To go on with this release, {_REBUILD}")
+        if version > tables.SCHEMA_VERSION:
+            remedy = f"Use the newer release that made it; or {_REBUILD}"
+            raise StateError(f"{self._versions(version)}, a newer one", remedy)
+
+    def _versions(self, version: int) -> str:
+        ours = tables.SCHEMA_VERSION
+        return (
+            f"{self._place} has the tables of schema version {version}; this release works with {ours}, not {version}"
+        )
+
+    def _create_schema(self) -> int:
+        if self.is_sqlite:
+            self._use_wal()
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+            version = _version(connection)
+            if version is not None:  # another process was quicker
+                return version
+            if self.is_sqlite and inspect(connection).get_table_names():
+                raise StateError(
+                    f"{self._place} is the database of another program", f"It is left as it is; {_REBUILD}"
+                )
+            tables.metadata.create_all(connection)
+            connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
+        return tables.SCHEMA_VERSION
+
+    def _use_wal(self) -> None:
+        """Write-ahead log: readers and the writer do not wait for each other. It stays set in the file.
+
+        Where the file system cannot do it, SQLite keeps its rollback journal, which is slower and as safe.
+        """
+        deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    connection.execution_options(**{_BEGIN: None})  # the mode cannot change within a transaction
+                    if not inspect(connection).get_table_names():  # else made by someone else, or not ours to change
+                        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                    return
+            except DBAPIError as error:
+                # SQLite does not wait by itself for this change of mode when two processes make the file at once
+                if _sqlite_code(error) != "BUSY" or time.monotonic() > deadline:
+                    raise self._state_error(error) from error
+                time.sleep(0.02)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self._state_error(error) from error
+
+    def _state_error(self, error: SQLAlchemyError) -> StateError:
+        if not isinstance(error, DBAPIError):
+            return StateError(f"{self._place} cannot be used: {type(error).__name__}", _URL_REMEDY)
+        reason = _first_line(error)
+        if self.is_sqlite:
+            what, remedy = _SQLITE_ERRORS.get(_sqlite_code(error), (f"cannot be used: {reason}", _RIGHTS))
+            return StateError(f"{self._place} {what}", remedy)
+        remedy = _POSTGRESQL_REMEDIES.get(
+            getattr(error.orig, "sqlstate", None) or "",
+            "Check that PostgreSQL answers there, and host, database, user and password in SCREENER_STATE_URL",
+        )
+        return StateError(f"{self._place} cannot be used: {reason}", remedy)
+
+
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that knows ON CONFLICT, which both databases have and standard SQL has not."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(tables.schema.name):
+        return None
+    return connection.execute(select(func.max(tables.schema.c.version))).scalar_one_or_none() or 0
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # the text is not repeated: it may hold a password
+        raise StateError("The state's URL cannot be read", _URL_REMEDY) from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise StateError(f"The state cannot be kept in {parsed.drivername}", _URL_REMEDY)
+    return parsed
+
+
+def _sqlite_engine(url: URL) -> tuple[Engine, str]:
+    name = url.database or ""
+    if not name or name == ":memory:" or name.startswith("file:"):
+        raise StateError("The state's URL names no file of its own", _URL_REMEDY)
+    path = Path(name).expanduser().absolute()
+    _make_file(path)
+    seconds = {} if "timeout" in url.query else {"timeout": _BUSY_TIMEOUT_SECONDS}
+    engine = create_engine(url.set(database=str(path)), connect_args=seconds, hide_parameters=True)
+    event.listen(engine, "connect", _on_sqlite_connect)
+    event.listen(engine, "begin", _on_sqlite_begin)
+    return engine, f"The state database {path}"
+
+
+def _make_file(path: Path) -> None:
+    """Make the file with mode 0600 before SQLite would make it with the umask's; its WAL files take the same mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        if path.is_file():
+            return
+        raise StateError(f"The state database {path} is not a file, or its folder is none", _URL_REMEDY) from None
+    except OSError as error:
+        raise StateError(f"The state database {path} cannot be made: {error.strerror}", _RIGHTS) from error
+
+
+def _on_sqlite_connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin where we say, not where Python's driver guesses
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    # A writer takes its lock at once: a reader that became a writer half-way would be refused, whatever the timeout.
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE")
+    if begin is not None:
+        connection.exec_driver_sql(begin)
+
+
+def _postgresql_engine(url: URL) -> tuple[Engine, str]:
+    place = f"The state database {url.database or ''} on {url.host or 'the local socket'}"
+    try:
+        engine = create_engine(
+            url,
+            connect_args={} if "connect_timeout" in url.query else {"connect_timeout": 10},
+            pool_pre_ping=True,  # a restarted server costs a new connection, not a run
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        remedy = "Install osteoporosis-screener[postgresql]"
+        raise StateError("A state in PostgreSQL needs the package psycopg, which is not installed", remedy) from error
+    return engine, place
+
+
+def _sqlite_code(error: DBAPIError) -> str:
+    """BUSY for SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT and so on."""
+    return (getattr(error.orig, "sqlite_errorname", "") + "__").split("_")[1]
+
+
+def _first_line(error: DBAPIError) -> str:
+    """The driver's headline; the lines after it may repeat values."""
+    return (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
