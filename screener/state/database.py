@@ -110,17 +110,14 @@ class Database:
             version = _version(connection)
         if version is None:
             version = self._create_schema()
-        if version < tables.SCHEMA_VERSION:
-            raise StateError(f"{self._versions(version)}, an older one", f"To go on with this release, {_REBUILD}")
-        if version > tables.SCHEMA_VERSION:
-            remedy = f"Use the newer release that made it; or {_REBUILD}"
-            raise StateError(f"{self._versions(version)}, a newer one", remedy)
+        if version != tables.SCHEMA_VERSION:
+            raise self._version_error(version)
 
-    def _versions(self, version: int) -> str:
-        ours = tables.SCHEMA_VERSION
-        return (
-            f"{self._place} has the tables of schema version {version}; this release works with {ours}, not {version}"
-        )
+    def _version_error(self, version: int) -> StateError:
+        older = version < tables.SCHEMA_VERSION
+        versions = f"(schema version {version}; this release works with {tables.SCHEMA_VERSION})"
+        what = f"{self._place} was made by {'an older' if older else 'a newer'} release {versions}"
+        return StateError(what, f"Use the release that made it, or {_REBUILD}")
 
     def _create_schema(self) -> int:
         if self.is_sqlite:

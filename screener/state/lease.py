@@ -79,13 +79,13 @@ class Lease:
         now = self._database.now()
         claim = self._claim(now)
         for _ in range(_TRIES):
-            fresh = insert_into(connection, leases).values(name=self.name, **claim).on_conflict_do_nothing()
-            if connection.execute(fresh).rowcount == 1:
-                return
+            connection.execute(insert_into(connection, leases).values(name=self.name, **claim).on_conflict_do_nothing())
             held = select(leases, now.label("now")).where(leases.c.name == self.name).with_for_update()
             row = connection.execute(held).one_or_none()
             if row is None:
                 continue
+            if row.token == self._token:
+                return
             if row.until > row.now and holder(row).is_alive() is not False:
                 raise _held(row)
             connection.execute(leases.update().where(leases.c.name == self.name).values(**claim))
