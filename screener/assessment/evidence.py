@@ -1,0 +1,109 @@
+"""Positive evidence against an assessment that stands: what it rests on was wrong, or she was never eligible.
+
+What cannot be seen is no evidence. An assessment carries its evidence (which Observation, which value), so that "now says
+something else" is a comparison and not a guess.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from screener.assessment.identity import Canonical
+from screener.assessment.resource import Json, local_id, observation_ids, plain
+from screener.clinical.dates import age_years
+from screener.clinical.merge import PatientView
+from screener.clinical.policy import Policy
+from screener.clinical.records import Fact, Refusal
+
+# Refusals that come from what the resource says, whatever the site's tables of codes, units and ranges say.
+_CONTENT_REASONS = frozenset({"haemolysed", "value_absent", "value_not_quantity"})
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """What reading an Observation by its id gave.
+
+    `rows` is what the map made of it (empty for a code that is not mapped); `gone` says that the server answered that it does
+    not exist, while it did answer a control read; `seen` is False where neither can be said.
+    """
+
+    seen: bool
+    gone: bool = False
+    withdrawn: bool = False
+    rows: tuple[Fact | Refusal, ...] = ()
+
+
+def unseen_basis(view: PatientView, resource: Json) -> set[str]:
+    """Ids of Observations that the assessment rests on and that the record does not hold."""
+    held = {name.partition("#")[0] for name in view.measurements}
+    return set(observation_ids(resource)) - held
+
+
+def against(view: PatientView, resource: Json, basis: Mapping[str, Basis], canonical: Canonical, policy: Policy) -> str:
+    """The reason code of the first positive evidence against a standing assessment, or ""."""
+    return _against_basis(view, resource, basis, canonical) or _against_patient(view, resource, canonical, policy)
+
+
+def _against_basis(view: PatientView, resource: Json, basis: Mapping[str, Basis], canonical: Canonical) -> str:
+    used = _values(resource, canonical)
+    for name in observation_ids(resource):
+        rows = [row for key, row in view.measurements.items() if key.partition("#")[0] == name]
+        found = Basis(seen=True, rows=tuple(rows)) if rows else basis.get(name, Basis(seen=False))
+        reason = _against_result(found, used.get(name, {}), view)
+        if reason:
+            return reason
+    return ""
+
+
+def _against_result(found: Basis, used: Mapping[str, Decimal], view: PatientView) -> str:
+    if found.gone:
+        return "basis_gone"
+    refused = [row for row in found.rows if isinstance(row, Refusal)]
+    if found.withdrawn or any(row.withdrawn for row in refused):
+        return "basis_withdrawn"
+    if any(row.reason in _CONTENT_REASONS for row in refused):
+        return "basis_changed"
+    facts = [row for row in found.rows if isinstance(row, Fact)]
+    if any(row.patient != view.patient for row in facts):
+        merged = view.demographics is not None and view.demographics.merged
+        return "" if merged else "basis_changed"
+    now = {row.analyte.value: plain(row.value) for row in facts}
+    return "basis_changed" if facts and any(now.get(name) != value for name, value in used.items()) else ""
+
+
+def _values(resource: Json, canonical: Canonical) -> dict[str, dict[str, Decimal]]:
+    """What the assessment says it used: {Observation id: {analyte: value in the model's unit}}."""
+    values: dict[str, dict[str, Decimal]] = {}
+    for extension in resource.get("extension", ()):
+        if extension.get("url") == canonical.extension("evidence"):
+            parts = {part.get("url"): part for part in extension.get("extension", ())}
+            if "observation" in parts:
+                name = local_id(parts["observation"].get("valueReference", {}).get("reference", ""))
+                value = Decimal(str(parts["value"].get("valueQuantity", {}).get("value", "0")))
+                values.setdefault(name, {})[str(parts["predictor"].get("valueCode"))] = value
+    return values
+
+
+def _against_patient(view: PatientView, resource: Json, canonical: Canonical, policy: Policy) -> str:
+    person = view.demographics
+    if person is None:
+        return ""
+    if person.sex in ("male", "other"):
+        return "sex_corrected"
+    day = date.fromisoformat(str(resource.get("occurrenceDateTime", ""))[:10]).toordinal()
+    if person.birth_date not in ("", "malformed"):
+        _, oldest = age_years(person.birth_date, day)
+        if oldest < policy.minimum_age_years <= _age_used(resource, canonical):
+            return "birth_date_corrected"
+    dated = (x for x in view.exclusions if 0 < x.start_day <= day and (not x.end_day or day <= x.end_day))
+    return "excluded_at_occasion" if any(dated) else ""
+
+
+def _age_used(resource: Json, canonical: Canonical) -> int:
+    for extension in resource.get("extension", ()):
+        if extension.get("url") == canonical.extension("evidence"):
+            parts = {part.get("url"): part for part in extension.get("extension", ())}
+            if parts.get("predictor", {}).get("valueCode") == "age":
+                return int(parts["value"].get("valueQuantity", {}).get("value", 0))
+    return 0

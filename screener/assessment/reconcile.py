@@ -1,0 +1,230 @@
+"""The difference between what ought to stand and what does, for one patient and method.
+
+| | one of ours stands | none stands |
+|---|---|---|
+| desired | equal in the fields we own: unchanged; else amend | create |
+| not desired | retract on positive evidence only; else it stands, with the reason | nothing |
+
+Absence is never evidence: a narrowed scope or a lagging index must not take an assessment back, and must not move one to
+an older occasion or to other results either.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from screener.assessment.evidence import Basis, against, unseen_basis
+from screener.assessment.identity import PRODUCT, assessment_uuid
+from screener.assessment.owned import apply_owned, difference
+from screener.assessment.resource import Json, Voice, desired
+from screener.clinical.judge import Verdict
+from screener.clinical.policy import Policy
+from screener.clinical.records import Method
+
+TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
+_OURS = ("final", "corrected", "amended")
+
+
+class Action(StrEnum):
+    """What a change does at the destination; the last two do nothing there."""
+
+    CREATE = "create"
+    AMEND = "amend"
+    RETRACT = "retract"
+    UNCHANGED = "unchanged"
+    STANDS = "stands"
+
+
+WRITES = frozenset({Action.CREATE, Action.AMEND, Action.RETRACT})
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One step towards the desired state.
+
+    `resource` is the whole resource as it will be written (None where nothing is); `target` and `version` name what
+    stands; `reason` is a stable code: the fields that differ, the evidence, or why it stands.
+    """
+
+    action: Action
+    patient: str
+    method: Method
+    identity: str
+    reason: str = ""
+    resource: Json | None = None
+    target: str = ""
+    version: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What stands for one identity: the one that is kept, and any others of ours."""
+
+    kept: Json | None
+    duplicates: Sequence[Json] = ()
+
+
+def standing_by_method(resources: Iterable[Json], verdict: Verdict, voice: Voice) -> dict[Method, Standing]:
+    """Sort a patient's standing assessments by identity; those of another identity are not ours to touch.
+
+    Of several for one identity the oldest active one is kept. One that somebody else took back is kept (and overrules
+    us) only where no active one stands.
+    """
+    found: dict[Method, Standing] = {}
+    for method in Method:
+        value = f"urn:uuid:{assessment_uuid(voice.source_system, verdict.patient, method)}"
+        ours = sorted((r for r in resources if _identified(r, value, voice)), key=_age)
+        active = [r for r in ours if r.get("status") not in TAKEN_BACK]
+        overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not _taken_back_by_us(r, voice)]
+        kept = next(iter((*active, *overruled, *ours)), None)
+        found[method] = Standing(kept=kept, duplicates=active[1:])
+    return found
+
+
+def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> set[str]:
+    """Ids of Observations that must be read one by one before `reconcile` may judge what stands.
+
+    Only where an assessment could be taken back, or moved to an older occasion or to other results of the same one.
+    """
+    wanted = desired(verdict, voice)
+    needed: set[str] = set()
+    for method, stands in standing_by_method(resources, verdict, voice).items():
+        kept = stands.kept
+        if kept is not None and kept.get("status") not in TAKEN_BACK and not _newer(wanted.get(method), kept):
+            needed |= unseen_basis(verdict.view, kept)
+    return needed
+
+
+def reconcile(
+    verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, Basis], voice: Voice, policy: Policy
+) -> list[Change]:
+    """The changes for one patient, in a fixed order. `basis` says what became of the Observations of `basis_to_read`."""
+    wanted = desired(verdict, voice)
+    changes: list[Change] = []
+    for method, stands in standing_by_method(resources, verdict, voice).items():
+        step = _Step(verdict, method, voice, policy, basis)
+        change = step.change(wanted.get(method), stands.kept)
+        changes.extend([change] if change else [])
+        changes.extend(step.retract(copy, "duplicate") for copy in stands.duplicates)
+    return changes
+
+
+class _Step:
+    """The decision for one patient and method."""
+
+    def __init__(
+        self, verdict: Verdict, method: Method, voice: Voice, policy: Policy, basis: Mapping[str, Basis]
+    ) -> None:
+        self._verdict, self._method, self._voice, self._policy, self._basis = verdict, method, voice, policy, basis
+        self._identity = assessment_uuid(voice.source_system, verdict.patient, method)
+
+    def change(self, wanted: Json | None, kept: Json | None) -> Change | None:
+        if kept is None:
+            return None if wanted is None else self._of(Action.CREATE, resource={**wanted, "status": "final"})
+        if kept.get("status") in TAKEN_BACK:
+            return self._beside_taken_back(wanted, kept)
+        if wanted is not None and _newer(wanted, kept):
+            return self._amend(wanted, kept, "final")
+        reason = against(self._verdict.view, kept, self._basis, self._voice.canonical, self._policy)
+        if wanted is None:
+            return self.retract(kept, reason) if reason else self._stands(kept, self._why_it_stands(kept))
+        if not reason and self._unseen(kept):
+            return self._stands(kept, "evidence_not_visible")
+        status = "final" if _occasion(wanted) != _occasion(kept) else ""
+        return self._amend(wanted, kept, status)
+
+    def _beside_taken_back(self, wanted: Json | None, kept: Json) -> Change | None:
+        if not _taken_back_by_us(kept, self._voice):
+            return self._stands(kept, "overruled")
+        if wanted is None:
+            return None
+        return self._amend(wanted, kept, "corrected" if _occasion(wanted) == _occasion(kept) else "final")
+
+    def _amend(self, wanted: Json, kept: Json, status: str) -> Change:
+        """`status` "" means the same occasion: as it stands where nothing differs, else by what differs."""
+        canonical = self._voice.canonical
+        fields = difference(wanted, kept, canonical)
+        if not status:
+            on_facts = fields & {"evidence", "basis"}
+            status = "corrected" if on_facts else "amended" if fields else str(kept.get("status"))
+        if status not in _OURS:
+            status = "amended"
+        if not fields and status == kept.get("status"):
+            return self._of(Action.UNCHANGED, kept=kept)
+        if not fields and kept.get("status") in _OURS:
+            return self._of(Action.UNCHANGED, kept=kept)
+        resource = apply_owned(wanted, kept, canonical) | {"status": status}
+        return self._of(Action.AMEND, kept=kept, resource=resource, reason="+".join(sorted(fields or {"status"})))
+
+    def retract(self, kept: Json, reason: str) -> Change:
+        """Mark as entered in error, with the reason as code and in words; nothing else is altered."""
+        voice = self._voice
+        extension = {
+            "url": voice.canonical.extension("retraction-reason"),
+            "valueCodeableConcept": {"coding": [{"system": voice.canonical.retraction, "code": reason}]},
+        }
+        note = {
+            "authorString": PRODUCT,
+            "text": voice.texts("retracted", detail=voice.texts(f"retraction.{reason}")),
+        }
+        resource = {
+            **kept,
+            "status": "entered-in-error",
+            "extension": [*kept.get("extension", ()), extension],
+            "note": [*kept.get("note", ()), note],
+        }
+        return self._of(Action.RETRACT, kept=kept, resource=resource, reason=reason)
+
+    def _stands(self, kept: Json, reason: str) -> Change:
+        return self._of(Action.STANDS, kept=kept, reason=reason)
+
+    def _why_it_stands(self, kept: Json) -> str:
+        if self._unseen(kept):
+            return "evidence_not_visible"
+        reason = self._verdict.reasons[self._method]
+        return "out_of_lookback" if reason in ("no_magnesium", "magnesium_refused") else reason
+
+    def _unseen(self, kept: Json) -> bool:
+        """Whether some result that it rests on is neither in the record nor was found by its id."""
+        missing = unseen_basis(self._verdict.view, kept)
+        return any(self._basis.get(name) is None or not self._basis[name].seen for name in missing)
+
+    def _of(
+        self, action: Action, *, kept: Json | None = None, resource: Json | None = None, reason: str = ""
+    ) -> Change:
+        meta: dict[str, Any] = (kept or {}).get("meta", {})
+        return Change(
+            action=action,
+            patient=self._verdict.patient,
+            method=self._method,
+            identity=self._identity,
+            reason=reason,
+            resource=resource,
+            target=(kept or {}).get("id", ""),
+            version=str(meta.get("versionId", "")),
+        )
+
+
+def _identified(resource: Json, value: str, voice: Voice) -> bool:
+    return any(
+        entry.get("value") == value and entry.get("system") == voice.canonical.identifier
+        for entry in resource.get("identifier", ())
+    )
+
+
+def _age(resource: Json) -> tuple[str, str]:
+    return str(resource.get("meta", {}).get("lastUpdated", "")), str(resource.get("id", ""))
+
+
+def _taken_back_by_us(resource: Json, voice: Voice) -> bool:
+    url = voice.canonical.extension("retraction-reason")
+    return any(entry.get("url") == url for entry in resource.get("extension", ()))
+
+
+def _occasion(resource: Json) -> str:
+    return str(resource.get("occurrenceDateTime", ""))
+
+
+def _newer(wanted: Json | None, kept: Json) -> bool:
+    """Whether the desired occasion is a later day than the standing one's: it then needs no evidence against it."""
+    return wanted is not None and _occasion(wanted)[:10] > _occasion(kept)[:10]

@@ -1,0 +1,247 @@
+"""The RiskAssessment that ought to stand for a verdict (FHIR R4, RiskAssessment), as a plain dictionary.
+
+Decimals are `Decimal`, so that they are written as they are meant. `status` is left out: it depends on what stands, and
+the reconciler sets it.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import msgspec
+
+from model import Artefact
+from screener.assessment.identity import PRODUCT, Canonical, assessment_uuid, device_uuid
+from screener.assessment.texts import Texts
+from screener.clinical.judge import Verdict
+from screener.clinical.records import Analyte, Fact, Method, Occasion, Scores
+
+Json = dict[str, Any]
+
+UCUM = "http://unitsofmeasure.org"
+UNITS = {
+    Analyte.MG: "mmol/L",
+    Analyte.P: "mmol/L",
+    Analyte.CTX: "ng/mL",
+    Analyte.P1NP: "ng/mL",
+    Analyte.WEIGHT: "kg",
+    Analyte.HEIGHT: "cm",
+}
+# v3-Confidentiality from the most open to the most restricted; the assessment takes the strictest of its evidence.
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+_STRICTNESS = ("U", "L", "M", "N", "R", "V")
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """Who writes, in which words: constant for a run.
+
+    `device` is the reference to the algorithm's Device at the destination; `fraction` writes probabilities as fractions
+    instead of per cent.
+    """
+
+    canonical: Canonical
+    artefact: Artefact
+    texts: Texts
+    source_system: str
+    device: str = ""
+    fraction: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+def desired(verdict: Verdict, voice: Voice) -> dict[Method, Json]:
+    """For each method that has an occasion, the resource that ought to stand (without status, id and version)."""
+    return {method: _resource(verdict, occasion, voice) for method, occasion in verdict.occasions.items()}
+
+
+def device(voice: Voice) -> Json:
+    """The Device that performs the assessments: the algorithm and its model."""
+    return {
+        "resourceType": "Device",
+        "meta": {"tag": _tags(voice)},
+        "identifier": [_identifier(voice.canonical, device_uuid(voice.source_system))],
+        "status": "active",
+        "deviceName": [{"name": voice.texts("device"), "type": "model-name"}],
+        "modelNumber": voice.artefact.id,
+        "version": [{"value": voice.artefact.version}],
+    }
+
+
+def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
+    canonical, texts, method = voice.canonical, voice.texts, occasion.method
+    scores = verdict.scores if method is Method.NOMOGRAM else None
+    caveats = _caveats(occasion, scores, voice)
+    return {
+        "resourceType": "RiskAssessment",
+        "meta": {"security": _security(verdict, occasion), "tag": _tags(voice)},
+        "extension": [
+            *(_evidence(fact, canonical) for fact in occasion.facts),
+            *_derived(occasion, canonical),
+            *(_caveat(code, canonical) for code in caveats),
+        ],
+        "identifier": [_identifier(canonical, assessment_uuid(voice.source_system, verdict.patient, method))],
+        "method": _method(method, voice),
+        "code": {
+            "coding": [{"system": canonical.assessment, "code": "osteoporosis-screening"}],
+            "text": texts("assessment"),
+        },
+        "subject": {"reference": f"Patient/{verdict.patient}"},
+        "occurrenceDateTime": occurrence(occasion.mg),
+        "performer": {"reference": voice.device},
+        "basis": [{"reference": f"Observation/{name}"} for name in sorted({_resource_id(f) for f in occasion.facts})],
+        "prediction": [_prediction(occasion, scores, voice)],
+        "note": [{"authorString": PRODUCT, "text": texts.caveat(code)} for code in caveats],
+    }
+
+
+def occurrence(mg: Fact) -> str:
+    """The occasion as the source wrote it; a time without a zone, which R4 does not allow, is given the UTC it was read as."""
+    text = mg.moment.text
+    clock = text.partition("T")[2]
+    if clock and not clock.endswith("Z") and "+" not in clock and "-" not in clock:
+        return f"{text}Z"
+    return text
+
+
+def _resource_id(fact: Fact) -> str:
+    return fact.id.partition("#")[0]
+
+
+def _identifier(canonical: Canonical, value: str) -> Json:
+    return {"system": canonical.identifier, "value": f"urn:uuid:{value}"}
+
+
+def _tags(voice: Voice) -> list[Json]:
+    own = [(voice.canonical.product, PRODUCT), *voice.tags]
+    return [{"system": system, "code": code} for system, code in own]
+
+
+def _method(method: Method, voice: Voice) -> Json:
+    family = {"system": voice.canonical.method, "code": method.value, "display": voice.texts(f"method.{method}")}
+    if method is Method.FLAG:
+        return {"coding": [family]}
+    artefact = voice.artefact
+    return {"coding": [family, {"system": voice.canonical.model, "version": artefact.version, "code": artefact.id}]}
+
+
+def _security(verdict: Verdict, occasion: Occasion) -> list[Json]:
+    """The strictest confidentiality among the patient and the results used; nothing where none is labelled."""
+    labels = {code for fact in occasion.facts for code in fact.security}
+    if verdict.view.demographics is not None:
+        labels.update(verdict.view.demographics.security)
+    known = [code for code in _STRICTNESS if code in labels]
+    return [{"system": CONFIDENTIALITY, "code": known[-1]}] if known else []
+
+
+def _evidence(fact: Fact, canonical: Canonical) -> Json:
+    """A result as it was used: which predictor, the value in the model's unit, and the Observation it comes from."""
+    parts: list[Json] = [
+        {"url": "predictor", "valueCode": fact.analyte.value},
+        {"url": "value", "valueQuantity": _quantity(fact)},
+        {"url": "observation", "valueReference": {"reference": f"Observation/{_resource_id(fact)}"}},
+    ]
+    return {"url": canonical.extension("evidence"), "extension": parts}
+
+
+def _quantity(fact: Fact) -> Json:
+    unit = UNITS[fact.analyte]
+    comparator = {"comparator": fact.comparator} if fact.comparator else {}
+    return {"value": plain(fact.value), **comparator, "unit": unit, "system": UCUM, "code": unit}
+
+
+def plain(value: Decimal, digits: int = 12) -> Decimal:
+    """A Decimal short enough for any server: at most `digits` significant digits, no exponent, no trailing zeros."""
+    exponent = max(value.adjusted() - digits + 1, -digits)
+    rounded = (
+        value.quantize(Decimal(1).scaleb(exponent), ROUND_HALF_EVEN) if -value.as_tuple().exponent > digits else value
+    )  # type: ignore[operator]
+    shortest = rounded.normalize()
+    return shortest.quantize(Decimal(1)) if shortest == shortest.to_integral_value() else shortest
+
+
+def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:
+    age = {"value": Decimal(occasion.age_years), "unit": "a", "system": UCUM, "code": "a"}
+    rows = [("age", age)]
+    if occasion.bmi_kg_m2 is not None:
+        bmi = occasion.bmi_kg_m2.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+        rows.append(("bmi", {"value": bmi, "unit": "kg/m2", "system": UCUM, "code": "kg/m2"}))
+    url = canonical.extension("evidence")
+    return [
+        {"url": url, "extension": [{"url": "predictor", "valueCode": name}, {"url": "value", "valueQuantity": value}]}
+        for name, value in rows
+    ]
+
+
+def _caveats(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[str]:
+    codes = set(occasion.marks)
+    if scores is not None:
+        codes.update(f"extrapolated:{name}" for name in scores.extrapolated)
+        if voice.artefact.calibration != "local":
+            codes.add("uncalibrated")
+        if scores.other_side_risk is not None:
+            codes.add(f"other_side:{_per_cent(scores.other_side_risk)}")
+    return sorted(codes)
+
+
+def _caveat(code: str, canonical: Canonical) -> Json:
+    concept = {"coding": [{"system": canonical.caveat, "code": code.partition(":")[0]}]}
+    return {"url": canonical.extension("caveat"), "valueCodeableConcept": concept}
+
+
+def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json:
+    texts, canonical = voice.texts, voice.canonical
+    outcome = {
+        "coding": [{"system": "http://snomed.info/sct", "code": "64859006", "display": "Osteoporosis"}],
+        "text": texts("outcome"),
+    }
+    if scores is None:
+        side = "at-or-below" if occasion.at_or_below_cut_off else "above"
+        risk = {"coding": [{"system": canonical.side, "code": side, "display": texts(f"side.{side}")}]}
+        return {"outcome": outcome, "qualitativeRisk": risk, "rationale": texts("rationale.mg-flag")}
+    return {
+        "extension": [_interval(scores, voice), *_points(scores, canonical)],
+        "outcome": outcome,
+        "probabilityDecimal": _probability(scores.risk, voice),
+        "rationale": texts("rationale.nomogram"),
+    }
+
+
+def _per_cent(risk: float) -> Decimal:
+    return (Decimal(risk) * 100).quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+
+
+def _probability(risk: float, voice: Voice) -> Decimal:
+    return _per_cent(risk) / 100 if voice.fraction else _per_cent(risk)
+
+
+def _interval(scores: Scores, voice: Voice) -> Json:
+    """The model uncertainty interval (sampling and reconstruction), in per cent."""
+    ends = {
+        name: {"value": _per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
+        for name, risk in (("low", scores.risk_low), ("high", scores.risk_high))
+    }
+    return {"url": voice.canonical.extension("model-uncertainty-interval"), "valueRange": ends}
+
+
+def _points(scores: Scores, canonical: Canonical) -> list[Json]:
+    rows: Iterable[tuple[str, float]] = (*sorted(scores.points.items()), ("total", scores.total_points))
+    return [
+        {
+            "url": canonical.extension("nomogram-points"),
+            "extension": [
+                {"url": "predictor", "valueCode": name},
+                {"url": "points", "valueDecimal": Decimal(points).quantize(Decimal("0.1"), ROUND_HALF_EVEN)},
+            ],
+        }
+        for name, points in rows
+    ]
+
+
+def observation_ids(resource: Json) -> Sequence[str]:
+    """The ids of the Observations that an assessment rests on."""
+    references = (entry.get("reference", "") for entry in resource.get("basis", ()))
+    return [local_id(reference) for reference in references if "Observation/" in reference]
+
+
+def local_id(reference: str) -> str:
+    """The logical id in a literal reference, whatever its base and version."""
+    return reference.partition("/_history/")[0].rpartition("/")[2]

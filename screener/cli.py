@@ -1,0 +1,86 @@
+"""The command line: a lazy table of commands, the one printer of errors, the exit codes.
+
+Nothing heavy is imported here: a command's own module is loaded when it is called, so that `--help` answers at once.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from screener import __version__
+from screener.errors import ExitCode, ScreenerError
+
+COMMANDS = {
+    "run": ("screener.commands.run:run", "Bring the assessments into step with the results."),
+    "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
+    "config": ("screener.commands.config:config", "Show or check the effective configuration."),
+    "sandbox": (
+        "screener.commands.sandbox:sandbox",
+        "The embedded FHIR server, and synthetic patients for any server.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands by name; a module is imported when its command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """From the table, so that `screener --help` imports no command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+EPILOG = """\b
+Try it without a server:
+  screener sandbox demo
+A first look at your own server, writing nothing:
+  SCREENER_SERVER_BASE_URL=https://fhir.hospital.example/fhir screener run --backfill --dry-run
+
+\b
+Exit codes: 0 done, 2 usage or configuration, 3 finished but some patients failed,
+4 server or authorisation, 5 another run holds the lease, 1 anything else.
+"""
+
+
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="screener")
+def cli() -> None:
+    """Find postmenopausal women who may be worth a DXA scan, from what a FHIR server already knows.
+
+    screener reads laboratory results, weight and height, and keeps two RiskAssessments of each eligible woman in step with
+    them: the risk by a published nomogram, and the flag "serum magnesium at or below 0.845 mmol/L".
+    """
+
+
+def main() -> None:
+    """Entry point: run the command; print a ScreenerError as one message, and leave with its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except ScreenerError as error:
+        _say(str(error))
+        sys.exit(int(error.exit_code))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(int(ExitCode.USAGE))
+    except (click.Abort, KeyboardInterrupt):
+        _say("Stopped. What was written is right; the watermark has not moved.")
+        sys.exit(130)
+
+
+def _say(message: str) -> None:
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)

@@ -1,0 +1,74 @@
+"""Who may be assessed. Each rule is a small function of the merged view and a day, so that the same rule serves the run's
+day, the occasion's day and the day of an assessment that already stands.
+"""
+
+from screener.clinical.dates import age_years
+from screener.clinical.merge import PatientView
+from screener.clinical.policy import Policy
+from screener.clinical.records import Demographics, Menopause
+
+
+def who(person: Demographics | None) -> str:
+    """The reason why this patient is not assessed whatever the occasion, or ""."""
+    if person is None:
+        return "patient_missing"
+    if person.sex != "female":
+        return f"sex_{person.sex}"
+    if person.merged:
+        return "merged"
+    if not person.active:
+        return "inactive"
+    return "deceased" if person.deceased else ""
+
+
+def age(person: Demographics, day: int, policy: Policy) -> str:
+    """The reason why her age on `day` keeps her out, or "". A partial birth date must be certain to suffice."""
+    if person.birth_date in ("", "malformed"):
+        return "birth_date_missing"
+    youngest, oldest = age_years(person.birth_date, day)
+    if oldest < policy.minimum_age_years:
+        return "too_young"
+    return "age_uncertain" if youngest < policy.minimum_age_years else ""
+
+
+def completed_years(person: Demographics, day: int) -> tuple[int, bool]:
+    """Age in completed years on `day`, and whether it is exact: a partial birth date gives the least possible age."""
+    youngest, oldest = age_years(person.birth_date, day)
+    return youngest, youngest == oldest
+
+
+def menopause_status(view: PatientView, day: int) -> str:
+    """What is documented on `day`: "post", "pre", "peri", or "" where nothing is. The latest statement holds."""
+    known = [row for row in view.menopause if row.day <= day]
+    return max(known, key=_recency).status if known else ""
+
+
+def _recency(row: Menopause) -> tuple[object, ...]:
+    return row.day, row.version, row.id, row.status
+
+
+def not_menopausal(view: PatientView, day: int) -> str:
+    """The reason why her documented menopausal status keeps her out, or ""."""
+    return {"pre": "premenopausal", "peri": "perimenopausal"}.get(menopause_status(view, day), "")
+
+
+def excluded(view: PatientView, day: int) -> str:
+    """The reason why one of the paper's exclusions keeps her out on `day`, or "" (the first rule by name)."""
+    rules = sorted(x.rule for x in view.exclusions if x.start_day <= day and (not x.end_day or day <= x.end_day))
+    return f"excluded_{rules[0]}" if rules else ""
+
+
+def at_occasion(view: PatientView, occasion_day: int, run_day: int, policy: Policy) -> str:
+    """The reason against a new or renewed assessment of an occasion, or "".
+
+    Age counts on the occasion. An exclusion counts on either day: one that held on the occasion spoiled its results,
+    one that holds now makes the assessment pointless.
+    """
+    if view.demographics is None:
+        return "patient_missing"
+    return (
+        age(view.demographics, occasion_day, policy)
+        or not_menopausal(view, run_day)
+        or excluded(view, occasion_day)
+        or excluded(view, run_day)
+    )

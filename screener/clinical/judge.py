@@ -1,0 +1,188 @@
+"""From records to verdicts: one outcome for each patient, with all that led to it.
+
+Rows until the evidence is chosen, columns for the nomogram: all patients of a batch are scored in one call, and the
+model's sums have a fixed order, so a batch of one and a batch of a thousand give the same digits.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, localcontext
+
+import msgspec
+import numpy as np
+
+from model import MG_CUT_OFF_MMOL_L, Artefact, assess, flag
+from screener.clinical import eligibility, occasions
+from screener.clinical.merge import PatientView, merge
+from screener.clinical.policy import Policy
+from screener.clinical.records import Analyte, Fact, Method, Occasion, Outcome, PatientRecord, Scores
+
+MICROSECONDS_PER_DAY = 86_400_000_000
+EPOCH_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
+
+_COLUMNS = {
+    "mg_mmol_l": Analyte.MG,
+    "p_mmol_l": Analyte.P,
+    "ctx_ng_ml": Analyte.CTX,
+    "p1np_ng_ml": Analyte.P1NP,
+}
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the rules say of one patient at the run's instant.
+
+    `reasons` says for each method why there is no assessment ("" where there is one). `view` is the merged evidence: the
+    reconciler and every report read it there, so that no rule is written twice.
+    """
+
+    view: PatientView
+    outcome: Outcome
+    reason: str
+    occasions: dict[Method, Occasion]
+    reasons: dict[Method, str]
+    scores: Scores | None = None
+
+    @property
+    def patient(self) -> str:
+        """The patient's logical id at the source."""
+        return self.view.patient
+
+
+def judge(records: Iterable[PatientRecord], policy: Policy, artefact: Artefact, now_us: int) -> list[Verdict]:
+    """A verdict for each record, in the same order. `now_us` is the run's instant."""
+    found = [_decide(merge(record), policy, now_us) for record in records]
+    scored = [verdict for verdict in found if Method.NOMOGRAM in verdict.occasions]
+    scores = dict(zip((v.patient for v in scored), _score(scored, artefact), strict=True))
+    return [msgspec.structs.replace(v, scores=scores.get(v.patient)) if v.patient in scores else v for v in found]
+
+
+def day_of(instant_us: int) -> int:
+    """The UTC day of an instant, as a proleptic ordinal."""
+    return EPOCH_ORDINAL + instant_us // MICROSECONDS_PER_DAY
+
+
+def _decide(view: PatientView, policy: Policy, now_us: int) -> Verdict:
+    today = day_of(now_us)
+    barred = _barred(view, today, policy)
+    if barred:
+        outcome = Outcome.NOT_SCORABLE if barred == "patient_missing" else Outcome.NOT_ELIGIBLE
+        return _without(view, outcome, barred)
+    if view.unreadable:
+        return _without(view, Outcome.FAILED, "exclusions_unreadable")
+    facts = [fact for fact in view.facts if occasions.not_in_future(fact, now_us)]
+    mg = occasions.magnesium(facts, today, policy)
+    if not mg:
+        return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
+    return _both_methods(view, mg, facts, today, policy)
+
+
+def _barred(view: PatientView, today: int, policy: Policy) -> str:
+    """What keeps her out whatever the occasion: a woman too young today was younger on every occasion before."""
+    reason = eligibility.who(view.demographics)
+    if reason or view.demographics is None:
+        return reason
+    too_young = eligibility.age(view.demographics, today, policy)
+    return too_young if too_young in ("too_young", "birth_date_missing") else ""
+
+
+def _why_no_magnesium(view: PatientView, today: int, policy: Policy) -> str:
+    refused = [
+        row
+        for row in view.refusals
+        if row.analyte is Analyte.MG
+        and not row.withdrawn
+        and (not row.day or 0 <= today - row.day <= policy.lookback_days)
+    ]
+    return "magnesium_refused" if refused else "no_magnesium"
+
+
+def _both_methods(view: PatientView, mg: Sequence[Fact], facts: Sequence[Fact], today: int, policy: Policy) -> Verdict:
+    chosen = {Method.FLAG: (mg[0],), Method.NOMOGRAM: occasions.nomogram_facts(mg, facts, policy)}
+    reasons = {
+        method: eligibility.at_occasion(view, used[0].moment.day, today, policy)
+        if used
+        else occasions.missing(mg, facts, policy)
+        for method, used in chosen.items()
+    }
+    made = {
+        method: _occasion(method, view, used, today, policy) for method, used in chosen.items() if not reasons[method]
+    }
+    outcome, reason = _outcome(reasons)
+    return Verdict(view=view, outcome=outcome, reason=reason, occasions=made, reasons=reasons)
+
+
+def _outcome(reasons: dict[Method, str]) -> tuple[Outcome, str]:
+    if not reasons[Method.NOMOGRAM]:
+        return Outcome.SCORED, "complete"
+    if not reasons[Method.FLAG]:
+        return Outcome.FLAG_ONLY, reasons[Method.NOMOGRAM]
+    return Outcome.NOT_ELIGIBLE, reasons[Method.FLAG]
+
+
+def _without(view: PatientView, outcome: Outcome, reason: str) -> Verdict:
+    return Verdict(view=view, outcome=outcome, reason=reason, occasions={}, reasons=dict.fromkeys(Method, reason))
+
+
+def _occasion(method: Method, view: PatientView, used: tuple[Fact, ...], today: int, policy: Policy) -> Occasion:
+    assert view.demographics is not None  # noqa: S101 - eligibility.at_occasion has said so
+    mg = used[0]
+    years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
+    marks = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
+    marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
+    if not exact:
+        marks.add("age_from_partial_birth_date")
+    if eligibility.menopause_status(view, today) != "post":
+        marks.add("menopause_presumed")
+    if mg.comparator:
+        marks.add("mg_known_by_comparator")
+    elif abs(mg.value - MG_CUT_OFF_MMOL_L) <= policy.imprecision_mmol_l:
+        marks.add("near_cut_off")
+    return Occasion(
+        method=method,
+        facts=used,
+        age_years=years,
+        at_or_below_cut_off=at_or_below(mg),
+        bmi_kg_m2=_bmi(used) if method is Method.NOMOGRAM else None,
+        marks=tuple(sorted(marks)),
+    )
+
+
+def at_or_below(mg: Fact) -> bool:
+    """The flag. With a comparator the side is certain (the map refuses the others): "<" and "<=" lie at or below."""
+    return mg.comparator.startswith("<") if mg.comparator else flag(mg.value)
+
+
+def _bmi(used: Sequence[Fact]) -> Decimal:
+    value = {fact.analyte: fact.value for fact in used}
+    with localcontext(prec=34):
+        return value[Analyte.WEIGHT] / (value[Analyte.HEIGHT] / 100) ** 2
+
+
+def _score(verdicts: Sequence[Verdict], artefact: Artefact) -> list[Scores]:
+    if not verdicts:
+        return []
+    chosen = [verdict.occasions[Method.NOMOGRAM] for verdict in verdicts]
+    columns = {
+        "age_years": np.array([occasion.age_years for occasion in chosen], dtype=np.float64),
+        "bmi_kg_m2": np.array([float(occasion.bmi_kg_m2 or 0) for occasion in chosen], dtype=np.float64),
+    }
+    for name, analyte in _COLUMNS.items():
+        columns[name] = np.array([_value(occasion, analyte) for occasion in chosen], dtype=np.float64)
+    side = np.array([occasion.at_or_below_cut_off for occasion in chosen], dtype=np.bool_)
+    found, other = assess(artefact, columns, side), assess(artefact, columns, ~side)
+    return [
+        Scores(
+            risk=float(found.risk[i]),
+            risk_low=float(found.risk_low[i]),
+            risk_high=float(found.risk_high[i]),
+            linear_predictor=float(found.linear_predictor[i]),
+            points={name: float(column[i]) for name, column in found.points.items()},
+            total_points=float(found.total_points[i]),
+            extrapolated=tuple(sorted(name for name, column in found.extrapolated.items() if column[i])),
+            other_side_risk=float(other.risk[i]) if "near_cut_off" in occasion.marks else None,
+        )
+        for i, occasion in enumerate(chosen)
+    ]
+
+
+def _value(occasion: Occasion, analyte: Analyte) -> float:
+    return next(float(fact.value) for fact in occasion.facts if fact.analyte is analyte)

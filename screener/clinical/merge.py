@@ -1,0 +1,78 @@
+"""One view of a patient out of rows in any order: of every resource only its latest copy.
+
+Copies are merged before anything is filtered. A corrected or withdrawn copy may arrive in another page or file than the
+old one; filtering first would let the old one win.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Version
+
+
+class _Copy(Protocol):
+    @property
+    def version(self) -> Version: ...
+
+
+C = TypeVar("C", bound=_Copy)
+K = TypeVar("K", str, tuple[str, str], tuple[str, str, str])
+
+
+class PatientView(msgspec.Struct, frozen=True):
+    """What holds now for one patient: the latest copy of each resource, in a fixed order."""
+
+    patient: str
+    demographics: Demographics | None
+    measurements: dict[str, Fact | Refusal]  # by Observation id, also those that are refused
+    exclusions: tuple[Exclusion, ...]
+    menopause: tuple[Menopause, ...]
+    unchecked: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+    @property
+    def facts(self) -> list[Fact]:
+        """The usable measurements."""
+        return [row for row in self.measurements.values() if isinstance(row, Fact)]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """The measurements that must not be used."""
+        return [row for row in self.measurements.values() if isinstance(row, Refusal)]
+
+
+def merge(record: PatientRecord) -> PatientView:
+    """The latest copies of everything in `record`; the same view for any order of its rows."""
+    measured: dict[str, Fact | Refusal] = _latest((row.id, row) for row in (*record.facts, *record.refusals))
+    stated = _latest(((row.resource, row.id, row.rule), row) for row in record.exclusions)
+    # A later copy of a Condition may carry other rules than the older one: then the older one's no longer count.
+    newest = _latest(((row.resource, row.id), row) for row in record.exclusions)
+    status = _latest(((row.resource, row.id), row) for row in record.menopause)
+    people = _latest((row.patient, row) for row in record.demographics)
+    return PatientView(
+        patient=record.patient,
+        demographics=people.get(record.patient),
+        measurements=measured,
+        exclusions=tuple(r for r in stated.values() if r.counts and r.version == newest[(r.resource, r.id)].version),
+        menopause=tuple(row for row in status.values() if row.counts),
+        unchecked=tuple(sorted(set(record.unchecked))),
+        unreadable=tuple(sorted(set(record.unreadable))),
+    )
+
+
+def _latest(rows: Iterable[tuple[K, C]]) -> dict[K, C]:
+    best: dict[K, C] = {}
+    for key, row in rows:
+        held = best.get(key)
+        if held is None or _later(row, held):
+            best[key] = row
+    return dict(sorted(best.items()))
+
+
+def _later(row: _Copy, held: _Copy) -> bool:
+    """By version; copies of one version that differ all the same are ordered by their bytes, so always alike."""
+    if row.version != held.version:
+        return row.version > held.version
+    return msgspec.msgpack.encode(row) > msgspec.msgpack.encode(held)

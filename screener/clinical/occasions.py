@@ -1,0 +1,73 @@
+"""Which results an assessment rests on: the occasion of the flag, and the occasion of the nomogram."""
+
+from collections.abc import Iterable, Sequence
+
+from screener.clinical.policy import Policy
+from screener.clinical.records import Analyte, Fact
+
+PREDICTORS = (Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
+
+# A result known by its day alone may stem from any hour of it, in any time zone: noon UTC less 12 h, less 14 h of offset.
+_DAY_MAY_BEGIN_US = 26 * 3600 * 1_000_000
+
+
+def not_in_future(fact: Fact, now_us: int) -> bool:
+    """Whether the result can have existed at the run's instant."""
+    slack_us = 0 if "T" in fact.moment.text else _DAY_MAY_BEGIN_US
+    return fact.moment.instant_us - slack_us <= now_us
+
+
+def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
+    """The Mg results within the lookback, the newest first; ties by later `issued`, higher version, id."""
+    found = [f for f in facts if f.analyte is Analyte.MG and today - f.moment.day <= policy.lookback_days]
+    return sorted(found, key=lambda f: (f.moment.instant_us, f.issued_us, f.version, f.id), reverse=True)
+
+
+def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> tuple[Fact, ...]:
+    """The newest Mg with all the other predictors around it, Mg first; empty where no Mg has them all.
+
+    A Mg known only by a comparator ("<0.5") has no value for the nomogram and is passed over.
+    """
+    for mg in mg_newest_first:
+        if not mg.comparator:
+            around = predictors_around(mg, facts, policy)
+            if len(around) == len(PREDICTORS):
+                return (mg, *(around[analyte] for analyte in PREDICTORS))
+    return ()
+
+
+def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> str:
+    """Why there is no nomogram: the predictors that the newest Mg with a value lacks, as a stable code."""
+    mg = next((fact for fact in mg_newest_first if not fact.comparator), None)
+    if mg is None:
+        return "missing_mg_value"
+    around = predictors_around(mg, facts, policy)
+    return "missing_" + "+".join(analyte for analyte in PREDICTORS if analyte not in around)
+
+
+def predictors_around(mg: Fact, facts: Iterable[Fact], policy: Policy) -> dict[Analyte, Fact]:
+    """For each other predictor the best result in its window around `mg`, where there is one."""
+    best: dict[Analyte, Fact] = {}
+    for fact in facts:
+        if fact.analyte is Analyte.MG or not _in_window(fact, mg, policy):
+            continue
+        held = best.get(fact.analyte)
+        if held is None or _preference(fact, mg) > _preference(held, mg):
+            best[fact.analyte] = fact
+    return best
+
+
+def _in_window(fact: Fact, mg: Fact, policy: Policy) -> bool:
+    days = fact.moment.day - mg.moment.day
+    if fact.analyte is Analyte.WEIGHT:
+        return abs(days) <= policy.weight_days
+    if fact.analyte is Analyte.HEIGHT:
+        return abs(days) <= policy.height_days
+    return -policy.marker_days_before <= days <= policy.marker_days_after
+
+
+def _preference(fact: Fact, mg: Fact) -> tuple[object, ...]:
+    """Greater is better: same day or earlier, nearest day, measured before stated, nearest instant, then the ties."""
+    days = fact.moment.day - mg.moment.day
+    apart_us = abs(fact.moment.instant_us - mg.moment.instant_us)
+    return (days <= 0, -abs(days), -fact.rank, -apart_us, fact.issued_us, fact.version, fact.id)

@@ -1,0 +1,21 @@
+"""The written policy: who is assessed, on which occasion, from which evidence. All of it is configuration."""
+
+from decimal import Decimal
+
+import msgspec
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Windows and limits of the clinical rules; the defaults are argued for in the README.
+
+    `imprecision_mmol_l` is the half-width around the Mg cut-off within which a repeated measurement could fall on the
+    other side (the assay's imprecision).
+    """
+
+    lookback_days: int = 730
+    marker_days_before: int = 90
+    marker_days_after: int = 14
+    weight_days: int = 365
+    height_days: int = 3652
+    minimum_age_years: int = 50
+    imprecision_mmol_l: Decimal = Decimal("0.02")

@@ -1,0 +1,188 @@
+"""What passes between the stages: facts, refusals, and all that is known of one patient.
+
+The records are frozen and packed as arrays, so that the same bytes can serve as worker pipe, spill file and shuffle row.
+Times are whole microseconds since 1970-01-01T00:00Z (`_us`); days are proleptic ordinals (`date.toordinal`) of the
+date *as the source wrote it*, because a laboratory's day is the patient's day, not UTC's.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Analyte(StrEnum):
+    """What the nomogram needs measured. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm."""
+
+    MG = "mg"
+    P = "p"
+    CTX = "ctx"
+    P1NP = "p1np"
+    WEIGHT = "weight"
+    HEIGHT = "height"
+
+
+LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the packed records."""
+
+
+class Version(Row, order=True, frozen=True, array_like=True):
+    """Which copy of a resource this is; the greater one is the later one."""
+
+    updated_us: int = 0
+    number: int = 0
+
+
+class Moment(Row, frozen=True, array_like=True):
+    """When something was measured.
+
+    `text` is as the source wrote it; `day` the calendar day in it; `instant_us` orders results within a day (noon UTC
+    of the day where only a date is known).
+    """
+
+    text: str
+    day: int
+    instant_us: int
+
+
+class Fact(Row, frozen=True, array_like=True):
+    """One usable measurement in the model's unit."""
+
+    patient: str
+    id: str
+    version: Version
+    analyte: Analyte
+    value: Decimal
+    moment: Moment
+    issued_us: int = 0
+    comparator: str = ""  # only on a Mg whose side of the cut-off is certain all the same
+    rank: int = 0  # 0 measured, 1 stated or estimated: measured wins on the same day
+    marks: tuple[str, ...] = ()  # codes of what a reader should know (unusual value, unit unlike the code's)
+    security: tuple[str, ...] = ()  # confidentiality codes of meta.security
+
+
+class Refusal(Row, frozen=True, array_like=True):
+    """One measurement that must not be used, and why. It keeps id and version, so that it can supersede a Fact."""
+
+    patient: str
+    id: str
+    version: Version
+    analyte: Analyte
+    reason: str
+    day: int = 0
+    withdrawn: bool = False  # entered-in-error or cancelled: positive evidence against what rests on it
+
+
+class Exclusion(Row, frozen=True, array_like=True):
+    """One statement that may exclude a patient: a diagnosis, a medicine, a procedure.
+
+    `start_day` 0 means unknown start (counts from ever); `end_day` 0 means no known end. `counts` is False for a copy that
+    does not exclude (refuted, entered in error): it is kept so that it supersedes an older copy by version.
+    """
+
+    patient: str
+    resource: str  # "Condition", "MedicationRequest", ...
+    id: str
+    version: Version
+    rule: str  # row of the exclusion list: "malignancy", "glucocorticoid", ...
+    start_day: int = 0
+    end_day: int = 0
+    counts: bool = True
+
+
+class Menopause(Row, frozen=True, array_like=True):
+    """A documented menopausal status: "post", "pre" or "peri"."""
+
+    patient: str
+    resource: str
+    id: str
+    version: Version
+    status: str
+    day: int = 0
+    counts: bool = True
+
+
+class Demographics(Row, frozen=True, array_like=True):
+    """Who the patient is, as far as the rules need it."""
+
+    patient: str
+    version: Version
+    sex: str  # "female", "male", "other", "unknown"
+    birth_date: str = ""  # as written: YYYY, YYYY-MM or YYYY-MM-DD; "" unknown, "malformed" unreadable
+    deceased: bool = False
+    active: bool = True
+    merged: bool = False
+    security: tuple[str, ...] = ()
+
+
+class PatientRecord(msgspec.Struct, frozen=True):
+    """All that is known of one patient, in any order, versions not yet merged.
+
+    `unchecked` names the excluding resource types that were not read, by configuration or because the server would not;
+    `unreadable` those required ones in which a resource of this patient could not be understood.
+    """
+
+    patient: str
+    demographics: tuple[Demographics, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    menopause: tuple[Menopause, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class Method(StrEnum):
+    """The two assessments that a patient can have: two methods, two occasions, two sets of evidence."""
+
+    NOMOGRAM = "nomogram"
+    FLAG = "mg-flag"
+
+
+class Outcome(StrEnum):
+    """How a patient ended; every patient of a run ends in exactly one."""
+
+    SCORED = "scored"
+    FLAG_ONLY = "flag_only"
+    NOT_ELIGIBLE = "not_eligible"
+    NOT_SCORABLE = "not_scorable"
+    FAILED = "failed"
+
+
+class Occasion(Row, frozen=True, array_like=True):
+    """The evidence of one method: the Mg result that dates it, and what was found around it.
+
+    `facts` holds the Mg result first; `age_years` is completed years on the occasion's day; `bmi_kg_m2` is None for the flag.
+    `marks` are codes of what a reader must know.
+    """
+
+    method: Method
+    facts: tuple[Fact, ...]
+    age_years: int
+    at_or_below_cut_off: bool
+    bmi_kg_m2: Decimal | None = None
+    marks: tuple[str, ...] = ()
+
+    @property
+    def mg(self) -> Fact:
+        """The Mg result that dates the occasion."""
+        return self.facts[0]
+
+
+class Scores(Row, frozen=True, array_like=True):
+    """What the nomogram says: risks as fractions, points as the nomogram counts them.
+
+    `other_side_risk` is the risk had the Mg fallen on the other side of the cut-off; None unless it lies near it.
+    """
+
+    risk: float
+    risk_low: float
+    risk_high: float
+    linear_predictor: float
+    points: dict[str, float]
+    total_points: float
+    extrapolated: tuple[str, ...] = ()
+    other_side_risk: float | None = None

@@ -1,0 +1,1 @@
+"""One file per command group: its options, its help, and the call into the job."""

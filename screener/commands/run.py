@@ -1,0 +1,128 @@
+"""`screener run`: one run, now."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from screener.commands.shared import settings_options, start_logging
+from screener.errors import ConfigurationError, ExitCode
+
+if TYPE_CHECKING:
+    from screener.job import Options, Result
+
+_ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
+
+EPILOG = """\b
+Examples:
+  screener run --backfill --dry-run            what a first run would write; writes nothing
+  screener run --backfill                      once, over everyone
+  screener run                                 every night: only what changed since
+  screener run --backfill --from export --to out    folders of NDJSON instead of servers
+  screener run --patient 4711 --dry-run --show-patients
+A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
+"""
+
+
+class Instant(click.ParamType[datetime]):
+    """An ISO 8601 instant with its zone, e.g. 2026-01-31T02:00:00Z."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """`value` as an aware datetime."""
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no ISO 8601 instant; write e.g. 2026-01-31T02:00:00Z", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC, or an offset like +01:00", param, ctx)
+        return instant.astimezone(UTC)
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--backfill", is_flag=True, help="Everyone with a magnesium result or an assessment of ours: a full reconcile."
+)
+@click.option("--dry-run", is_flag=True, help="Everything but the writes.")
+@click.option(
+    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
+)
+@click.option("--to", "to_folder", type=click.Path(path_type=Path), help="Write to this folder, not to the server.")
+@click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
+@click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
+@click.option("--since", type=Instant(), help="Results changed since then, instead of since the watermark.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="At most N patients.")
+@click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
+@click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
+@click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
+@settings_options
+def run(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+    """Bring the assessments into step with the results: once, now.
+
+    Without --backfill only patients whose magnesium, phosphate, beta-CTx or P1NP results changed since the last run are looked at.
+    Running twice writes nothing new; what a crash left undone, the next run does.
+    """
+    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.job import execute  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    flags = {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {}
+    settings = load(config_file, profile, flags)
+    options = _options(given)
+    summary_file: Path | None = given["summary_file"]
+    if summary_file is not None and not summary_file.resolve().parent.is_dir():
+        raise ConfigurationError(
+            f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
+        )
+    with progress_bar(log_format) as progress:
+        result = execute(settings, options, progress)
+    if summary_file is not None:
+        summary_file.write_text(result.summary.to_json(), encoding="utf-8")
+    show(result, log_format)
+    if result.summary.exit_code:
+        click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))
+
+
+def _options(given: dict[str, Any]) -> "Options":
+    from screener.job import Options  # noqa: PLC0415
+
+    wrong = [patient for patient in given["patients"] if not _ID.match(patient)]
+    if wrong:
+        raise ConfigurationError(
+            "--patient takes the logical id of a Patient (letters, digits, - and .)", "Leave out `Patient/` and any URL"
+        )
+    if given["backfill"] and (given["since"] or given["patients"]):
+        raise ConfigurationError("--backfill means everyone", "Leave out --since and --patient, or --backfill")
+    return Options(
+        backfill=given["backfill"],
+        dry_run=given["dry_run"],
+        from_folder=given["from_folder"],
+        to_folder=given["to_folder"],
+        patients=tuple(given["patients"]),
+        since=given["since"],
+        limit=given["limit"] or 0,
+        now=given["now"],
+        show_patients=given["show_patients"],
+    )
+
+
+def progress_bar(log_format: str) -> Any:
+    """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
+    from screener.commands.display import bar, lines  # noqa: PLC0415 - rich: not for --help
+
+    return bar() if log_format == "text" and click.get_text_stream("stderr").isatty() else lines()
+
+
+def show(result: "Result", log_format: str) -> None:
+    """The summary on standard output: a table for people, one JSON line with --log-format json."""
+    if log_format == "json":
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.encode(result.summary).decode())
+        return
+    from screener.commands.display import table  # noqa: PLC0415
+
+    table(result)

@@ -1,0 +1,121 @@
+"""`screener sandbox`: the embedded server, synthetic patients for any server, and the demonstration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from screener.commands.shared import settings_options, start_logging
+
+if TYPE_CHECKING:
+    from screener.config import Settings
+
+EPILOG = """\b
+Examples:
+  screener sandbox demo
+  screener sandbox serve --port 8080 &
+  SCREENER_SERVER_BASE_URL=http://127.0.0.1:8080/fhir screener sandbox seed --patients 500
+  screener sandbox clean --profile hapi-sandbox
+"""
+
+
+@click.group(epilog=EPILOG)
+def sandbox() -> None:
+    """The embedded FHIR server, and synthetic patients for any server."""
+
+
+@sandbox.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
+@click.option(
+    "--db", type=click.Path(path_type=Path, dir_okay=False), help="Keep the data in this SQLite file [in memory]."
+)
+def serve(port: int, db: Path | None) -> None:
+    """Serve FHIR R4 on this machine only, until stopped. For trying and testing: it knows no authorisation.
+
+    \b
+    Example:  screener sandbox serve --port 8080 --db sandbox.sqlite
+    """
+    from screener.sandbox.app import serve as serve_app  # noqa: PLC0415 - starlette: not for --help
+
+    serve_app(port=port, db=db)
+
+
+@sandbox.command()
+@click.option("--patients", type=click.IntRange(1, 1_000_000), default=500, show_default=True)
+@click.option("--seed", "seed_number", type=int, default=1, show_default=True, help="The same seed, the same patients.")
+@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Results end on this day [today].")
+@settings_options
+def seed(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+    """Load synthetic patients into the configured server, each resource tagged so that `clean` can take it back.
+
+    \b
+    Example:  SCREENER_SERVER_BASE_URL=http://127.0.0.1:8080/fhir screener sandbox seed
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from fhir_fixtures.population import bundles, generate  # noqa: PLC0415
+
+    from screener.fhir.client import Client  # noqa: PLC0415
+    from screener.seeding import seed as seed_server  # noqa: PLC0415
+
+    settings = _start(config_file, profile, log_format, verbose=verbose)
+    today = (given["today"] or datetime.now(UTC)).date()
+    resources = generate(given["patients"], given["seed_number"], today, tag=_tag(settings))
+    with Client(settings.server) as client:
+        sent = seed_server(
+            client, bundles(resources, size=settings.output.bundle_entries * 2), _counter("resources sent")
+        )
+    click.echo(f"{sent} resources of {given['patients']} synthetic patients are on {client.host}")
+
+
+@sandbox.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options
+def clean(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, yes: bool) -> None:
+    """Delete all that carries the seed tag from the configured server: patients, results, assessments.
+
+    \b
+    Example:  screener sandbox clean --profile hapi-sandbox
+    """
+    from screener.fhir.client import Client  # noqa: PLC0415 - requests: not for --help
+    from screener.seeding import clean as clean_server  # noqa: PLC0415
+
+    settings = _start(config_file, profile, log_format, verbose=verbose)
+    with Client(settings.server) as client:
+        if not yes:
+            click.confirm(f"Delete everything tagged {_tag(settings)[1]!r} on {client.host}?", abort=True)
+        deleted = clean_server(client, _tag(settings), settings.output.bundle_entries, _counter("resources deleted"))
+    click.echo(f"{deleted} resources were deleted from {client.host}")
+
+
+@sandbox.command()
+@click.option("--patients", type=click.IntRange(50, 20_000), default=500, show_default=True)
+def demo(patients: int) -> None:
+    """The main job on an embedded server: backfill, the same again, then a corrected and a withdrawn result.
+
+    \b
+    Example:  screener sandbox demo --patients 200
+    """
+    from screener.commands.demo import Demo  # noqa: PLC0415 - starlette: not for --help
+
+    Demo(patients).play()
+
+
+def _start(config_file: Path | None, profile: str | None, log_format: str, *, verbose: bool) -> "Settings":
+    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+
+    start_logging(log_format, verbose=verbose)
+    return load(config_file, profile)
+
+
+def _tag(settings: "Settings") -> tuple[str, str]:
+    from screener.seeding import SEED_TAG  # noqa: PLC0415
+
+    system, _, code = settings.output.tag.partition("|")
+    return (system, code) if code else SEED_TAG
+
+
+def _counter(what: str) -> Any:
+    from screener.commands.display import counter  # noqa: PLC0415 - rich: not for --help
+
+    return counter(what)

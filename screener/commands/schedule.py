@@ -1,0 +1,32 @@
+"""`screener schedule`: the nightly worker."""
+
+from pathlib import Path
+
+import click
+
+from screener.commands.shared import settings_options, start_logging
+
+EPILOG = """\b
+Example (screener.toml):
+  [schedule]
+  nightly = "0 2 * * *"
+  backfill = "0 4 * * 0"
+  timezone = "Europe/Berlin"
+Without a resident process, let the platform's cron call `screener run` instead.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--run-now", is_flag=True, help="Begin with an incremental run at once.")
+@settings_options
+def schedule(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, run_now: bool) -> None:
+    """Run every night, and a full reconcile every week, until stopped.
+
+    One run at a time; a start that was missed by less than schedule.misfire_grace_seconds is made up for, several missed ones are
+    made up for by one. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
+    """
+    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.worker import Worker  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    Worker(load(config_file, profile)).work(run_now=run_now)

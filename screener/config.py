@@ -1,0 +1,305 @@
+"""Settings: defaults, profile, `screener.toml`, environment, flags; the later ones win.
+
+Every problem is found in one pass and named with its key, its value and what would do instead. Unknown keys are errors:
+a misspelt limit must not be a limit that is silently not applied.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from screener.assessment.identity import Canonical
+from screener.clinical.policy import Policy
+from screener.errors import ConfigurationError
+
+PREFIX = "SCREENER_"
+FILE = Path("screener.toml")
+_NOT_SETTINGS = frozenset({"SCREENER_CONFIG", "SCREENER_PROFILE"})
+
+Need = Literal["required", "optional", "off"]
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    """The FHIR server that the job reads from and, unless another place is given, writes to."""
+
+    base_url: str = Field("", description="FHIR base, e.g. https://fhir.hospital.example/fhir")
+    token: SecretStr | None = Field(None, description="bearer token; from the environment only")
+    token_file: Path | None = Field(None, description="file that holds a bearer token")
+    ca_bundle: Path | None = Field(None, description="certificates to trust, PEM")
+    allow_http: bool = Field(default=False, description="allow plain http to a host that is not this machine")
+    timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
+    attempts: int = Field(5, ge=1, le=20, description="tries of a request that may be repeated")
+    longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
+    page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
+    batch_patients: int = Field(200, ge=1, le=1000, description="patients whose records are asked for at once")
+    only_tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: only resources with this tag")
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.strip().rstrip("/")
+
+
+class StateSettings(Section):
+    """Where the job remembers its watermark, lease and ledger. Losing it costs time, never correctness."""
+
+    url: str = Field("sqlite:///screener-state.sqlite", description="SQLAlchemy URL: sqlite or postgresql+psycopg")
+    lease_seconds: float = Field(120, ge=5, le=3600, description="a lease not renewed for so long is free again")
+
+
+class PolicySettings(Section):
+    """Windows and limits of the clinical rules."""
+
+    lookback_days: int = Field(730, ge=1, le=36_500)
+    marker_days_before: int = Field(90, ge=0, le=3650)
+    marker_days_after: int = Field(14, ge=0, le=3650)
+    weight_days: int = Field(365, ge=0, le=36_500)
+    height_days: int = Field(3652, ge=0, le=36_500)
+    minimum_age_years: int = Field(50, ge=50, le=120, description="the model was made from women of 50 and older")
+    imprecision_mmol_l: Decimal = Field(Decimal("0.02"), ge=0, le=Decimal("0.2"))
+
+    def policy(self) -> Policy:
+        """The same as the record that the clinical rules take."""
+        return Policy(**self.model_dump())
+
+
+class ExclusionSettings(Section):
+    """What happens where a resource type that can exclude a patient cannot be read."""
+
+    condition: Need = "required"
+    medication_request: Need = "required"
+    medication_statement: Need = "required"
+    medication_administration: Need = "required"
+    procedure: Need = "required"
+
+    def needs(self) -> dict[str, Need]:
+        """The same by resource type."""
+        return {
+            "".join(part.capitalize() for part in name.split("_")): getattr(self, name)
+            for name in type(self).model_fields
+        }
+
+
+class CodeSettings(Section):
+    """The site's own codes and units, on top of the shipped tables (same columns)."""
+
+    codes: Path | None = Field(None, description="CSV, columns as in the shipped codes.csv")
+    units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
+    exclusions: Path | None = Field(None, description="CSV, columns as in the shipped exclusions.csv")
+    whole_blood: bool = Field(default=False, description="accept Mg measured in whole blood, which reads higher")
+    preliminary: bool = Field(default=False, description="accept results with status preliminary")
+
+
+class OutputSettings(Section):
+    """How assessments are written."""
+
+    canonical: str = Field(Canonical().base, description="base of our code systems and extension URLs")
+    language: str = Field("en", description="language of notes and rationale")
+    fraction: bool = Field(default=False, description="write probabilities as fractions instead of per cent")
+    tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
+    bundle_entries: int = Field(100, ge=1, le=1000, description="entries of a batch Bundle")
+
+    @field_validator("canonical")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+
+class FolderSettings(Section):
+    """A folder of NDJSON as source."""
+
+    bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
+
+
+class ScheduleSettings(Section):
+    """When `screener schedule` runs what."""
+
+    nightly: str = Field("0 2 * * *", description="cron expression of the incremental run")
+    backfill: str = Field("0 4 * * 0", description='cron expression of the full reconcile; "" for never')
+    timezone: str = Field("UTC", description="IANA name, e.g. Europe/Berlin")
+    misfire_grace_seconds: int = Field(3600, ge=1, le=86_400, description="a start missed by less is made up for")
+
+
+class Settings(Section):
+    """All settings."""
+
+    write: Literal["off", "on"] = Field("off", description="write to a server; off makes every run a dry run")
+    acknowledge_uncalibrated: bool = Field(
+        default=False, description="the site knows that the published model is not calibrated to its patients"
+    )
+    source_system: str = Field("", description="part of each assessment's identity; default: the server's base URL")
+    model: Path | None = Field(None, description="model artefact (JSON); default: the published model")
+    server: ServerSettings = ServerSettings()
+    state: StateSettings = StateSettings()
+    policy: PolicySettings = PolicySettings()
+    exclusions: ExclusionSettings = ExclusionSettings()
+    codes: CodeSettings = CodeSettings()
+    output: OutputSettings = OutputSettings()
+    folder: FolderSettings = FolderSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @property
+    def identity_source(self) -> str:
+        """The source system in the identity of assessments."""
+        return self.source_system or self.server.base_url or "local"
+
+    def shown(self) -> dict[str, Any]:
+        """The effective settings for people and files, secrets removed."""
+        plain: dict[str, Any] = json.loads(self.model_dump_json())
+        plain["state"]["url"] = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", plain["state"]["url"])
+        if plain["server"]["token"] is not None:
+            plain["server"]["token"] = "(set)"  # noqa: S105 - says that there is one
+        return plain
+
+    def selection_digest(self, *tables: str) -> str:
+        """A hash of all that decides which patients are seen and how: a watermark holds for one such hash only."""
+        parts = self.model_dump_json(include={"policy", "exclusions", "codes"})
+        text = "\n".join([parts, self.server.only_tag, *tables])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "hapi-sandbox": {
+        # hapi.fhir.org: 500 entries a page at most, purged often, no personal data; only what carries our seed tag.
+        "write": "on",
+        "acknowledge_uncalibrated": True,
+        "server": {
+            "base_url": "https://hapi.fhir.org/baseR4",
+            "page_size": 500,
+            "batch_patients": 50,
+            "only_tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic",
+        },
+        "output": {"tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic"},
+    },
+}
+
+
+class Problem(NamedTuple):
+    """One thing wrong with the configuration."""
+
+    key: str
+    value: str
+    remedy: str
+
+
+class InvalidSettings(ConfigurationError):
+    """All problems of a configuration at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        lines = [f"  {p.key} = {p.value}: {p.remedy}" for p in problems]
+        headline = f"The configuration has {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        super().__init__("\n".join([headline, *lines]))
+        self.problems = problems
+
+
+def load(
+    path: Path | None = None,
+    profile: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The effective settings.
+
+    `path`: the TOML file; None takes SCREENER_CONFIG, else `screener.toml` in the working folder where there is one. `flags`: a
+    nested mapping like the file. Raises InvalidSettings with every problem, ConfigurationError for an unreadable file.
+    """
+    environment = os.environ if environment is None else environment
+    in_file = _read(path, environment)
+    profiles = {**PROFILES, **in_file.pop("profile", {})}
+    name = profile or environment.get("SCREENER_PROFILE", "")
+    if name and name not in profiles:
+        raise ConfigurationError(f"There is no profile {name!r}", f"Known profiles: {', '.join(sorted(profiles))}")
+    problems: list[Problem] = []
+    if "token" in in_file.get("server", {}):
+        problems.append(
+            Problem("server.token", "(hidden)", "put it into a file (server.token_file) or SCREENER_SERVER_TOKEN")
+        )
+    merged: dict[str, Any] = {}
+    for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
+        _overlay(merged, layer)
+    return _validated(merged, problems)
+
+
+def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        problems.extend(_problem(detail) for detail in error.errors())
+        raise InvalidSettings(problems) from None
+    if problems:
+        raise InvalidSettings(problems)
+    return settings
+
+
+def _problem(detail: Any) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        section = Settings if len(detail["loc"]) == 1 else Settings.model_fields[str(detail["loc"][0])].annotation
+        known = ", ".join(getattr(section, "model_fields", {}))
+        return Problem(key, repr(detail["input"]), f"unknown key; known here: {known}")
+    shown = "(hidden)" if key.endswith("token") else repr(detail["input"])
+    return Problem(key, shown, detail["msg"][0].lower() + detail["msg"][1:])
+
+
+def _read(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    chosen = path or (Path(environment["SCREENER_CONFIG"]) if environment.get("SCREENER_CONFIG") else None)
+    if chosen is None and not FILE.is_file():
+        return {}
+    file = chosen or FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot read {file.name}: {error.strerror}", "Check the path and its permissions"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file.name} is not valid TOML: {error}", "Mend that line") from error
+
+
+def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
+    """SCREENER_WRITE is `write`, SCREENER_STATE_URL is `url` in `[state]`."""
+    layer: dict[str, Any] = {}
+    for name, text in sorted(environment.items()):
+        if not name.startswith(PREFIX) or name in _NOT_SETTINGS:
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        section, _, rest = key.partition("_")
+        if key in Settings.model_fields and key not in _sections():
+            layer[key] = text
+        elif section in _sections() and rest:
+            layer.setdefault(section, {})[rest] = text
+        else:
+            problems.append(Problem(name, "(set)", "no setting has this name; see `screener config show`"))
+    return layer
+
+
+def _sections() -> frozenset[str]:
+    return frozenset(
+        name
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, Section)
+        and not get_args(field.annotation)
+    )
+
+
+def _overlay(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _overlay(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,80 @@
+"""The exception tree: everything that a user may be shown, with the exit code that goes with it.
+
+A message says what happened, where, and what to do. It never holds patient data, tokens or full URLs. The one place
+that prints these errors is `screener.cli`.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller."""
+
+    DONE = 0
+    OTHER = 1
+    USAGE = 2
+    SOME_PATIENTS_FAILED = 3
+    SERVER = 4
+    LEASE_HELD = 5
+
+
+class ScreenerError(Exception):
+    """Base of all errors that are shown without a traceback."""
+
+    exit_code = ExitCode.OTHER
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.remedy}" if self.remedy else self.what
+
+
+class ConfigurationError(ScreenerError):
+    """The configuration, a flag or a file of the site's cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(ScreenerError):
+    """A folder or a file given as source or destination cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ServerError(ScreenerError):
+    """The FHIR server could not be reached, refused, or answered what it must not."""
+
+    exit_code = ExitCode.SERVER
+
+
+class AuthorisationError(ServerError):
+    """401 or 403."""
+
+
+class PageExpired(ServerError):
+    """410 on a page link: the search must be asked again."""
+
+
+class LeaseHeld(ScreenerError):
+    """Another run holds the lease."""
+
+    exit_code = ExitCode.LEASE_HELD
+
+
+class LeaseLost(ScreenerError):
+    """This run's lease was taken over while it worked: it stops before it writes again."""
+
+    exit_code = ExitCode.LEASE_HELD
+
+
+class StateError(ScreenerError):
+    """The state database cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class AccountError(ScreenerError):
+    """A run cannot account for every patient that it saw: its figures must not be believed."""

@@ -1,0 +1,81 @@
+"""Batch Bundles: each entry stands alone, and each entry's own status is read (FHIR R4, http.html#transaction)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from screener.errors import ServerError
+from screener.fhir.client import Client, decode, outcome_codes
+
+# Decimals are written as JSON numbers, digit for digit.
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class EntryResult(msgspec.Struct, frozen=True):
+    """What the server said of one entry. `status` 0 means that it said nothing that can be read."""
+
+    status: int
+    id: str = ""
+    version: str = ""
+    codes: str = ""
+
+
+class _Response(msgspec.Struct):
+    status: str = ""
+    location: str = ""
+    etag: str = ""
+    outcome: msgspec.Raw | None = None
+
+
+class _Entry(msgspec.Struct):
+    response: _Response | None = None
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    entry: list[_Entry] = []
+
+
+def create(resource: Mapping[str, Any], identifier: str) -> dict[str, Any]:
+    """An entry that creates `resource` unless one with this `system|value` exists."""
+    kind = resource["resourceType"]
+    request = {"method": "POST", "url": kind, "ifNoneExist": f"identifier={identifier}"}
+    return {"resource": resource, "request": request}
+
+
+def update(resource: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """An entry that updates `resource` by id, only from the version that was read."""
+    request = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
+    if version:
+        request["ifMatch"] = f'W/"{version}"'
+    return {"resource": resource, "request": request}
+
+
+def send_batch(client: Client, entries: Sequence[Mapping[str, Any]], what: str) -> list[EntryResult]:
+    """Post the entries as one batch; a result for each, in the same order.
+
+    Raises ServerError where the server refuses the Bundle as a whole or answers another number of entries.
+    """
+    body = ENCODER.encode({"resourceType": "Bundle", "type": "batch", "entry": entries})
+    answer = client.write("POST", client.base_url, body, what=what, headers={"Prefer": "return=minimal"})
+    bundle: _Bundle = decode(answer, _Bundle, what, client.host)
+    if bundle.resourceType != "Bundle" or len(bundle.entry) != len(entries):
+        raise ServerError(
+            f"{client.host} answered {len(bundle.entry)} results to {what} of {len(entries)} entries",
+            "Run again: what was written is found and left as it is",
+        )
+    return [_result(entry.response) for entry in bundle.entry]
+
+
+def _result(response: _Response | None) -> EntryResult:
+    if response is None:
+        return EntryResult(0)
+    digits = response.status.split(" ")[0]
+    location, _, version = response.location.partition("/_history/")
+    return EntryResult(
+        status=int(digits) if digits.isdigit() else 0,
+        id=location.rpartition("/")[2],
+        version=version or response.etag.removeprefix("W/").strip('"'),
+        codes=outcome_codes(bytes(response.outcome)) if response.outcome is not None else "",
+    )

@@ -1,0 +1,75 @@
+"""What a server says that it can do, held against what the job needs, before anything else is asked of it."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from screener.errors import ServerError
+from screener.fhir.client import Client, decode
+
+
+class _Interaction(msgspec.Struct):
+    code: str = ""
+
+
+class _Parameter(msgspec.Struct):
+    name: str = ""
+
+
+class _Resource(msgspec.Struct):
+    type: str = ""
+    interaction: list[_Interaction] = []
+    searchParam: list[_Parameter] = []  # noqa: N815 - FHIR's name
+    conditionalCreate: bool = False  # noqa: N815
+
+
+class _Rest(msgspec.Struct):
+    mode: str = ""
+    resource: list[_Resource] = []
+    interaction: list[_Interaction] = []
+
+
+class Capability(msgspec.Struct):
+    """The part of a CapabilityStatement that we read."""
+
+    resourceType: str = ""  # noqa: N815
+    fhirVersion: str = ""  # noqa: N815
+    rest: list[_Rest] = []
+
+    def resource(self, kind: str) -> _Resource | None:
+        """What is said of one resource type, or None."""
+        return next((r for rest in self.rest for r in rest.resource if r.type == kind), None)
+
+    def interactions(self) -> frozenset[str]:
+        """The interactions of the whole system."""
+        return frozenset(entry.code for rest in self.rest for entry in rest.interaction)
+
+
+def read(client: Client) -> Capability:
+    """The server's CapabilityStatement. Raises ServerError where it is no FHIR R4 server."""
+    what = "/metadata"
+    statement: Capability = decode(client.get("metadata", what=what), Capability, what, client.host)
+    if statement.resourceType != "CapabilityStatement":
+        raise ServerError(
+            f"{client.host} answered no CapabilityStatement at /metadata", "Check that server.base_url is the FHIR base"
+        )
+    if not statement.fhirVersion.startswith("4."):
+        raise ServerError(f"{client.host} speaks FHIR {statement.fhirVersion or '?'}", "screener needs FHIR R4 (4.0.1)")
+    return statement
+
+
+def lacks(statement: Capability, readable: Iterable[str], *, writes: bool) -> list[str]:
+    """What the job needs and the statement does not declare; empty where nothing is missing."""
+    found = [f"search of {kind}" for kind in sorted(readable) if not _can(statement, kind, "search-type")]
+    if writes:
+        found += [
+            f"{code} of RiskAssessment" for code in ("create", "update") if not _can(statement, "RiskAssessment", code)
+        ]
+        if not statement.interactions() & {"batch", "transaction"}:
+            found.append("batch Bundles")
+    return found
+
+
+def _can(statement: Capability, kind: str, interaction: str) -> bool:
+    resource = statement.resource(kind)
+    return resource is not None and any(entry.code == interaction for entry in resource.interaction)

@@ -1,0 +1,280 @@
+"""One pooled HTTP session to one FHIR server.
+
+Every failure becomes one clear error without URL, body or patient data in it. The token goes to the origin of the FHIR base
+only; redirects are not followed. Requests that may be repeated are repeated, with the server's own Retry-After honoured up to a cap.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+import requests
+import stamina
+
+from screener.config import ServerSettings
+from screener.errors import AuthorisationError, ConfigurationError, PageExpired, ServerError
+
+FHIR_JSON = "application/fhir+json"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_HAPI_CODE = re.compile(r"HAPI-\d{4}")
+
+
+class Traffic(msgspec.Struct):
+    """What a run has sent and received."""
+
+    requests: int = 0
+    bytes_read: int = 0
+    retries: int = 0
+    wait_seconds: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response that was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Transient(Exception):
+    """A failure worth another try; `wait` is what the server asked for, in seconds."""
+
+    def __init__(self, cause: ServerError, wait: float | None = None) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.wait = wait
+
+
+class Client:
+    """Requests to one FHIR server. Not for several threads at once."""
+
+    def __init__(self, settings: ServerSettings, traffic: Traffic | None = None) -> None:
+        self._settings = settings
+        self.base_url = settings.base_url
+        self.traffic = traffic or Traffic()
+        self._origin = _checked_origin(settings)
+        self._session = requests.Session()
+        self._session.headers.update(
+            {"Accept": FHIR_JSON, "Cache-Control": "no-cache", "User-Agent": "osteoporosis-screener"}
+        )
+        if settings.ca_bundle:
+            self._session.verify = str(settings.ca_bundle)
+        self._token = _token(settings)
+        self.server_time: datetime | None = None  # of the first answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    @property
+    def host(self) -> str:
+        """Where the server is, for messages: host and port without path or user."""
+        return self._origin[1]
+
+    def get(self, url: str, params: Sequence[tuple[str, str]] = (), *, what: str, allow: Sequence[int] = ()) -> Answer:
+        """GET a path below the base or a link of the same origin. `what` names it in errors; `allow` lists
+        statuses of 400 and above that the caller wants to see."""
+        return self._send("GET", url, what=what, allow=allow, params=params)
+
+    def post_search(self, resource_type: str, params: Sequence[tuple[str, str]]) -> Answer:
+        """POST [type]/_search: parameters in the body, so that they are in no access log and have no length limit."""
+        return self._send("POST", f"{resource_type}/_search", what=f"the search for {resource_type}", data=params)
+
+    def write(
+        self, method: str, path: str, body: bytes, *, what: str, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """POST or PUT a resource or a Bundle that may be sent twice: conditional creates and If-Match make it safe."""
+        sent = {"Content-Type": FHIR_JSON, **(headers or {})}
+        return self._send(method, path, what=what, allow=(409, 412), data=body, headers=sent)
+
+    def delete(self, path: str, *, what: str) -> Answer:
+        """DELETE a resource; one that is gone already is fine."""
+        return self._send("DELETE", path, what=what, allow=(404, 410))
+
+    def _send(self, method: str, url: str, *, what: str, allow: Sequence[int] = (), **arguments: Any) -> Answer:
+        target = self._absolute(url)
+        attempts = stamina.retry_context(
+            on=_wait, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
+        )
+        try:
+            for attempt in attempts:
+                with attempt:
+                    self.traffic.retries += attempt.num > 1
+                    return self._once(method, target, what, allow, arguments)
+        except _Transient as error:
+            raise error.cause from None
+        raise AssertionError("a retry loop ends by an answer or an error")
+
+    def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        began = time.monotonic()
+        try:
+            response = self._session.request(
+                method,
+                url,
+                timeout=self._settings.timeout_seconds,
+                allow_redirects=False,
+                **{**arguments, "headers": {**arguments.get("headers", {}), **bearer}},
+            )
+            body = response.content
+        except requests.exceptions.SSLError as error:
+            raise ServerError(
+                f"{self.host} has a certificate that is not trusted ({what})", "Name its issuer in server.ca_bundle"
+            ) from error
+        except requests.exceptions.RequestException as error:
+            raise _Transient(self._unreachable(error, what)) from error
+        finally:
+            self.traffic.requests += 1
+            self.traffic.wait_seconds += time.monotonic() - began
+        self.traffic.bytes_read += len(body)
+        self.server_time = self.server_time or _http_date(response.headers.get("Date", ""))
+        answer = Answer(response.status_code, response.headers, body)
+        self._raise_for(answer, what, allow)
+        return answer
+
+    def _unreachable(self, error: Exception, what: str) -> ServerError:
+        if isinstance(error, requests.exceptions.Timeout):
+            seconds = self._settings.timeout_seconds
+            return ServerError(
+                f"{self.host} did not answer {what} within {seconds:g} s",
+                "Raise server.timeout_seconds or look at the server",
+            )
+        return ServerError(
+            f"Cannot reach {self.host} for {what} ({type(error).__name__})",
+            "Check server.base_url, that the server is up, and the network between",
+        )
+
+    def _raise_for(self, answer: Answer, what: str, allow: Sequence[int]) -> None:
+        status = answer.status
+        if status < 300 or status in allow:
+            return
+        if status in _TRANSIENT:
+            cause = ServerError(f"{self.host} kept answering {status} to {what}", "Try again when the server is well")
+            raise _Transient(cause, _retry_after(answer, self._settings.longest_wait_seconds))
+        if status < 400:
+            raise ServerError(
+                f"{self.host} redirects {what} ({status})",
+                "Set server.base_url to where it leads: redirects are not followed",
+            )
+        if status in (401, 403):
+            said = "does not know us (401)" if status == 401 else "does not allow this (403)"
+            raise AuthorisationError(
+                f"{self.host} {said}: {what}", "Check the token (server.token_file) and the scopes that it was given"
+            )
+        if status == 410:
+            raise PageExpired(f"{self.host} answered that {what} has expired (410)", "Ask again")
+        raise ServerError(
+            f"{self.host} answered {status} to {what}{outcome_codes(answer.body)}", _REMEDY.get(status, "")
+        )
+
+    def _absolute(self, url: str) -> str:
+        absolute = urljoin(f"{self.base_url}/", url)
+        if urlsplit(absolute)[:2] != self._origin:
+            raise ServerError(
+                f"{self.host} gave a link to another origin",
+                "The token is sent nowhere else; have the server's base URL mended",
+            )
+        return absolute
+
+
+_REMEDY = {
+    404: "Check that server.base_url is the FHIR base, which has /metadata below it",
+    400: "The server does not understand this request; `screener` needs the search parameters named in the README",
+}
+
+
+def _wait(error: Exception) -> bool | float:
+    """For stamina: whether to try again, and how long to wait where the server said so."""
+    if not isinstance(error, _Transient):
+        return False
+    return True if error.wait is None else error.wait
+
+
+def _retry_after(answer: Answer, cap_seconds: float) -> float | None:
+    """Seconds to wait as the server asks (RFC 9110, 10.2.3: seconds or a date), up to the cap; None where it does not."""
+    value = answer.headers.get("Retry-After", "")
+    if value.isdigit():
+        return min(float(value), cap_seconds)
+    until = _http_date(value)
+    return None if until is None else min(max(until.timestamp() - time.time(), 0.0), cap_seconds)
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, TypeError):
+        return None
+
+
+def _checked_origin(settings: ServerSettings) -> tuple[str, str]:
+    parts = urlsplit(settings.base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            "server.base_url is not the address of a FHIR server" if settings.base_url else "No FHIR server is named",
+            "Set server.base_url, e.g. SCREENER_SERVER_BASE_URL=https://fhir.hospital.example/fhir",
+        )
+    if parts.username or parts.password:
+        raise ConfigurationError("server.base_url holds a user name or password", "Use server.token_file instead")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.allow_http:
+        raise ConfigurationError(
+            f"server.base_url is plain http to {parts.hostname}", "Use https, or set server.allow_http = true"
+        )
+    return parts.scheme, parts.netloc
+
+
+def _token(settings: ServerSettings) -> str:
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    if settings.token_file is None:
+        return ""
+    try:
+        return settings.token_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot read server.token_file: {error.strerror}", "Check the path and its permissions"
+        ) from error
+
+
+class _Issue(msgspec.Struct):
+    code: str = ""
+    diagnostics: str = ""
+
+
+class _Outcome(msgspec.Struct):
+    issue: list[_Issue] = []
+
+
+def outcome_codes(body: bytes) -> str:
+    """The codes of an OperationOutcome, as " (code, code)". Its texts are left out: servers quote patient data in them."""
+    try:
+        outcome = msgspec.json.decode(body, type=_Outcome)
+    except msgspec.MsgspecError:
+        return ""
+    codes = {issue.code for issue in outcome.issue if issue.code.isascii() and len(issue.code) < 40}
+    codes.update(found for issue in outcome.issue for found in _HAPI_CODE.findall(issue.diagnostics))
+    return f" ({', '.join(sorted(codes))})" if codes else ""
+
+
+def decode(answer: Answer, kind: type[Any], what: str, host: str) -> Any:
+    """The body as `kind`; ServerError where it is not FHIR JSON."""
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except msgspec.MsgspecError as error:
+        html = answer.body.lstrip()[:1] == b"<"
+        said = "HTML or XML" if html else "what is not the JSON expected"
+        raise ServerError(
+            f"{host} answered {said} to {what}",
+            "Check that server.base_url is the FHIR base (a login page or a proxy may stand before it)",
+        ) from error

@@ -1,0 +1,139 @@
+"""Searches whose answers are whole, or an error: no page is lost, repeated for ever, or taken from elsewhere.
+
+A resource may come twice (on two pages, or because an expired search was asked again): callers merge by id and version.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from screener.errors import PageExpired, ServerError
+from screener.fhir.client import Answer, Client, decode
+
+Parameters = Sequence[tuple[str, str]]
+
+_ASK_AGAIN = 3  # how often an expired search is begun anew
+_EMPTY_PAGES = 3  # consecutive empty pages with a `next` after which a server is held to page for ever
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """The part of `meta` that paging and identity need."""
+
+    versionId: str = ""  # noqa: N815 - FHIR's name
+    lastUpdated: str = ""  # noqa: N815
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Which resource an entry holds."""
+
+    resourceType: str = ""  # noqa: N815
+    id: str = ""
+    meta: Meta = Meta()
+
+
+class _Mode(msgspec.Struct):
+    mode: str = "match"
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw | None = None
+    search: _Mode = msgspec.field(default_factory=_Mode)
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815
+    total: int | None = None
+    link: list[_Link] = []
+    entry: list[_Entry] = []
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One entry of a search: its head, and its bytes as they came."""
+
+    head: Head
+    raw: msgspec.Raw
+
+
+_HEADS = msgspec.json.Decoder(Head)
+
+
+def search(client: Client, resource_type: str, params: Parameters, *, post: bool = False) -> Iterator[Found]:
+    """All matches, page after page.
+
+    `post` sends the parameters in the body of [type]/_search. Raises ServerError where the answer cannot be the whole: a loop
+    of pages, another type than asked for, fewer matches than the server itself counted.
+    """
+    for attempt in range(_ASK_AGAIN):
+        try:
+            yield from _pages(client, resource_type, params, post=post)
+        except PageExpired:
+            if attempt == _ASK_AGAIN - 1:
+                raise
+        else:
+            return
+
+
+def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool) -> Iterator[Found]:
+    what = f"the search for {resource_type}"
+    answer = client.post_search(resource_type, params) if post else client.get(resource_type, params, what=what)
+    walk = _Walk(client.host, what)
+    while True:
+        bundle = _bundle(answer, what, client.host)
+        yield from walk.matches(bundle, resource_type)
+        following = walk.following(bundle)
+        if not following:
+            return
+        answer = client.get(following, what=what)
+
+
+def _bundle(answer: Answer, what: str, host: str) -> _Bundle:
+    bundle: _Bundle = decode(answer, _Bundle, what, host)
+    if bundle.resourceType != "Bundle":
+        raise ServerError(f"{host} answered a {bundle.resourceType or 'thing'} instead of a Bundle to {what}")
+    return bundle
+
+
+class _Walk:
+    """What has been seen on the pages of one search."""
+
+    def __init__(self, host: str, what: str) -> None:
+        self._host, self._what = host, what
+        self._ids: set[str] = set()
+        self._links: set[str] = set()
+        self._empty = 0
+        self._total: int | None = None
+
+    def matches(self, bundle: _Bundle, resource_type: str) -> Iterator[Found]:
+        self._total = bundle.total if self._total is None else self._total
+        self._empty = 0 if bundle.entry else self._empty + 1
+        for entry in bundle.entry:
+            if entry.resource is None or entry.search.mode != "match":
+                continue
+            head = _HEADS.decode(entry.resource)
+            if head.resourceType == "OperationOutcome":
+                continue
+            if head.resourceType != resource_type:
+                raise ServerError(f"{self._host} answered a {head.resourceType} to {self._what}")
+            self._ids.add(head.id)
+            yield Found(head, entry.resource)
+
+    def following(self, bundle: _Bundle) -> str:
+        """The next page's link, "" after the last one."""
+        following = next((link.url for link in bundle.link if link.relation == "next"), "")
+        if following in self._links or (following and self._empty >= _EMPTY_PAGES):
+            raise ServerError(
+                f"{self._host} pages {self._what} in a circle",
+                "Lower server.page_size; if it stays, tell the server's vendor",
+            )
+        self._links.add(following)
+        if not following and self._total is not None and len(self._ids) < self._total:
+            raise ServerError(
+                f"{self._host} counted {self._total} matches for {self._what} but sent {len(self._ids)}",
+                "Nothing was written for them; run again, and lower server.page_size if it stays",
+            )
+        return following

@@ -1,0 +1,174 @@
+"""The job, top to bottom: plan, read, judge, reconcile, write, account.
+
+Patients go through in batches. A batch that is written is done whatever happens later, for the same run again finds it as it
+ought to be; so a crash is cured by running again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from screener.assessment.reconcile import WRITES, Change, basis_to_read, reconcile
+from screener.assessment.resource import Voice
+from screener.assessment.validate import Validator
+from screener.clinical.judge import Verdict, judge
+from screener.clinical.policy import Policy
+from screener.clinical.records import Outcome, PatientRecord
+from screener.report.account import Account
+from screener.stores.base import Destination, Fate, Mode, Receipt, Scope, Source
+
+log = structlog.get_logger()
+
+
+class Watch(Protocol):
+    """What wants to know how the run goes on; every method may be called from the run's thread only."""
+
+    def before_write(self) -> None:
+        """Called before each batch is written: raise to stop (a lost lease, a signal)."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Called after each batch."""
+
+    def written(self, receipts: Sequence[Receipt]) -> None:
+        """Called with the receipts of each batch."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a run judges by: constant while it lasts."""
+
+    policy: Policy
+    voice: Voice
+    now_us: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Which patients, how many at a time, and whether anything is written."""
+
+    scope: Scope
+    batch_patients: int
+    dry: bool
+    limit: int = 0
+    again: frozenset[str] = frozenset()  # patients that failed in an earlier run
+    validate_every: bool = True
+
+
+def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watch: Watch, account: Account) -> None:
+    """Bring the destination to the desired state for the patients of the plan; `account` is the result.
+
+    Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
+    """
+    patients = _population(plan, source, destination)
+    account.saw(set(patients))
+    batch = _Batch(plan, rules, source, destination, watch, account)
+    done = 0
+    watch.progress(done, len(patients))
+    for part in _parts(patients, plan.batch_patients):
+        batch.bring_into_step(part)
+        done += len(part)
+        watch.progress(done, len(patients))
+    if not plan.dry:
+        destination.finish()
+    account.check()
+
+
+def _population(plan: Plan, source: Source, destination: Destination) -> list[str]:
+    """Each patient once, in order of id, so that two runs over the same patients write in the same order."""
+    found = set(source.population(plan.scope)) | plan.again
+    if plan.scope.mode is Mode.BACKFILL:
+        found.update(destination.patients())
+    ordered = sorted(found)
+    return ordered[: plan.limit] if plan.limit else ordered
+
+
+def _parts(patients: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (patients[start : start + size] for start in range(0, len(patients), size))
+
+
+class _Decision(msgspec.Struct, frozen=True):
+    """What ought to happen for one patient."""
+
+    verdict: Verdict
+    changes: Sequence[Change]
+
+
+class _Batch:
+    """Some hundred patients at a time, through all the stages."""
+
+    def __init__(
+        self, plan: Plan, rules: Rules, source: Source, destination: Destination, watch: Watch, account: Account
+    ) -> None:
+        self._plan, self._rules = plan, rules
+        self._source, self._destination = source, destination
+        self._watch, self._account = watch, account
+        self._validator = Validator(every=plan.validate_every)
+
+    def bring_into_step(self, patients: Sequence[str]) -> None:
+        """Read, judge, reconcile and write one batch; then alone each change that did not go through."""
+        writes: list[Change] = []
+        for decision in self._decide(patients):
+            self._account.judged(decision.verdict)
+            writes += [change for change in decision.changes if self._to_write(change)]
+        for receipt in self._write(writes):
+            if receipt.fate is Fate.DONE:
+                self._account.changed(receipt.change)
+            else:
+                self._once_more(receipt.change)
+
+    def _decide(self, patients: Sequence[str]) -> list[_Decision]:
+        standing = self._destination.standing(patients)
+        verdicts = self._judge(self._source.records(patients, standing.keys()))
+        voice, policy = self._rules.voice, self._rules.policy
+        wanted = {name for v in verdicts for name in basis_to_read(v, standing.get(v.patient, ()), voice)}
+        basis = self._source.basis(wanted) if wanted else {}
+        return [_Decision(v, reconcile(v, standing.get(v.patient, ()), basis, voice, policy)) for v in verdicts]
+
+    def _judge(self, records: Sequence[PatientRecord]) -> list[Verdict]:
+        """All at once; where that fails, one by one, so that one record that breaks the rules stops no other."""
+        rules = self._rules
+        try:
+            return judge(records, rules.policy, rules.voice.artefact, rules.now_us)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must cost one patient at most
+            log.warning("batch_judged_one_by_one", error=type(error).__name__)
+        verdicts: list[Verdict] = []
+        for record in records:
+            try:
+                verdicts += judge([record], rules.policy, rules.voice.artefact, rules.now_us)
+            except Exception as error:  # noqa: BLE001
+                log.error("patient_failed", error=type(error).__name__)
+                self._account.ended(record.patient, Outcome.FAILED, "internal_error")
+        return verdicts
+
+    def _to_write(self, change: Change) -> bool:
+        """Whether the change goes to the destination; what does not is accounted for here."""
+        if change.resource is not None:
+            problem = self._validator.problem(change.resource)
+            if problem:
+                log.error("invalid_resource", elements=problem)
+                self._account.changed(change, failed="invalid_resource")
+                return False
+        if change.action in WRITES and not self._plan.dry:
+            return True
+        self._account.changed(change)
+        return False
+
+    def _write(self, changes: Sequence[Change]) -> list[Receipt]:
+        if not changes:
+            return []
+        self._watch.before_write()
+        receipts = self._destination.apply(changes)
+        self._watch.written(receipts)
+        return receipts
+
+    def _once_more(self, failed: Change) -> None:
+        """Look again and decide anew: a conflict means that somebody else was there between our look and our write."""
+        changes = [c for d in self._decide([failed.patient]) for c in d.changes if c.method is failed.method]
+        for change in changes:
+            if not self._to_write(change):
+                continue
+            for receipt in self._write([change]):
+                reason = "" if receipt.fate is Fate.DONE else f"write_{receipt.fate.value}"
+                self._account.changed(change, failed=reason)
+                if reason:
+                    log.error("write_failed", reason=reason, status=receipt.status, codes=receipt.codes.strip())

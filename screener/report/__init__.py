@@ -1,0 +1,1 @@
+"""What a run tells people and machines: counts and codes, never patients."""

@@ -1,0 +1,84 @@
+"""Synthetic patients into any FHIR server, tagged, and out of it again."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from screener.errors import ServerError
+from screener.fhir.bundles import EntryResult, send_batch
+from screener.fhir.client import Client
+from screener.fhir.search import search
+
+SEED_TAG = ("https://example.org/fhir/osteoporosis-screener/CodeSystem/seed", "synthetic")
+
+# Deleted in this order, so that nothing is deleted while something still refers to it.
+_OURS = (
+    "RiskAssessment",
+    "Observation",
+    "Condition",
+    "MedicationRequest",
+    "MedicationStatement",
+    "MedicationAdministration",
+    "Procedure",
+    "Device",
+    "Patient",
+)
+
+_ELEMENTS = ("_elements", "status")
+
+Progress = Callable[[int], None]
+
+
+def seed(client: Client, bundles: Iterable[Mapping[str, Any]], progress: Progress) -> int:
+    """Send the Bundles; returns how many resources the server took. Raises ServerError where it refuses any."""
+    sent = 0
+    for bundle in bundles:
+        results = send_batch(client, bundle["entry"], "a batch of synthetic patients")
+        refused = [result for result in results if result.status not in (200, 201)]
+        if refused:
+            raise _refused(client, refused)
+        sent += len(results)
+        progress(sent)
+    return sent
+
+
+def _refused(client: Client, refused: list[EntryResult]) -> ServerError:
+    first = refused[0]
+    return ServerError(
+        f"{client.host} refused {len(refused)} entries, the first with {first.status}{first.codes}",
+        "The server must accept ids that the client gives (PUT to a new id); take back the rest with `screener sandbox clean`",
+    )
+
+
+def clean(client: Client, tag: tuple[str, str], batch: int, progress: Progress) -> int:
+    """Delete all that carries the tag, and every RiskAssessment of a tagged patient; returns how many there were."""
+    deleted = 0
+    for kind in _OURS:
+        found = _tagged(client, kind, tag) if kind != "RiskAssessment" else _assessments(client, tag, batch)
+        for names in _in_parts(found, batch):
+            entries = [{"request": {"method": "DELETE", "url": f"{kind}/{name}"}} for name in names]
+            results = send_batch(client, entries, "a batch of deletions")
+            refused = [result for result in results if result.status not in (200, 202, 204, 404, 410)]
+            if refused:
+                raise _refused(client, refused)
+            deleted += len(names)
+            progress(deleted)
+    return deleted
+
+
+def _tagged(client: Client, kind: str, tag: tuple[str, str]) -> list[str]:
+    params = [("_tag", "|".join(tag)), _ELEMENTS, ("_count", "500")]
+    return sorted({found.head.id for found in search(client, kind, params)})
+
+
+def _assessments(client: Client, tag: tuple[str, str], batch: int) -> list[str]:
+    found = set(_tagged(client, "RiskAssessment", tag))
+    for patients in _in_parts(_tagged(client, "Patient", tag), batch):
+        subjects = ",".join(f"Patient/{patient}" for patient in patients)
+        found |= {
+            hit.head.id for hit in search(client, "RiskAssessment", [("subject", subjects), _ELEMENTS], post=True)
+        }
+    return sorted(found)
+
+
+def _in_parts(names: list[str], size: int) -> Iterator[list[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))

@@ -1,0 +1,1 @@
+"""Where records come from and where assessments go: FHIR servers and folders, behind two small protocols."""

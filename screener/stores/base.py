@@ -1,0 +1,94 @@
+"""The two protocols of a store, and what passes through them."""
+
+from collections.abc import Collection, Iterator, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from screener.assessment.evidence import Basis
+from screener.assessment.reconcile import Change
+from screener.assessment.resource import Json, Voice
+from screener.clinical.records import PatientRecord
+
+
+class Mode(StrEnum):
+    """Which patients a run looks at."""
+
+    NIGHTLY = "nightly"  # those with a change to a laboratory result since an instant
+    BACKFILL = "backfill"  # everyone with a Mg result in the lookback, and everyone with an assessment of ours
+    NAMED = "named"  # those given by id
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """The patients of a run. `since` is an instant (nightly), `oldest` a date (backfill): both as FHIR text."""
+
+    mode: Mode
+    since: str = ""
+    oldest: str = ""
+    patients: tuple[str, ...] = ()
+
+
+class Fate(StrEnum):
+    """How a write ended."""
+
+    DONE = "done"
+    CONFLICT = "conflict"  # somebody else was faster: look again, then decide anew
+    REJECTED = "rejected"
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of one change. `status` is the HTTP status (0 for a folder), `codes` the server's issue codes."""
+
+    change: Change
+    fate: Fate
+    status: int = 0
+    id: str = ""
+    version: str = ""
+    codes: str = ""
+
+
+class Reading(msgspec.Struct):
+    """What a source saw and could not use, counted."""
+
+    bad_lines: int = 0
+    bytes_read: int = 0
+    unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
+
+
+class Source(Protocol):
+    """Where the clinical resources are."""
+
+    reading: Reading
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Ids of the patients that a scope names, in any order, perhaps repeated."""
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
+        """A record for each of the patients; an empty one where the source does not show the patient.
+
+        `standing` names those with an assessment of ours: they are read whole even where the rules say early that there is
+        nothing to assess.
+        """
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """What has become of these Observations, each asked for by its id."""
+
+
+class Destination(Protocol):
+    """Where the assessments are."""
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Make sure of the algorithm's Device (or find it, in a dry run); returns the reference to it."""
+
+    def patients(self) -> Iterator[str]:
+        """Ids of the patients with an assessment of ours."""
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """The assessments of ours, by patient; a patient without any is left out."""
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """Write the changes (only those that write); a receipt for each, in the same order."""
+
+    def finish(self) -> None:
+        """The run has ended well: make what was written durable."""

@@ -1,0 +1,252 @@
+"""A folder of NDJSON in the layout of a bulk export, as source and as destination.
+
+The file name does not decide what a line holds, its `resourceType` does. A bad line is counted with its file and number, never
+with its content, and the run goes on.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+
+from screener.assessment.evidence import Basis
+from screener.assessment.identity import Canonical, device_uuid
+from screener.assessment.reconcile import Action, Change
+from screener.assessment.resource import Json, Voice, device, local_id
+from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal, Row
+from screener.errors import InputError
+from screener.fhir.bundles import ENCODER
+from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
+from screener.stores.records import gather
+
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_ASSESSMENTS = "RiskAssessment.ndjson"
+_DEVICES = "Device.ndjson"
+
+
+class BadLine(msgspec.Struct, frozen=True):
+    """A line that could not be used: where it stands, and why in general terms."""
+
+    file: str
+    line: int
+    problem: str
+
+
+class FolderSource:
+    """Reads the whole folder once, and keeps what the map makes of it by patient."""
+
+    def __init__(self, folder: Path, mapper: Mapper, needs: Mapping[str, str], bad_lines_allowed: int = 0) -> None:
+        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked."""
+        self._folder, self._mapper = folder, mapper
+        self._off = tuple(sorted(kind for kind, need in needs.items() if need == "off"))
+        self._bad_lines_allowed = bad_lines_allowed
+        self._rows: dict[str, list[Row]] | None = None
+        self.bad_lines: list[BadLine] = []
+        self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        if scope.mode is Mode.NAMED:
+            yield from scope.patients
+            return
+        for patient, rows in self._by_patient().items():
+            if any(isinstance(row, Fact | Refusal) and row.analyte is Analyte.MG for row in rows):
+                yield patient
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
+        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        held = self._by_patient()
+        rows = (
+            row
+            for patient in patients
+            for row in held.get(patient, ())
+            if not (isinstance(row, Exclusion) and row.resource in self._off)
+        )
+        return gather(patients, rows, dict.fromkeys(patients, self._off))
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        wanted = set(observations)
+        found: dict[str, list[Fact | Refusal]] = {}
+        for rows in self._by_patient().values():
+            for row in rows:
+                if isinstance(row, Fact | Refusal) and row.id.partition("#")[0] in wanted:
+                    found.setdefault(row.id.partition("#")[0], []).append(row)
+        return {name: Basis(seen=bool(found.get(name)), rows=_latest(found.get(name, []))) for name in wanted}
+
+    def _by_patient(self) -> dict[str, list[Row]]:
+        if self._rows is None:
+            self._rows = {}
+            for row in self._read():
+                self._rows.setdefault(row.patient, []).append(row)  # type: ignore[attr-defined]
+            self._judge_bad_lines()
+        return self._rows
+
+    def _judge_bad_lines(self) -> None:
+        """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
+        self.reading.bad_lines = len(self.bad_lines)
+        if len(self.bad_lines) > self._bad_lines_allowed:
+            first = self.bad_lines[0]
+            raise InputError(
+                f"{len(self.bad_lines)} unreadable lines in {self._folder.name}, the first in {first.file}, line {first.line}: "
+                f"{first.problem}",
+                "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
+            )
+
+    def _read(self) -> Iterator[Row]:
+        for file in ndjson_files(self._folder):
+            for number, line in _lines(file, self.bad_lines):
+                self.reading.bytes_read += len(line)
+                try:
+                    yield from self._mapper.map(line)
+                except MalformedResource as error:
+                    self.bad_lines.append(BadLine(file.name, number, str(error)))
+
+
+def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
+    newest = max((row.version for row in rows), default=None)
+    return tuple(row for row in rows if row.version == newest)
+
+
+def ndjson_files(folder: Path) -> list[Path]:
+    """The `.ndjson` and `.ndjson.gz` files of a folder, by name. InputError where there are none."""
+    try:
+        files = sorted(p for p in folder.iterdir() if p.name.endswith((".ndjson", ".ndjson.gz")) and p.is_file())
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the folder {folder.name}: {error.strerror}", "Check the path after --from"
+        ) from error
+    if not files:
+        raise InputError(
+            f"The folder {folder.name} holds no .ndjson or .ndjson.gz file",
+            "Name the folder of a bulk export after --from",
+        )
+    return files
+
+
+def _lines(file: Path, bad: list[BadLine]) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        with _open(file) as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        bad.append(BadLine(file.name, number + 1, "the compressed file is cut short or damaged"))
+    except OSError as error:
+        raise InputError(f"Cannot read {file.name}: {error.strerror}", "Check its permissions") from error
+
+
+def _open(file: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
+
+
+class FolderDestination:
+    """Keeps the assessments of a folder in one file, replaced as a whole when the run has ended well.
+
+    Versions and times are set here as a server would set them; earlier versions are not kept.
+    """
+
+    def __init__(self, folder: Path, canonical: Canonical, now: str) -> None:
+        self._folder, self._canonical, self._now = folder, canonical, now
+        self._held: dict[str, Json] | None = None
+        self._devices: list[Json] = []
+        self._dirty = False
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Put the Device beside the assessments; its id is its identity, for no server gives it one."""
+        name = device_uuid(voice.source_system)
+        wanted = {"id": name, **device(voice)}
+        self._devices = _load(self._folder / _DEVICES)
+        held = next((resource for resource in self._devices if resource.get("id") == name), None)
+        if held != wanted and not dry:
+            self._devices = [r for r in self._devices if r.get("id") != name] + [wanted]
+            self._dirty = True
+        return f"Device/{name}"
+
+    def patients(self) -> Iterator[str]:
+        """Patients with an assessment by one of our methods."""
+        for resource in self._assessments().values():
+            if self._ours(resource):
+                yield local_id(resource.get("subject", {}).get("reference", ""))
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """Our assessments of these patients."""
+        asked, found = set(patients), dict[str, list[Json]]()
+        for resource in self._assessments().values():
+            patient = local_id(resource.get("subject", {}).get("reference", ""))
+            if patient in asked and self._ours(resource):
+                found.setdefault(patient, []).append(resource)
+        return found
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """In memory; `finish` writes them."""
+        return [self._apply(change) for change in changes]
+
+    def _apply(self, change: Change) -> Receipt:
+        assert change.resource is not None  # noqa: S101 - only changes that write come here
+        held = self._assessments()
+        name = change.identity if change.action is Action.CREATE else change.target
+        version = str(int(change.version or "0") + 1)
+        meta = {**change.resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
+        held[name] = {**change.resource, "id": name, "meta": meta}
+        self._dirty = True
+        return Receipt(change, Fate.DONE, id=name, version=version)
+
+    def finish(self) -> None:
+        """Write to a temporary file, flush it to the disk, put it in place of the old one."""
+        if not self._dirty:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _replace(self._folder / _DEVICES, self._devices)
+            _replace(self._folder / _ASSESSMENTS, [self._assessments()[name] for name in sorted(self._assessments())])
+        except OSError as error:
+            raise InputError(
+                f"Cannot write to the folder {self._folder.name}: {error.strerror}",
+                "Check its permissions and the space left; what it held is as it was",
+            ) from error
+        self._dirty = False
+
+    def _assessments(self) -> dict[str, Json]:
+        if self._held is None:
+            self._held = {str(resource["id"]): resource for resource in _load(self._folder / _ASSESSMENTS)}
+        return self._held
+
+    def _ours(self, resource: Json) -> bool:
+        codings = resource.get("method", {}).get("coding", ())
+        return any(coding.get("system") == self._canonical.method for coding in codings)
+
+
+def _load(file: Path) -> list[Json]:
+    if not file.exists():
+        return []
+    try:
+        return [cast("Json", _DECODER.decode(line)) for line in file.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"Cannot read {file.name}: {error.strerror}", "Check its permissions") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(
+            f"{file.name} in the destination folder is damaged", "Restore it, or name another folder after --to"
+        ) from error
+
+
+def _replace(file: Path, resources: Sequence[Json]) -> None:
+    """0600 from its first byte: assessments are patient data."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            for resource in resources:
+                stream.write(ENCODER.encode(resource) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
