@@ -16,6 +16,7 @@ from sqlalchemy import update
 from screener.errors import ExitCode, StateError
 from screener.state import State, tables
 from tests.state import postgres
+from tests.state.racing import open_together
 
 NIGHT = "2026-01-31T02:00:00Z"
 
@@ -173,6 +174,14 @@ def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str):
     message = opening_fails(url)
     assert f" was made by {age} release (schema version {version}; this release works with 1). Use the" in message
     assert "point SCREENER_STATE_URL to a new place and run a backfill" in message
+
+
+def test_processes_may_make_the_same_sqlite_file_at_once(tmp_path: Path):
+    assert open_together([f"sqlite:///{tmp_path}/{number}.db" for number in range(40)]) == 4 * 40
+
+
+def test_processes_may_make_the_same_postgresql_tables_at_once(cluster: postgres.Cluster):
+    assert open_together([cluster.make_schema(f"race{number}") for number in range(3)]) == 4 * 3
 
 
 def test_threads_and_connections_share_it(url: str):
