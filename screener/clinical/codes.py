@@ -1,0 +1,165 @@
+"""Which codes mean which analyte, and which look alike but must not be used. The codes are in data/codes.csv.
+
+A table row and a row of a site's configuration are the same thing, read the same way: the site's row extends the table, or
+replaces the row of the same system and code.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from screener.clinical import wire
+from screener.clinical.records import Analyte
+from screener.errors import ConfigurationError
+
+LOINC = "http://loinc.org"
+
+R = TypeVar("R", bound=msgspec.Struct)
+SiteRows = Iterable[Mapping[str, Any]]
+
+
+class TableRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the rows of data tables; `source` says where the row's content is from."""
+
+    source: str = "site"
+
+
+class CodeRow(TableRow, frozen=True, kw_only=True):
+    """One code of an Observation and what to do with it.
+
+    `rank` 0 is measured, 1 stated or estimated. `quantity` says what the code's own property is ("molar", "mass"); the unit
+    decides all the same. `unit` is what a value without a unit is in: only a site can know that of its own code.
+    """
+
+    system: str
+    code: str
+    analyte: Analyte
+    specimen: str = ""
+    use: Literal["accept", "opt_in", "refuse"] = "accept"
+    reason: str = ""
+    rank: int = 0
+    quantity: Literal["", "molar", "mass"] = ""
+    unit: str = ""
+
+
+class SystemRow(TableRow, frozen=True, kw_only=True):
+    """Another name of a code system, under which servers send its codes."""
+
+    alias: str
+    system: str
+
+
+class Match(msgspec.Struct, frozen=True, eq=False):
+    """What the codings of one Observation add up to; compared by identity, so that it can key a cache cheaply.
+
+    `reason` is "" where the result may be used.
+    """
+
+    analyte: Analyte
+    reason: str = ""
+    rank: int = 0
+    quantity: str = ""
+    unit: str = ""
+    marks: tuple[str, ...] = ()
+
+
+def read_table(name: str, row_type: type[R]) -> list[R]:
+    """The rows of a data table shipped beside the code."""
+    text = resources.files("screener.clinical").joinpath("data", name).read_text(encoding="utf-8")
+    return read_rows(csv.DictReader(text.splitlines()), row_type, name)
+
+
+def read_rows(rows: SiteRows, row_type: type[R], where: str) -> list[R]:
+    """Rows checked against their type; ConfigurationError names table, row and column."""
+    found = []
+    for number, row in enumerate(rows, start=1):
+        given = {key: value for key, value in row.items() if value not in ("", None)}
+        try:
+            found.append(msgspec.convert(given, row_type, strict=False))
+        except (msgspec.ValidationError, InvalidOperation) as error:
+            raise ConfigurationError(
+                f"{where}: row {number} cannot be used: {error}",
+                f"Its columns are {', '.join(row_type.__struct_fields__)}",
+            ) from None
+    return found
+
+
+def code_table(extra: SiteRows) -> tuple[CodeRow, ...]:
+    """The code rows, the site's over our own."""
+    rows = [*read_table("codes.csv", CodeRow), *read_rows(extra, CodeRow, "extra_codes")]
+    table = {(row.system, row.code): row for row in rows}
+    return tuple(table[key] for key in sorted(table))
+
+
+def system_aliases() -> dict[str, str]:
+    """Other names of code systems, and the name that our tables use."""
+    return {row.alias: row.system for row in read_table("systems.csv", SystemRow)}
+
+
+class CodeMap:
+    """Finds the analyte of an Observation from its codings."""
+
+    def __init__(self, rows: Iterable[CodeRow], aliases: Mapping[str, str]) -> None:
+        self._rows = {(row.system, row.code): row for row in rows}
+        self._aliases = aliases
+        self._matches: dict[tuple[object, ...], Match] = {}
+
+    def find(self, concept: wire.CodeableConcept) -> Match | None:
+        """What the codings add up to, in any order; None where none of them concerns us.
+
+        A coding that refuses outweighs one that accepts: a sender that adds "urine" to a serum code knows something of the
+        specimen that the serum code hides, and a result not used does less harm than a wrong one.
+        """
+        found = [row for coding in concept.coding or () if (row := self._row(coding))]
+        if not found:
+            return None
+        refused = sorted((row for row in found if row.use != "accept"), key=lambda row: (row.analyte, row.code))
+        if refused:
+            return self._intern(Match(refused[0].analyte, refused[0].reason or "code_refused"))
+        if len({row.analyte for row in found}) > 1:
+            return self._intern(Match(min(row.analyte for row in found), "code_contradiction"))
+        return self._intern(_accepted(found))
+
+    def tokens(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
+        """`system|code` of every accepted code of these analytes, for a FHIR token search."""
+        wanted = frozenset(analytes)
+        return tuple(
+            sorted(
+                f"{row.system}|{row.code}"
+                for row in self._rows.values()
+                if row.analyte in wanted and row.use == "accept"
+            )
+        )
+
+    def _row(self, coding: wire.Coding) -> CodeRow | None:
+        if not coding.system or not coding.code:
+            return None
+        system = coding.system.strip()
+        return self._rows.get((self._aliases.get(system, system), coding.code.strip()))
+
+    def _intern(self, match: Match) -> Match:
+        return self._matches.setdefault(msgspec.structs.astuple(match), match)
+
+
+def _accepted(rows: list[CodeRow]) -> Match:
+    quantities = {row.quantity for row in rows}
+    whole_blood = any(row.specimen == "whole_blood" and row.analyte is Analyte.MG for row in rows)
+    return Match(
+        analyte=rows[0].analyte,
+        rank=max(row.rank for row in rows),  # "stated weight" beside "weight" says more than "weight"
+        quantity=quantities.pop() if len(quantities) == 1 else "",
+        unit=next((row.unit for row in rows if row.unit), ""),
+        marks=("specimen_whole_blood",) if whole_blood else (),
+    )
+
+
+def decimal_of(text: str) -> Decimal | None:
+    """The number in `text`, or None; no float in between."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None

@@ -1,0 +1,139 @@
+"""One Observation of a known code: a fact, or a refusal with its reason.
+
+The reasons, in the order in which they are looked for (the first one found is given):
+`withdrawn`; the code's own (`specimen_...`, `ionised`, ...); `status_...`; `id_missing`; `modifier_unknown`;
+`not_the_patient`; `haemolysed`; `held_for_review`; `value_absent`, `value_missing`, `value_not_quantity`; `malformed`;
+`unit_...`; `comparator`; `implausible`; `date_...`.
+"""
+
+import re
+
+import msgspec
+
+from screener.clinical import dates, wire
+from screener.clinical.codes import Match
+from screener.clinical.patients import security
+from screener.clinical.records import Fact, Moment, Refusal, Version
+from screener.clinical.units import Reading
+
+WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
+USABLE = frozenset({"final", "amended", "corrected"})
+STATUSES = frozenset({"registered", "preliminary", "unknown"})
+DATE_MISSING = "date_missing"
+
+# "not haemolysed" is a good specimen. Only a denial right before the word is taken as one.
+_HAEMOLYSIS = re.compile(
+    r"(?P<denied>\b(?:no|not|non|without|kein|keine|nicht|ohne)[\s-]+(?:(?:visibly|visible|evidence of|signs? of)\s+)?)?"
+    r"h(?:ae|e|ä|æ)moly",
+    re.IGNORECASE,
+)
+# HL7 v2 tables: 0493 specimen condition HEM, 0490 specimen reject reason RH.
+_HAEMOLYSIS_CODES = frozenset(
+    {
+        ("http://terminology.hl7.org/CodeSystem/v2-0493", "HEM"),
+        ("http://terminology.hl7.org/CodeSystem/v2-0490", "RH"),
+    }
+)
+_HOLD_FOR_REVIEW = ("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "HM")
+
+_decode_concepts = msgspec.json.Decoder(tuple[wire.CodeableConcept, ...]).decode
+_decode_notes = msgspec.json.Decoder(tuple[wire.Annotation, ...]).decode
+_decode_other_values = msgspec.json.Decoder(wire.OtherValues).decode
+
+
+def when(observation: wire.Observation) -> Moment | str:
+    """When the specimen was taken or the measurement made, or why that cannot be said.
+
+    Of a period the start (for blood, the draw); of several times the first; the time of issue where nothing else is given.
+    """
+    text = observation.effectiveDateTime or observation.effectiveInstant
+    if not text and observation.effectivePeriod:
+        text = observation.effectivePeriod.start or observation.effectivePeriod.end
+    if not text and observation.effectiveTiming and observation.effectiveTiming.event:
+        text = observation.effectiveTiming.event[0]
+    text = text or observation.issued
+    return dates.moment(text) if text else DATE_MISSING
+
+
+def fact(
+    patient: str, observation: wire.Observation, version: Version, match: Match, moment: Moment, reading: Reading
+) -> Fact:
+    """The usable measurement."""
+    meta = observation.meta
+    return Fact(
+        patient,
+        observation.id or "",
+        version,
+        match.analyte,
+        reading.value,
+        moment,
+        dates.instant_us(observation.issued) if observation.issued else 0,
+        reading.comparator,
+        match.rank,
+        reading.marks,
+        security(meta) if meta is not None and meta.security else (),
+    )
+
+
+def refusal(
+    patient: str, observation: wire.Observation, version: Version, match: Match, reason: str, moment: Moment | str
+) -> Refusal:
+    """The measurement that must not be used."""
+    day = moment.day if isinstance(moment, Moment) else 0
+    return Refusal(patient, observation.id or "", version, match.analyte, reason, day, reason == "withdrawn")
+
+
+def refused_by_status(status: str | None, match: Match, *, use_preliminary: bool) -> str:
+    """Whether status or code forbid the use: the reason, or ""."""
+    if status in WITHDRAWN:
+        return "withdrawn"
+    if match.reason:
+        return match.reason
+    if status in USABLE or (use_preliminary and status == "preliminary"):
+        return ""
+    # What R4 does not list becomes one reason: a reason code must not carry a sender's text.
+    return f"status_{status}" if status in STATUSES else "status_missing" if not status else "status_not_r4"
+
+
+def refused_by_remarks(observation: wire.Observation) -> str:
+    """Whether something said beside the value forbids its use: the reason, or ""."""
+    if wire.present(observation.modifierExtension):
+        return "modifier_unknown"  # R4: who does not understand a modifier extension must not use the resource
+    interpretation = _decode_concepts(_or_empty(observation.interpretation))
+    absent = wire.decode_concept(observation.dataAbsentReason) if wire.present(observation.dataAbsentReason) else None
+    said = [*interpretation, *([absent] if absent else [])]
+    texts = [text for concept in said for text in _texts(concept)]
+    texts += [note.text for note in _decode_notes(_or_empty(observation.note)) if note.text]
+    codings = {(coding.system, coding.code) for concept in said for coding in concept.coding or ()}
+    if not codings.isdisjoint(_HAEMOLYSIS_CODES) or any(_says_haemolysed(text) for text in texts):
+        return "haemolysed"
+    if _HOLD_FOR_REVIEW in codings:
+        return "held_for_review"
+    return "value_absent" if absent else ""
+
+
+def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:
+    """Why there is no `valueQuantity`: something else stands in its place, or nothing does.
+
+    A report in words may say that the specimen was haemolysed: that is the better reason.
+    """
+    other = _decode_other_values(raw)
+    if wire.present(other.valueString) and _says_haemolysed(bytes(other.valueString).decode("utf-8", "replace")):
+        return "haemolysed"
+    if wire.present(observation.valueCodeableConcept):
+        concept = wire.decode_concept(observation.valueCodeableConcept)
+        return "haemolysed" if any(_says_haemolysed(t) for t in _texts(concept)) else "value_not_quantity"
+    kinds = (getattr(other, name) for name in wire.OtherValues.__struct_fields__)
+    return "value_not_quantity" if any(value is not None and bool(value) for value in kinds) else "value_missing"
+
+
+def _texts(concept: wire.CodeableConcept) -> list[str]:
+    return [text for text in (concept.text, *(coding.display for coding in concept.coding or ())) if text]
+
+
+def _says_haemolysed(text: str) -> bool:
+    return any(not found["denied"] for found in _HAEMOLYSIS.finditer(text))
+
+
+def _or_empty(raw: msgspec.Raw) -> msgspec.Raw | bytes:
+    return raw if wire.present(raw) else b"[]"

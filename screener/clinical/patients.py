@@ -1,0 +1,101 @@
+"""Whose a resource is, which copy of it this is, and who the patient is."""
+
+import re
+from functools import lru_cache
+
+from screener.clinical import dates, wire
+from screener.clinical.records import Demographics, Version
+
+CONFIDENTIALITY = frozenset(
+    {"http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "http://hl7.org/fhir/v3/Confidentiality"}
+)
+_US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
+# In this order: the newer extension is the sex for clinical use, the older one the sex at birth.
+SEX_EXTENSIONS = (f"{_US_CORE}individual-sex", f"{_US_CORE}sex", f"{_US_CORE}birthsex")
+_SEX = {"248152002": "female", "248153007": "male", "F": "female", "M": "male", "female": "female", "male": "male"}
+_GENDERS = frozenset({"female", "male", "other", "unknown"})
+_PATIENT_PATH = re.compile(r"(?:^|/)Patient/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_URN = "urn:uuid:"
+
+
+class References:
+    """Reads references to patients. `base_url` is the source's own: other servers' patients are not ours."""
+
+    def __init__(self, base_url: str | None) -> None:
+        self._base = base_url.rstrip("/") + "/" if base_url else None
+
+    def patient(self, reference: wire.Reference | None) -> str:
+        """The logical id of the patient that `reference` names, or "" where it names none of ours.
+
+        A contained Patient has no identity of its own (R4, references.html#contained): no server could be asked for it, and
+        no assessment could be about it, so it is none of ours.
+        """
+        if reference is None or not reference.reference or reference.type not in (None, "Patient"):
+            return ""
+        return self._path(reference.reference)
+
+    def _path(self, text: str) -> str:
+        if text.startswith(_URN):
+            return text[len(_URN) :]
+        if "://" in text:
+            if self._base is None:
+                found = _PATIENT_PATH.search(text)
+                return found[1] if found and found.end() == len(text) else ""
+            if not text.startswith(self._base):
+                return ""
+            text = text[len(self._base) :]
+        found = _PATIENT_PATH.fullmatch(text)
+        return found[1] if found and not text.startswith("/") else ""
+
+
+def version(meta: wire.Meta | None) -> Version:
+    """Which copy this is. A version id that is no number (servers may choose) leaves the order to `lastUpdated`."""
+    if meta is None:
+        return Version()
+    number = meta.versionId or ""
+    return Version(
+        dates.instant_us(meta.lastUpdated) if meta.lastUpdated else 0,
+        int(number) if number.isdecimal() and len(number) <= 18 else 0,
+    )
+
+
+def security(meta: wire.Meta | None) -> tuple[str, ...]:
+    """The confidentiality codes of a resource, sorted."""
+    if meta is None or not meta.security:
+        return ()
+    return tuple(sorted({label.code for label in meta.security if label.code and label.system in CONFIDENTIALITY}))
+
+
+def demographics(patient: wire.Patient) -> Demographics | None:
+    """Who the patient is, or None for a resource without an id."""
+    if not patient.id:
+        return None
+    return Demographics(
+        patient=patient.id,
+        version=version(patient.meta),
+        sex=_sex(patient),
+        birth_date=_birth_date(patient.birthDate),
+        deceased=bool(patient.deceasedBoolean) or bool(patient.deceasedDateTime),
+        active=patient.active is not False,
+        merged=any(link.type == "replaced-by" for link in patient.link or ()),
+        security=security(patient.meta),
+    )
+
+
+def _sex(patient: wire.Patient) -> str:
+    if patient.gender in _GENDERS and patient.gender != "unknown":
+        return patient.gender
+    stated = {extension.url: _stated(extension) for extension in patient.extension or ()}
+    return next((_SEX[stated[url]] for url in SEX_EXTENSIONS if stated.get(url) in _SEX), "unknown")
+
+
+def _stated(extension: wire.Extension) -> str:
+    coding = extension.valueCoding
+    return extension.valueCode or (coding.code if coding and coding.code else "")
+
+
+@lru_cache(maxsize=65_536)
+def _birth_date(text: str | None) -> str:
+    if not text:
+        return ""
+    return text if dates.is_date(text) else "malformed"

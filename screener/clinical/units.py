@@ -1,0 +1,156 @@
+"""From a quantity as sent to a value in the model's unit, decimally exact. Factors are in data/units.csv.
+
+A value is converted by its unit, whatever property its code claims; no unit is guessed. Factors are fractions of decimals
+(mg/dL of Mg: 10 / 24.305), so that 1.69 meq/L and 2.0537725 mg/dL are both exactly 0.845 mmol/L.
+"""
+
+from collections.abc import Iterable
+from decimal import Context, Decimal
+from typing import Literal
+
+import msgspec
+
+from screener.clinical import wire
+from screener.clinical.codes import Match, SiteRows, TableRow, decimal_of, read_rows, read_table
+from screener.clinical.records import Analyte
+
+UCUM = frozenset(
+    {
+        "http://unitsofmeasure.org",
+        "http://unitsofmeasure.org/",
+        "https://unitsofmeasure.org",
+        "urn:oid:2.16.840.1.113883.6.8",
+    }
+)
+MG_CUT_OFF_MMOL_L = Decimal("0.845")
+
+_CONTEXT = Context(prec=34)
+_MAX_MAGNITUDE = 30  # powers of ten: no quantity of ours comes near, and the context's exponents cannot overflow
+
+
+class UnitRow(TableRow, frozen=True, kw_only=True):
+    """One spelling of a unit of one analyte: value x numerator / denominator is in the model's unit.
+
+    `kind` "ucum" is a code of UCUM, "printed" a spelling seen on reports. `reason` refuses a unit that is known but has no
+    agreed factor.
+    """
+
+    analyte: Analyte
+    unit: str
+    kind: Literal["ucum", "printed"] = "printed"
+    numerator: Decimal = Decimal(1)
+    denominator: Decimal = Decimal(1)
+    quantity: Literal["", "molar", "mass"] = ""
+    reason: str = ""
+
+
+class RangeRow(TableRow, frozen=True, kw_only=True):
+    """Limits of an analyte in the model's unit, both inclusive: "plausible" refuses, "usual" only marks."""
+
+    analyte: Analyte
+    kind: Literal["plausible", "usual"]
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A usable value in the model's unit."""
+
+    value: Decimal
+    comparator: str = ""
+    marks: tuple[str, ...] = ()
+
+
+def unit_table(extra: SiteRows) -> tuple[UnitRow, ...]:
+    """The unit rows, the site's over our own."""
+    rows = [*read_table("units.csv", UnitRow), *read_rows(extra, UnitRow, "extra_units")]
+    table = {(row.analyte, row.unit): row for row in rows}
+    return tuple(table[key] for key in sorted(table))
+
+
+def range_table() -> tuple[RangeRow, ...]:
+    """The plausible and usual ranges."""
+    return tuple(read_table("ranges.csv", RangeRow))
+
+
+class UnitTable:
+    """Converts and judges quantities."""
+
+    def __init__(self, units: Iterable[UnitRow], ranges: Iterable[RangeRow]) -> None:
+        self._units = {(row.analyte, row.unit): row for row in units}
+        self._ranges = {(row.analyte, row.kind): row for row in ranges}
+
+    def read(self, match: Match, quantity: wire.Quantity) -> Reading | str:
+        """The value in the model's unit, or the reason why there is none."""
+        number = _number(quantity.value)
+        if isinstance(number, str):
+            return number
+        unit = self._unit(match, quantity)
+        if isinstance(unit, str):
+            return unit
+        if unit.reason:
+            return unit.reason
+        if number <= 0 or not number.is_finite() or abs(number.adjusted()) > _MAX_MAGNITUDE:
+            return "implausible"
+        value = _CONTEXT.divide(_CONTEXT.multiply(number, unit.numerator), unit.denominator)
+        if quantity.comparator:
+            return self._compared(match, value, quantity.comparator)
+        if not self._within(match.analyte, "plausible", value):
+            return "implausible"
+        return Reading(value, "", self._marks(match, unit, value))
+
+    def _unit(self, match: Match, quantity: wire.Quantity) -> UnitRow | str:
+        """The unit of a quantity: its code first, its text where the code says nothing."""
+        code, text = (quantity.code or "").strip(), (quantity.unit or "").strip()
+        if not code and not text:
+            code = match.unit
+        by_code = self._units.get((match.analyte, code))
+        by_text = self._units.get((match.analyte, text))
+        if not code and not text:
+            return "unit_missing"
+        if code and not by_code and quantity.system in UCUM:
+            return "unit_unknown"  # UCUM means something by it ("Mg/dl": megagram), and nothing of ours
+        if by_code and by_text and not _same_factor(by_code, by_text):
+            return "unit_contradiction"
+        return by_code or by_text or "unit_unknown"
+
+    def _compared(self, match: Match, value: Decimal, comparator: str) -> Reading | str:
+        """Only of Mg, and only where every value that "<" or ">" allows lies on one side of the cut-off."""
+        high = self._ranges[(match.analyte, "plausible")].high
+        if match.analyte is not Analyte.MG or (high is not None and value > high):
+            return "comparator"
+        below = comparator in ("<", "<=") and value <= MG_CUT_OFF_MMOL_L
+        above = (comparator == ">" and value >= MG_CUT_OFF_MMOL_L) or (comparator == ">=" and value > MG_CUT_OFF_MMOL_L)
+        return Reading(value, comparator, match.marks) if below or above else "comparator"
+
+    def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:
+        limits = self._ranges.get((analyte, kind))
+        if limits is None:
+            return True
+        return (limits.low is None or value >= limits.low) and (limits.high is None or value <= limits.high)
+
+    def _marks(self, match: Match, unit: UnitRow, value: Decimal) -> tuple[str, ...]:
+        marks = set(match.marks)
+        if match.quantity and unit.quantity and match.quantity != unit.quantity:
+            marks.add("unit_unlike_code")
+        if not self._within(match.analyte, "usual", value):
+            marks.add("unusual")
+        return tuple(sorted(marks))
+
+
+def _number(raw: msgspec.Raw) -> Decimal | str:
+    """The digits as written, or a reason. A number in quotes, a truth value, a list: malformed."""
+    if not wire.present(raw):
+        return "value_missing"
+    written = bytes(raw)
+    number = decimal_of(written.decode("ascii", "replace")) if written[0] in b"-0123456789" else None
+    if number is None:
+        # JSON allows exponents that no decimal can hold; they are numbers all the same, and no result.
+        return "implausible" if written[0] in b"-0123456789" else "malformed"
+    return number
+
+
+def _same_factor(one: UnitRow, other: UnitRow) -> bool:
+    if one.reason or other.reason:
+        return one.reason == other.reason
+    return one.numerator * other.denominator == other.numerator * one.denominator
