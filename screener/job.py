@@ -105,16 +105,23 @@ class _Run:
         self._lease: Lease | None = None
 
     def execute(self) -> Result:
-        state = self._stack.enter_context(State.open(self._settings.state.url))
-        if not self._dry:
-            seconds = self._settings.state.lease_seconds
-            lease = state.lease(
-                self._destination_label, run_id=self._id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6
-            )
-            self._lease = self._stack.enter_context(lease)
-            state.begin_run(self._run_start())
-        self._state = state
+        self._state = self._stack.enter_context(State.open(self._settings.state.url))
         scope, again = self._scope(), self._patients_to_retry()
+        if self._dry:
+            return self._work(scope, again)
+        seconds = self._settings.state.lease_seconds
+        lease = self._state.lease(
+            self._destination_label, run_id=self._id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6
+        )
+        self._lease = self._stack.enter_context(lease)
+        self._state.begin_run(self._run_start())
+        try:
+            return self._work(scope, again)
+        except ScreenerError as error:
+            self._state.end_run(self._id, _text(datetime.now(UTC)), int(error.exit_code), {"error": error.what})
+            raise
+
+    def _work(self, scope: Scope, again: frozenset[str]) -> Result:
         source, destination = self._source(), self._destination()
         account = Account(show_patients=self._options.show_patients)
         plan = Plan(

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 import msgspec
 import numpy as np
 
-from model import MG_CUT_OFF_MMOL_L, Artefact, assess, flag
+from model import MG_CUT_OFF_MMOL_L, Artefact, ModelError, assess, flag
 from screener.clinical import eligibility, occasions
 from screener.clinical.merge import PatientView, merge
 from screener.clinical.policy import Policy
@@ -51,8 +51,27 @@ def judge(records: Iterable[PatientRecord], policy: Policy, artefact: Artefact, 
     """A verdict for each record, in the same order. `now_us` is the run's instant."""
     found = [_decide(merge(record), policy, now_us) for record in records]
     scored = [verdict for verdict in found if Method.NOMOGRAM in verdict.occasions]
-    scores = dict(zip((v.patient for v in scored), _score(scored, artefact), strict=True))
-    return [msgspec.structs.replace(v, scores=scores.get(v.patient)) if v.patient in scores else v for v in found]
+    with_scores = iter(_scored(scored, artefact))
+    return [next(with_scores) if Method.NOMOGRAM in verdict.occasions else verdict for verdict in found]
+
+
+def _scored(verdicts: Sequence[Verdict], artefact: Artefact) -> list[Verdict]:
+    """The verdicts with their scores. Where the model refuses a batch, each alone: one absurd value stops no other."""
+    try:
+        scores = _score(verdicts, artefact)
+    except ModelError:
+        if len(verdicts) == 1:
+            return [_not_scored(verdicts[0])]
+        return [scored for verdict in verdicts for scored in _scored([verdict], artefact)]
+    return [msgspec.structs.replace(v, scores=found) for v, found in zip(verdicts, scores, strict=True)]
+
+
+def _not_scored(verdict: Verdict) -> Verdict:
+    """Her values are plausible one by one but not together (a BMI beyond what the model takes): the flag remains."""
+    reasons = {**verdict.reasons, Method.NOMOGRAM: "predictors_implausible"}
+    kept = {method: occasion for method, occasion in verdict.occasions.items() if method is not Method.NOMOGRAM}
+    outcome, reason = _outcome(reasons)
+    return msgspec.structs.replace(verdict, outcome=outcome, reason=reason, occasions=kept, reasons=reasons)
 
 
 def day_of(instant_us: int) -> int:

@@ -1,0 +1,243 @@
+"""The reconciler's table, row by row: what stands, what ought to, and what follows."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from screener.assessment.evidence import Basis
+from screener.assessment.reconcile import Action, Change, basis_to_read, reconcile
+from screener.clinical.judge import judge
+from screener.clinical.policy import Policy
+from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
+from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, refusal, voice, woman
+
+VOICE = voice()
+POLICY = Policy()
+
+
+def changes(
+    patient: PatientRecord, standing: list[dict[str, Any]] | None = None, basis: Mapping[str, Basis] | None = None
+) -> dict[Method, Change]:
+    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
+    found = reconcile(verdict, standing or [], basis or {}, VOICE, POLICY)
+    return {change.method: change for change in found}
+
+
+def stands(patient: PatientRecord) -> list[dict[str, Any]]:
+    """What a server holds after the assessments of this record were created."""
+    created = changes(patient)
+    return [served(change, f"ra-{method.value}") for method, change in created.items()]
+
+
+def served(change: Change, name: str, version: str = "1") -> dict[str, Any]:
+    assert change.resource is not None
+    meta = {**change.resource["meta"], "versionId": version, "lastUpdated": "2025-07-01T00:00:00.000Z"}
+    return {**change.resource, "id": name, "meta": meta}
+
+
+def actions(found: Mapping[Method, Change]) -> dict[Method, tuple[Action, str]]:
+    return {method: (change.action, change.reason) for method, change in found.items()}
+
+
+def both(action: Action, reason: str = "") -> dict[Method, tuple[Action, str]]:
+    return dict.fromkeys(Method, (action, reason))
+
+
+def test_none_stands_and_desired_is_created_as_final() -> None:
+    found = changes(record(*complete()))
+    assert actions(found) == both(Action.CREATE)
+    assert {change.resource["status"] for change in found.values() if change.resource} == {"final"}
+
+
+def test_the_same_again_is_unchanged() -> None:
+    patient = record(*complete())
+    assert actions(changes(patient, stands(patient))) == both(Action.UNCHANGED)
+
+
+def test_a_server_that_drops_trailing_zeros_is_not_written_to_again() -> None:
+    patient = record(*complete())
+    standing = stands(patient)
+    prediction = next(r for r in standing if r["id"] == "ra-nomogram")["prediction"][0]
+    prediction["probabilityDecimal"] = Decimal(str(prediction["probabilityDecimal"]) + "0")
+    assert actions(changes(patient, standing)) == both(Action.UNCHANGED)
+
+
+def test_a_corrected_value_of_the_same_occasion_amends_as_corrected() -> None:
+    standing = stands(record(*complete()))
+    found = changes(record(*complete(mg="0.90")), standing)
+    assert {change.action for change in found.values()} == {Action.AMEND}
+    assert {change.resource["status"] for change in found.values() if change.resource} == {"corrected"}
+    assert {change.target for change in found.values()} == {"ra-nomogram", "ra-mg-flag"}
+    assert {change.version for change in found.values()} == {"1"}
+
+
+def test_a_new_occasion_amends_the_same_resource_as_final() -> None:
+    standing = stands(record(*complete()))
+    found = changes(record(*complete(), *complete(30)), standing)
+    assert {change.action for change in found.values()} == {Action.AMEND}
+    assert {change.resource["status"] for change in found.values() if change.resource} == {"final"}
+    assert {c.resource["occurrenceDateTime"] for c in found.values() if c.resource} == {moment(30).text}
+
+
+def test_a_lone_newer_magnesium_moves_the_flag_but_not_the_nomogram() -> None:
+    standing = stands(record(*complete()))
+    found = changes(record(*complete(), fact(Analyte.MG, "0.80", 60)), standing)
+    # Sixty days on, P, beta-CTx and P1NP of the first stay still lie within 90 days before: they serve again.
+    assert found[Method.NOMOGRAM].action is Action.AMEND
+    later = changes(record(*complete(), fact(Analyte.MG, "0.80", 120)), standing)
+    assert later[Method.NOMOGRAM].action is Action.UNCHANGED
+    assert later[Method.FLAG].action is Action.AMEND
+
+
+def test_withdrawn_only_magnesium_retracts() -> None:
+    standing = stands(record(*complete()))
+    withdrawn = record(*complete(), refusal(Analyte.MG, "withdrawn", withdrawn=True))
+    found = changes(withdrawn, standing)
+    assert actions(found) == both(Action.RETRACT, "basis_withdrawn")
+    for change in found.values():
+        assert change.resource is not None
+        assert change.resource["status"] == "entered-in-error"
+        assert change.resource["prediction"]  # what it said stays readable
+
+
+def test_absence_is_no_evidence() -> None:
+    standing = stands(record(*complete()))
+    nothing_seen = record()
+    assert actions(changes(nothing_seen, standing)) == both(Action.STANDS, "evidence_not_visible")
+
+
+def test_deleted_magnesium_retracts_when_the_server_says_so() -> None:
+    standing = stands(record(*complete()))
+    gone = {name: Basis(seen=True, gone=True) for name in ("mg-0",)}
+    found = changes(record(*complete()[1:]), standing, gone)
+    assert actions(found) == both(Action.RETRACT, "basis_gone")
+
+
+def test_what_must_be_read_by_id_is_what_the_record_does_not_hold() -> None:
+    standing = stands(record(*complete()))
+    (verdict,) = judge([record(*complete()[2:])], POLICY, VOICE.artefact, NOW_US)
+    assert basis_to_read(verdict, standing, VOICE) == {"mg-0", "p-0"}
+
+
+def test_nothing_is_read_by_id_for_an_unchanged_patient() -> None:
+    patient = record(*complete())
+    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
+    assert basis_to_read(verdict, stands(patient), VOICE) == set()
+
+
+def test_an_unseen_newest_magnesium_does_not_move_the_assessment_back() -> None:
+    standing = stands(record(*complete(-200), *complete()))
+    narrowed = record(*complete(-200))
+    assert actions(changes(narrowed, standing)) == both(Action.STANDS, "evidence_not_visible")
+
+
+def test_a_withdrawn_newest_magnesium_moves_the_assessment_back() -> None:
+    standing = stands(record(*complete(-200), *complete()))
+    withdrawn = record(*complete(-200), *complete()[1:], refusal(Analyte.MG, "withdrawn", withdrawn=True))
+    found = changes(withdrawn, standing)
+    assert {change.action for change in found.values()} == {Action.AMEND}
+    assert {c.resource["occurrenceDateTime"] for c in found.values() if c.resource} == {moment(-200).text}
+
+
+def test_death_leaves_what_stands() -> None:
+    standing = stands(record(*complete()))
+    dead = record(*complete(), person=woman(deceased=True))
+    assert actions(changes(dead, standing)) == both(Action.STANDS, "deceased")
+
+
+def test_a_corrected_sex_retracts() -> None:
+    standing = stands(record(*complete()))
+    assert actions(changes(record(*complete(), person=woman(sex="male")), standing)) == both(
+        Action.RETRACT, "sex_corrected"
+    )
+
+
+def test_a_corrected_birth_date_retracts() -> None:
+    standing = stands(record(*complete()))
+    younger = record(*complete(), person=woman(birth_date="1985-03-02"))
+    assert actions(changes(younger, standing)) == both(Action.RETRACT, "birth_date_corrected")
+
+
+@pytest.mark.parametrize(
+    ("start_day", "expected"),
+    [
+        (moment(-30).day, (Action.RETRACT, "excluded_at_occasion")),
+        (moment(30).day, (Action.STANDS, "excluded_malignancy")),
+        (0, (Action.STANDS, "excluded_malignancy")),  # an undated diagnosis is no evidence about the occasion
+    ],
+)
+def test_an_exclusion_retracts_only_when_dated_before_the_occasion(
+    start_day: int, expected: tuple[Action, str]
+) -> None:
+    standing = stands(record(*complete()))
+    exclusion = Exclusion(PATIENT, "Condition", "c1", Version(1, 1), "malignancy", start_day)
+    excluded = record(*complete(), exclusions=(exclusion,))
+    assert actions(changes(excluded, standing)) == dict.fromkeys(Method, expected)
+
+
+def test_an_assessment_that_somebody_else_took_back_is_never_revived() -> None:
+    standing = [{**resource, "status": "entered-in-error"} for resource in stands(record(*complete()))]
+    assert actions(changes(record(*complete(), *complete(30)), standing)) == both(Action.STANDS, "overruled")
+
+
+def test_one_that_we_took_back_is_revived_by_a_new_result() -> None:
+    first = stands(record(*complete()))
+    withdrawn = record(*complete(), refusal(Analyte.MG, "withdrawn", withdrawn=True))
+    taken_back = [served(change, change.target, "2") for change in changes(withdrawn, first).values()]
+    assert changes(withdrawn, taken_back) == {}
+    revived = changes(record(*complete(), *complete(30)), taken_back)
+    for change in revived.values():
+        assert change.action is Action.AMEND
+        assert change.resource is not None
+        assert change.resource["status"] == "final"
+        assert not any("retraction" in entry["url"] for entry in change.resource["extension"])
+
+
+def test_of_two_for_one_identity_the_older_stays() -> None:
+    patient = record(*complete())
+    first = stands(patient)
+    later = [{**r, "id": f"{r['id']}-2", "meta": {**r["meta"], "lastUpdated": "2025-08-01T00:00:00Z"}} for r in first]
+    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
+    found = reconcile(verdict, [*later, *first], {}, VOICE, POLICY)
+    assert {(change.action, change.target) for change in found} == {
+        (Action.UNCHANGED, "ra-nomogram"),
+        (Action.RETRACT, "ra-nomogram-2"),
+        (Action.UNCHANGED, "ra-mg-flag"),
+        (Action.RETRACT, "ra-mg-flag-2"),
+    }
+
+
+def test_what_others_added_survives_an_amendment() -> None:
+    standing = stands(record(*complete()))
+    foreign = {
+        "note": {"authorString": "Dr Example", "text": "Discussed in clinic."},
+        "extension": {"url": "https://elsewhere.example/ext", "valueDecimal": Decimal("1.50")},
+        "identifier": {"system": "https://elsewhere.example/id", "value": "7"},
+    }
+    for resource in standing:
+        for name, value in foreign.items():
+            resource[name] = [*resource[name], value]
+        resource["mitigation"] = "Vitamin D"
+        resource["meta"]["tag"] = [*resource["meta"]["tag"], {"system": "https://elsewhere.example", "code": "x"}]
+    for change in changes(record(*complete(mg="0.90")), standing).values():
+        assert change.resource is not None
+        assert all(value in change.resource[name] for name, value in foreign.items())
+        assert change.resource["mitigation"] == "Vitamin D"
+        assert {"system": "https://elsewhere.example", "code": "x"} in change.resource["meta"]["tag"]
+
+
+def test_an_assessment_of_another_identity_is_not_touched() -> None:
+    standing = stands(record(*complete()))
+    for resource in standing:
+        resource["identifier"] = [{"system": "https://elsewhere.example/id", "value": "7"}]
+    assert actions(changes(record(*complete()), standing)) == both(Action.CREATE)
+
+
+def test_a_changed_status_of_ours_is_put_right() -> None:
+    standing = stands(record(*complete()))
+    for resource in standing:
+        resource["status"] = "preliminary"
+    found = changes(record(*complete()), standing)
+    assert actions(found) == both(Action.AMEND, "status")

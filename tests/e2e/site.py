@@ -1,0 +1,160 @@
+"""A small hospital in a test: a server, a tag of its own, and the command line as an operator uses it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.fhir_samples import observation, patient
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Ended:
+    """A run that has ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    summary: Json
+
+
+@dataclass
+class Site:
+    """One test's share of a FHIR server: what carries its tag, and assessments under canonical URLs of its own."""
+
+    base_url: str
+    folder: Path
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> tuple[str, str]:
+        return ("https://example.org/test", self.name)
+
+    @property
+    def canonical(self) -> str:
+        return f"https://example.org/test/{self.name}"
+
+    def id(self, short: str) -> str:
+        return f"{short}-{self.name}"
+
+    # The server, as anybody else would use it.
+
+    def put(self, resource: Json) -> Json:
+        """Create or update a resource, tagged."""
+        tagged = {**resource, "meta": {"tag": [{"system": self.tag[0], "code": self.tag[1]}]}}
+        answer = requests.put(f"{self.base_url}/{resource['resourceType']}/{resource['id']}", json=tagged, timeout=30)
+        assert answer.status_code in (200, 201), answer.text
+        stored: Json = answer.json()
+        return stored
+
+    def delete(self, path: str) -> None:
+        assert requests.delete(f"{self.base_url}/{path}", timeout=30).status_code in (200, 204)
+
+    def read(self, path: str) -> Json:
+        answer = requests.get(f"{self.base_url}/{path}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    def search(self, kind: str, **params: str) -> list[Json]:
+        answer = requests.get(
+            f"{self.base_url}/{kind}",
+            params={"_count": "500", **params},
+            headers={"Cache-Control": "no-cache"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        return [entry["resource"] for entry in answer.json().get("entry", [])]
+
+    def woman(self, short: str = "w1", **fields: Any) -> str:
+        """An eligible woman; returns her id."""
+        self.put(patient(self.id(short), **fields))
+        return self.id(short)
+
+    def stay(self, short: str, day: str, mg: str = "0.84", *, markers: bool = True) -> str:
+        """One stay's results for a woman; returns the id of the magnesium result."""
+        values = {"mg": mg}
+        if markers:
+            values |= {"p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
+        for analyte, value in values.items():
+            self.put(
+                observation(self.id(f"{short}-{analyte}-{day}"), self.id(short), analyte, value, f"{day}T08:00:00Z")
+            )
+        return self.id(f"{short}-mg-{day}")
+
+    def assessments(self, short: str, method: str = "") -> list[Json]:
+        """Her assessments of ours, by method."""
+        code = f"{self.canonical}/CodeSystem/method|{method}" if method else ""
+        params = {"method": code} if code else {}
+        found = self.search("RiskAssessment", subject=f"Patient/{self.id(short)}", **params)
+        return sorted(found, key=lambda resource: str(resource["method"]["coding"][0]["code"]))
+
+    # The job, through its front door.
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "screener", *arguments]
+
+    def settings(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
+        config = self.folder / "screener.toml"
+        config.touch()
+        return {
+            **inherited,
+            "SCREENER_CONFIG": str(config),
+            "SCREENER_SERVER_BASE_URL": self.base_url,
+            "SCREENER_SERVER_ONLY_TAG": "|".join(self.tag),
+            "SCREENER_OUTPUT_TAG": "|".join(self.tag),
+            "SCREENER_OUTPUT_CANONICAL": self.canonical,
+            "SCREENER_STATE_URL": f"sqlite:///{self.folder / 'state.sqlite'}",
+            "SCREENER_WRITE": "on",
+            "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "true",
+            **self.environment,
+        }
+
+    def run(self, *arguments: str, expect: int = 0, **environment: str) -> Ended:
+        """`screener run` with a summary; the exit code must be the expected one."""
+        summary = self.folder / f"summary-{uuid.uuid4().hex}.json"
+        ended = subprocess.run(
+            self.command("run", *arguments, "--summary", str(summary)),
+            env={**self.settings(), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=self.folder,
+        )
+        assert ended.returncode == expect, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        assert "Traceback" not in ended.stderr
+        written = json.loads(summary.read_text()) if summary.exists() else {}
+        return Ended(ended.returncode, ended.stdout, ended.stderr, written)
+
+    def run_and_kill(self, *arguments: str, after_seconds: float) -> None:
+        """`screener run`, killed without warning."""
+        started = subprocess.Popen(
+            self.command("run", *arguments),
+            env=self.settings(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+        try:
+            started.wait(after_seconds)
+        except subprocess.TimeoutExpired:
+            started.send_signal(signal.SIGKILL)
+            started.wait(30)
+
+
+def writes(**counts: int) -> dict[str, int]:
+    """The `writes` of a summary; what is not named is 0."""
+    names = ("created", "amended", "retracted", "unchanged", "stands", "failed")
+    return {name: counts.get(name, 0) for name in names}

@@ -1,0 +1,206 @@
+"""The job through its front door, against the embedded server and against a real HAPI FHIR: both must end alike."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from tests.e2e.site import Json, Site, writes
+
+DAY = (datetime.now(UTC) - timedelta(days=200)).date().isoformat()
+LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
+
+
+def test_backfill_creates_and_the_second_writes_nothing(site: Site) -> None:
+    site.woman("w1")
+    site.stay("w1", DAY)
+    site.woman("w2")
+    site.stay("w2", DAY, markers=False)
+    first = site.run("--backfill").summary
+    assert first["patients_seen"] == 2
+    assert first["outcomes"]["scored"] == {"complete": 1}
+    assert first["outcomes"]["flag_only"] == {"missing_p+ctx+p1np+weight+height": 1}
+    assert first["writes"] == writes(created=3)
+    assert first["flagged"] == 2
+    second = site.run("--backfill").summary
+    assert second["writes"] == writes(unchanged=3)
+
+
+def test_what_is_written_is_found_by_risk_method_and_identifier(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.run("--backfill")
+    flag, nomogram = site.assessments("w1")
+    side = f"{site.canonical}/CodeSystem/mg-cut-off-side|at-or-below"
+    assert [r["id"] for r in site.search("RiskAssessment", risk=side)] == [flag["id"]]
+    method = f"{site.canonical}/CodeSystem/method|nomogram"
+    assert [r["id"] for r in site.search("RiskAssessment", method=method)] == [nomogram["id"]]
+    identifier = nomogram["identifier"][0]
+    found = site.search("RiskAssessment", identifier=f"{identifier['system']}|{identifier['value']}")
+    assert [r["id"] for r in found] == [nomogram["id"]]
+    assert nomogram["status"] == "final"
+    assert nomogram["occurrenceDateTime"] == f"{DAY}T08:00:00Z"
+    assert 0 < nomogram["prediction"][0]["probabilityDecimal"] < 100
+    assert len(nomogram["basis"]) == 6
+
+
+def test_a_corrected_magnesium_amends(site: Site) -> None:
+    site.woman()
+    name = site.stay("w1", DAY)
+    site.run("--backfill")
+    before = site.assessments("w1", "nomogram")[0]
+    corrected = site.read(f"Observation/{name}")
+    site.put({**corrected, "status": "corrected", "valueQuantity": {**corrected["valueQuantity"], "value": 0.95}})
+    assert site.run().summary["writes"] == writes(amended=2)
+    after = site.assessments("w1", "nomogram")[0]
+    assert (after["id"], after["status"]) == (before["id"], "corrected")
+    assert after["prediction"][0]["probabilityDecimal"] < before["prediction"][0]["probabilityDecimal"]
+    assert site.run().summary["writes"] == writes(unchanged=2)
+
+
+def test_a_withdrawn_only_magnesium_retracts(site: Site) -> None:
+    site.woman()
+    name = site.stay("w1", DAY)
+    site.run("--backfill")
+    site.put({**site.read(f"Observation/{name}"), "status": "entered-in-error"})
+    assert site.run().summary["writes"] == writes(retracted=2)
+    assert {r["status"] for r in site.assessments("w1")} == {"entered-in-error"}
+    assert site.run("--backfill").summary["writes"] == writes()
+
+
+def test_a_new_magnesium_moves_to_the_new_occasion_and_history_keeps_the_old(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.run("--backfill")
+    old = site.assessments("w1", "nomogram")[0]
+    site.stay("w1", LATER, mg="0.90")
+    assert site.run().summary["writes"] == writes(amended=2)
+    new = site.assessments("w1", "nomogram")[0]
+    assert (new["id"], new["occurrenceDateTime"], new["status"]) == (old["id"], f"{LATER}T08:00:00Z", "final")
+    history = site.read(f"RiskAssessment/{old['id']}/_history")
+    days = {entry["resource"]["occurrenceDateTime"][:10] for entry in history["entry"]}
+    assert days == {DAY, LATER}
+
+
+def test_the_only_magnesium_deleted_is_found_by_the_full_reconcile(site: Site) -> None:
+    site.woman()
+    name = site.stay("w1", DAY)
+    site.run("--backfill")
+    _delete_everything_that_rests_on(site, name)
+    assert site.run("--backfill").summary["writes"] == writes(retracted=2)
+
+
+def _delete_everything_that_rests_on(site: Site, name: str) -> None:
+    """HAPI refuses to delete what is referred to: the references are taken out first, as its administrator would."""
+    answer = requests.delete(f"{site.base_url}/Observation/{name}", timeout=30)
+    if answer.status_code == 409:
+        pytest.fail("the server protects a basis Observation from deletion; see tests/hapi for how it is started")
+    assert answer.status_code in (200, 204)
+
+
+def test_a_dry_run_writes_nothing(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    ended = site.run("--backfill", "--dry-run", "--show-patients")
+    assert ended.summary["writes"] == writes(created=2)
+    assert ended.summary["dry_run"] is True
+    assert site.id("w1") in ended.stdout
+    assert site.assessments("w1") == []
+    assert site.run("--backfill", SCREENER_WRITE="off").summary["dry_run"] is True
+    assert site.assessments("w1") == []
+
+
+def test_a_note_by_somebody_else_survives_an_amendment(site: Site) -> None:
+    site.woman()
+    name = site.stay("w1", DAY)
+    site.run("--backfill")
+    for assessment in site.assessments("w1"):
+        note = {"authorString": "Dr Example", "text": "Discussed in clinic."}
+        _replace(site, {**assessment, "note": [*assessment.get("note", []), note], "mitigation": "Vitamin D"})
+    observation = site.read(f"Observation/{name}")
+    site.put({**observation, "valueQuantity": {**observation["valueQuantity"], "value": 0.95}})
+    assert site.run().summary["writes"] == writes(amended=2)
+    for assessment in site.assessments("w1"):
+        assert assessment["mitigation"] == "Vitamin D"
+        assert "Discussed in clinic." in [note["text"] for note in assessment["note"]]
+
+
+def _replace(site: Site, resource: Json) -> None:
+    answer = requests.put(f"{site.base_url}/{resource['resourceType']}/{resource['id']}", json=resource, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def test_one_that_somebody_else_took_back_is_not_revived(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.run("--backfill")
+    for assessment in site.assessments("w1"):
+        _replace(site, {**assessment, "status": "entered-in-error"})
+    site.stay("w1", LATER)
+    summary = site.run("--backfill").summary
+    assert summary["writes"] == writes(stands=2)
+    assert summary["write_reasons"]["stands"] == {"mg-flag": {"overruled": 1}, "nomogram": {"overruled": 1}}
+
+
+def test_two_of_ours_for_one_identity_end_as_one(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.run("--backfill")
+    copy = {k: v for k, v in site.assessments("w1", "nomogram")[0].items() if k != "id"}
+    answer = requests.post(f"{site.base_url}/RiskAssessment", json=copy, timeout=30)
+    assert answer.status_code == 201, answer.text
+    assert site.run("--backfill").summary["writes"] == writes(unchanged=2, retracted=1)
+    active = [r for r in site.assessments("w1", "nomogram") if r["status"] != "entered-in-error"]
+    assert len(active) == 1
+    assert site.run("--backfill").summary["writes"] == writes(unchanged=2)
+
+
+def test_small_pages_lose_nothing(site: Site) -> None:
+    for number in range(7):
+        site.woman(f"w{number}")
+        site.stay(f"w{number}", DAY)
+    summary = site.run("--backfill", SCREENER_SERVER_PAGE_SIZE="3", SCREENER_SERVER_BATCH_PATIENTS="4").summary
+    assert summary["patients_seen"] == 7
+    assert summary["writes"] == writes(created=14)
+
+
+def test_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_run(site: Site) -> None:
+    for number in range(12):
+        site.woman(f"w{number}")
+        site.stay(f"w{number}", DAY)
+    slow = {"SCREENER_SERVER_BATCH_PATIENTS": "1"}
+    site.environment.update(slow)
+    for after_seconds in (0.8, 1.4, 2.0):
+        site.run_and_kill("--backfill", after_seconds=after_seconds)
+    site.run("--backfill")
+    for number in range(12):
+        found = site.assessments(f"w{number}")
+        assert [r["status"] for r in found] == ["final", "final"]
+    assert site.run("--backfill").summary["writes"] == writes(unchanged=24)
+
+
+def test_the_nightly_run_needs_a_backfill_first_and_a_patient_run_moves_no_watermark(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    ended = site.run(expect=2)
+    assert "screener run --backfill" in ended.stderr
+    site.run("--patient", site.id("w1"))
+    assert "screener run --backfill" in site.run(expect=2).stderr
+    assert site.run("--backfill").summary["watermark"]["to"]
+    assert site.run().summary["watermark"]["from"]
+
+
+def test_an_excluded_woman_is_not_assessed(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.put(
+        {
+            "resourceType": "Condition",
+            "id": site.id("c1"),
+            "subject": {"reference": f"Patient/{site.id('w1')}"},
+            "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.911"}]},
+        }
+    )
+    summary = site.run("--backfill").summary
+    assert summary["outcomes"]["not_eligible"] == {"excluded_malignancy": 1}
+    assert site.assessments("w1") == []
