@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -100,7 +100,6 @@ class CodeSettings(Section):
     codes: Path | None = Field(None, description="CSV, columns as in the shipped codes.csv")
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
     exclusions: Path | None = Field(None, description="CSV, columns as in the shipped exclusions.csv")
-    whole_blood: bool = Field(default=False, description="accept Mg measured in whole blood, which reads higher")
     preliminary: bool = Field(default=False, description="accept results with status preliminary")
 
 
@@ -288,13 +287,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -
 
 
 def _sections() -> frozenset[str]:
-    return frozenset(
-        name
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type)
-        and issubclass(field.annotation, Section)
-        and not get_args(field.annotation)
-    )
+    return frozenset(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))
 
 
 def _overlay(base: dict[str, Any], layer: Mapping[str, Any]) -> None:

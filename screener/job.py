@@ -25,14 +25,14 @@ from screener.pipeline import Plan, Rules, run
 from screener.report.account import Account, Listed
 from screener.report.summary import Summary, Watermark, peak_rss_bytes
 from screener.site import site_tables
-from screener.state import Lease, ReceiptRow, RunStart, State
+from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
 from screener.stores.base import Destination, Fate, Mode, Receipt, Scope, Source
 from screener.stores.folder import FolderDestination, FolderSource
 from screener.stores.server import ServerDestination, ServerSource, with_magnesium
 
 log = structlog.get_logger()
 
-_ACTIONS = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
+_ACTIONS: dict[Action, ReceiptAction] = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -206,10 +206,12 @@ class _Run:
     def _source(self) -> Source:
         needs = self._settings.exclusions.needs()
         if self._options.from_folder:
-            mapper = Mapper(self._tables)
+            mapper = Mapper(self._tables, use_preliminary=self._settings.codes.preliminary)
             return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder.bad_lines_allowed)
         assert self._client is not None  # noqa: S101 - _connect
-        mapper = Mapper(self._tables, base_url=self._settings.server.base_url)
+        mapper = Mapper(
+            self._tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary
+        )
         return ServerSource(self._client, self._settings.server, mapper, needs, with_magnesium)
 
     def _destination(self) -> Destination:
@@ -289,7 +291,8 @@ class _Run:
         self._state.forget(self._watermark_scope, account.settled)
 
     def _close(self, scope: Scope, source: Source, account: Account) -> Result:
-        """The watermark moves last, and only for a run that looked at all that it stands for."""
+        """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""
+        self.before_write()
         moves = not (self._dry or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, _text(self._started) if moves else None)
         code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients else ExitCode.DONE

@@ -10,14 +10,11 @@ from screener.errors import ConfigurationError
 
 def site_tables(settings: CodeSettings) -> MappingTables:
     """The shipped tables, extended and overridden by the site's rows. ConfigurationError names file and line."""
-    try:
-        return MappingTables.default(
-            extra_codes=_rows(settings.codes),
-            extra_units=_rows(settings.units),
-            extra_exclusions=_rows(settings.exclusions),
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"A table of the site's cannot be used: {error}", "Mend that row") from error
+    return MappingTables.default(
+        extra_codes=_rows(settings.codes),
+        extra_units=_rows(settings.units),
+        extra_exclusions=_rows(settings.exclusions),
+    )
 
 
 def _rows(path: Path | None) -> list[dict[str, str]]:

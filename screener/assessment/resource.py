@@ -149,13 +149,9 @@ def _quantity(fact: Fact) -> Json:
 
 
 def plain(value: Decimal, digits: int = 12) -> Decimal:
-    """A Decimal short enough for any server: at most `digits` significant digits, no exponent, no trailing zeros."""
-    exponent = max(value.adjusted() - digits + 1, -digits)
-    rounded = (
-        value.quantize(Decimal(1).scaleb(exponent), ROUND_HALF_EVEN) if -value.as_tuple().exponent > digits else value
-    )  # type: ignore[operator]
-    shortest = rounded.normalize()
-    return shortest.quantize(Decimal(1)) if shortest == shortest.to_integral_value() else shortest
+    """A Decimal that any server can hold: at most `digits` decimal places, no exponent, no trailing zeros."""
+    rounded = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN).normalize()
+    return rounded.quantize(Decimal(1)) if rounded == rounded.to_integral_value() else rounded
 
 
 def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:

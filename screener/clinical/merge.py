@@ -45,7 +45,8 @@ class PatientView(msgspec.Struct, frozen=True):
 
 def merge(record: PatientRecord) -> PatientView:
     """The latest copies of everything in `record`; the same view for any order of its rows."""
-    measured: dict[str, Fact | Refusal] = _latest((row.id, row) for row in (*record.facts, *record.refusals))
+    results: list[Fact | Refusal] = [*record.facts, *record.refusals]
+    measured = _latest((row.id, row) for row in results)
     stated = _latest(((row.resource, row.id, row.rule), row) for row in record.exclusions)
     # A later copy of a Condition may carry other rules than the older one: then the older one's no longer count.
     newest = _latest(((row.resource, row.id), row) for row in record.exclusions)

@@ -1,6 +1,8 @@
 """`screener run`: one run, now."""
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +111,7 @@ def _options(given: dict[str, Any]) -> "Options":
     )
 
 
-def progress_bar(log_format: str) -> Any:
+def progress_bar(log_format: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
     from screener.commands.display import bar, lines  # noqa: PLC0415 - rich: not for --help
 

@@ -18,8 +18,8 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
-from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal, Row
+from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
 from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
@@ -46,7 +46,7 @@ class FolderSource:
         self._folder, self._mapper = folder, mapper
         self._off = tuple(sorted(kind for kind, need in needs.items() if need == "off"))
         self._bad_lines_allowed = bad_lines_allowed
-        self._rows: dict[str, list[Row]] | None = None
+        self._rows: dict[str, list[Mapped]] | None = None
         self.bad_lines: list[BadLine] = []
         self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
 
@@ -80,11 +80,11 @@ class FolderSource:
                     found.setdefault(row.id.partition("#")[0], []).append(row)
         return {name: Basis(seen=bool(found.get(name)), rows=_latest(found.get(name, []))) for name in wanted}
 
-    def _by_patient(self) -> dict[str, list[Row]]:
+    def _by_patient(self) -> dict[str, list[Mapped]]:
         if self._rows is None:
             self._rows = {}
             for row in self._read():
-                self._rows.setdefault(row.patient, []).append(row)  # type: ignore[attr-defined]
+                self._rows.setdefault(row.patient, []).append(row)
             self._judge_bad_lines()
         return self._rows
 
@@ -99,7 +99,7 @@ class FolderSource:
                 "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
             )
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Iterator[Mapped]:
         for file in ndjson_files(self._folder):
             for number, line in _lines(file, self.bad_lines):
                 self.reading.bytes_read += len(line)

@@ -2,36 +2,32 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from screener.clinical.mapping import Unreadable
-from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Row
+from screener.clinical.mapping import Mapped, Unreadable
+from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal
 
 
 def gather(
-    patients: Iterable[str], rows: Iterable[Row], unchecked: Mapping[str, Sequence[str]] | None = None
+    patients: Iterable[str], rows: Iterable[Mapped], unchecked: Mapping[str, Sequence[str]] | None = None
 ) -> list[PatientRecord]:
     """A record for each of `patients`, with those of the rows that are theirs.
 
     `unchecked`: the excluding resource types that were not read, by patient.
     """
-    sorted_rows: dict[str, dict[type, list[Row]]] = {patient: {} for patient in patients}
+    by_patient: dict[str, list[Mapped]] = {patient: [] for patient in patients}
     for row in rows:
-        mine = sorted_rows.get(row.patient)  # type: ignore[attr-defined]
-        if mine is not None:
-            mine.setdefault(type(row), []).append(row)
-    return [_record(patient, kinds, (unchecked or {}).get(patient, ())) for patient, kinds in sorted_rows.items()]
+        if row.patient in by_patient:
+            by_patient[row.patient].append(row)
+    return [_record(patient, mine, (unchecked or {}).get(patient, ())) for patient, mine in by_patient.items()]
 
 
-def _record(patient: str, kinds: Mapping[type, list[Row]], unchecked: Sequence[str]) -> PatientRecord:
-    def of(kind: type) -> tuple[Row, ...]:
-        return tuple(kinds.get(kind, ()))
-
+def _record(patient: str, rows: Sequence[Mapped], unchecked: Sequence[str]) -> PatientRecord:
     return PatientRecord(
         patient=patient,
-        demographics=of(Demographics),  # type: ignore[arg-type]
-        facts=of(Fact),  # type: ignore[arg-type]
-        refusals=of(Refusal),  # type: ignore[arg-type]
-        exclusions=of(Exclusion),  # type: ignore[arg-type]
-        menopause=of(Menopause),  # type: ignore[arg-type]
+        demographics=tuple(row for row in rows if isinstance(row, Demographics)),
+        facts=tuple(row for row in rows if isinstance(row, Fact)),
+        refusals=tuple(row for row in rows if isinstance(row, Refusal)),
+        exclusions=tuple(row for row in rows if isinstance(row, Exclusion)),
+        menopause=tuple(row for row in rows if isinstance(row, Menopause)),
         unchecked=tuple(unchecked),
-        unreadable=tuple(row.resource for row in of(Unreadable)),  # type: ignore[attr-defined]
+        unreadable=tuple(row.resource for row in rows if isinstance(row, Unreadable)),
     )

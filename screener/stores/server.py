@@ -11,8 +11,8 @@ from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical import eligibility
-from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal, Row
+from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal
 from screener.config import ServerSettings
 from screener.errors import AuthorisationError, ServerError
 from screener.fhir import bundles
@@ -84,7 +84,7 @@ class ServerSource:
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
         """Patients first, then the results of those who may be assessed, then the exclusions of those with a result."""
-        rows: list[Row] = list(self._rows("Patient", "_id", patients))
+        rows: list[Mapped] = list(self._rows("Patient", "_id", patients))
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
         eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
         rows += self._rows("Observation", "subject", eligible, codes=True)
@@ -98,7 +98,7 @@ class ServerSource:
                     unchecked[patient].append(kind)
         return gather(patients, rows, unchecked)
 
-    def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Row] | None:
+    def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
         """The rows of one excluding type; None where it is off, or optional and not readable."""
         if need == "off":
             self.reading.unchecked[kind] = "switched off"
@@ -116,7 +116,7 @@ class ServerSource:
             self.reading.unchecked[kind] = error.what
             return None
 
-    def _rows(self, kind: str, by: str, patients: Sequence[str], *, codes: bool = False) -> Iterator[Row]:
+    def _rows(self, kind: str, by: str, patients: Sequence[str], *, codes: bool = False) -> Iterator[Mapped]:
         if not patients:
             return
         asked = set(patients)
@@ -128,11 +128,11 @@ class ServerSource:
             if kind == "Observation":
                 self._control = self._control or found.head.id
             for row in self._mapped(found):
-                if row.patient not in asked:  # type: ignore[attr-defined]
+                if row.patient not in asked:
                     raise _ignored(self._client.host, by)
                 yield row
 
-    def _mapped(self, found: Found) -> tuple[Row, ...]:
+    def _mapped(self, found: Found) -> tuple[Mapped, ...]:
         try:
             return self._mapper.map(found.raw)
         except MalformedResource:
@@ -168,10 +168,10 @@ class ServerSource:
         return read.status == 200
 
 
-MayMatter = Callable[[Sequence[Row], Sequence[str], Collection[str]], list[str]]
+MayMatter = Callable[[Sequence[Mapped], Sequence[str], Collection[str]], list[str]]
 
 
-def with_magnesium(rows: Sequence[Row], patients: Sequence[str], standing: Collection[str]) -> list[str]:
+def with_magnesium(rows: Sequence[Mapped], patients: Sequence[str], standing: Collection[str]) -> list[str]:
     """The patients whose exclusions can make a difference: those with a usable Mg result, or with an assessment."""
     measured = {row.patient for row in rows if isinstance(row, Fact) and row.analyte is Analyte.MG}
     return [patient for patient in patients if patient in measured or patient in standing]
