@@ -1,12 +1,14 @@
 """FHIR dates and times as the R4 grammar has them (hl7.org/fhir/R4/datatypes.html), and ages.
 
-Every text falls into three parts that repeat from resource to resource: the day, the time of day, and what follows it
-(fraction and zone). Each part is read once and remembered, which makes reading a time two or three look-ups.
+The grammar is checked by a pattern and the arithmetic left to `datetime`, which is C. Results of one blood draw share their
+time to the character, so moments are remembered by their text.
 """
 
 import re
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from screener.clinical.records import Moment
 
@@ -19,11 +21,36 @@ IMPRECISE = "date_imprecise"
 MALFORMED = "date_malformed"
 
 _NOON_US = US_PER_DAY // 2
-_BAD = -1
 _PARTIAL = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2]))?")
 _DAY = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
-_CLOCK = re.compile(r"T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)")
-_TAIL = re.compile(r"(?:\.([0-9]+))?(?:Z|([+-])(0[0-9]|1[0-3]|14):([0-5][0-9]))?")
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
+    r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))?"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Remembered(dict[K, V]):
+    """What `read` made of each key, up to `limit` keys; then it starts anew. A hit costs one look-up in a dict.
+
+    What `read` raises is raised again each time: errors are not remembered.
+    """
+
+    def __init__(self, read: Callable[[K], V], limit: int) -> None:
+        super().__init__()
+        self._read = read
+        self._limit = limit
+
+    def __missing__(self, key: K) -> V:
+        value = self._read(key)
+        if len(self) >= self._limit:
+            self.clear()
+        self[key] = value
+        return value
 
 
 def moment(text: str) -> Moment | str:
@@ -32,21 +59,24 @@ def moment(text: str) -> Moment | str:
     A date alone stands for noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
     taken as UTC: only the order within a day can suffer.
     """
-    day = _day(text[:10])
-    if day < 0:
-        return IMPRECISE if _is_partial(text) else MALFORMED
-    if len(text) == 10:
-        return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + _NOON_US)
-    within_us, shift_us = _clock_us(text[10:19]), _tail_us(text[19:])
-    if within_us < 0 or shift_us is None:
-        return MALFORMED
-    return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + within_us + shift_us)
+    return _MOMENTS[text]
 
 
 def instant_us(text: str) -> int:
-    """Microseconds since 1970 of an instant (`meta.lastUpdated`, `issued`), or 0 where it is none."""
-    found = moment(text)
-    return 0 if isinstance(found, str) else found.instant_us
+    """Microseconds since 1970 of an instant (`meta.lastUpdated`), or 0 where it is none.
+
+    These only put copies and results in order, so what `datetime` understands beyond R4's grammar is taken as well.
+    """
+    try:
+        return _epoch_us(datetime.fromisoformat(text))
+    except ValueError:
+        found = _moment(text)  # a leap second
+        return 0 if isinstance(found, str) else found.instant_us
+
+
+def issued_us(text: str) -> int:
+    """The same of an Observation's `issued`, remembered: the results of one report share it."""
+    return _ISSUED[text]
 
 
 def first_day(text: str | None) -> int:
@@ -81,37 +111,34 @@ def _completed_years(born: date, on: date) -> int:
     return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
 
 
-@lru_cache(maxsize=65_536)
+def _epoch_us(when: datetime) -> int:
+    since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
+    return since.days * US_PER_DAY + since.seconds * US_PER_SECOND + since.microseconds
+
+
+def _moment(text: str) -> Moment | str:
+    day = _day(text[:10])
+    if not day:
+        return IMPRECISE if _is_partial(text) else MALFORMED
+    if len(text) == 10:
+        return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + _NOON_US)
+    if not _DATE_TIME.fullmatch(text):
+        return MALFORMED
+    if text[17:19] != "60":
+        return Moment(text, day, _epoch_us(datetime.fromisoformat(text)))
+    # R4 lets a leap second be sent, `datetime` does not know it: it is the second after the 59th.
+    return Moment(text, day, _epoch_us(datetime.fromisoformat(f"{text[:17]}59{text[19:]}")) + US_PER_SECOND)
+
+
 def _day(text: str) -> int:
+    """The ordinal of a whole date; 0 for anything else and for days that do not exist or lie outside 1900..2200."""
     parts = _DAY.fullmatch(text)
     if not parts or not EARLIEST_YEAR <= int(parts[1]) <= LATEST_YEAR:
-        return _BAD
+        return 0
     try:
         return date(int(parts[1]), int(parts[2]), int(parts[3])).toordinal()
     except ValueError:  # 31 April
-        return _BAD
-
-
-@lru_cache(maxsize=16_384)
-def _clock_us(text: str) -> int:
-    """Microseconds since midnight; a leap second (60) is the next second, as R4 lets servers send it."""
-    parts = _CLOCK.fullmatch(text)
-    if not parts:
-        return _BAD
-    return (int(parts[1]) * 3600 + int(parts[2]) * 60 + int(parts[3])) * US_PER_SECOND
-
-
-@lru_cache(maxsize=16_384)
-def _tail_us(text: str) -> int | None:
-    """Microseconds to add for the fraction and the zone: east of Greenwich is earlier in UTC."""
-    parts = _TAIL.fullmatch(text)
-    if not parts or (parts[3] == "14" and parts[4] != "00"):
-        return None
-    fraction_us = int(parts[1][:6].ljust(6, "0")) if parts[1] else 0
-    if not parts[2]:
-        return fraction_us
-    offset_us = (int(parts[3]) * 60 + int(parts[4])) * 60 * US_PER_SECOND
-    return fraction_us - offset_us if parts[2] == "+" else fraction_us + offset_us
+        return 0
 
 
 def _is_partial(text: str) -> bool:
@@ -123,9 +150,12 @@ def _is_partial(text: str) -> bool:
 def _bounds(text: str) -> tuple[int, int]:
     """First and last day of a whole or partial date; (0, 0) where it is none."""
     if not _is_partial(text):
-        day = max(_day(text), 0)
-        return day, day
+        return _day(text), _day(text)
     year, month = int(text[:4]), int(text[5:7] or 0)
     first = date(year, month or 1, 1)
     after = date(year + 1, 1, 1) if month in (0, 12) else date(year, month + 1, 1)
     return first.toordinal(), after.toordinal() - 1
+
+
+_MOMENTS = Remembered(_moment, 65_536)
+_ISSUED = Remembered(instant_us, 16_384)

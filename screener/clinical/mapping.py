@@ -6,7 +6,6 @@ something that may exclude one): it is counted, never lost.
 
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,7 +27,7 @@ from screener.clinical.records import (
 )
 from screener.clinical.units import RangeRow, Reading, UnitRow, UnitTable, range_table, unit_table
 
-_CACHED_TEXTS = 16_384
+_REMEMBERED = 16_384  # texts of each kind
 _TWELVE_MONTHS_DAYS = 365
 
 
@@ -98,11 +97,11 @@ class Mapper:
         self._menopause_observations = {(row.system, row.code): row.means for row in tables.menopause_observations}
         self._aliases = tables.aliases
         self._patient = References(base_url).patient
-        self._use_preliminary = use_preliminary
-        self._match = lru_cache(_CACHED_TEXTS)(self._match_uncached)
-        self._read = lru_cache(_CACHED_TEXTS)(self._read_uncached)
-        self._rules = lru_cache(_CACHED_TEXTS)(self._rules_uncached)
-        self._states = lru_cache(_CACHED_TEXTS)(self._states_uncached)
+        self._usable = observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE
+        self._match = dates.Remembered(self._match_anew, _REMEMBERED)
+        self._read = dates.Remembered(self._read_anew, _REMEMBERED)
+        self._rules = dates.Remembered(self._rules_anew, _REMEMBERED)
+        self._states = dates.Remembered(self._states_anew, _REMEMBERED)
         self._by_type: dict[type, Callable[[Any, bytes | msgspec.Raw], Rows]] = {
             wire.Observation: self._observation,
             wire.Patient: self._person,
@@ -130,10 +129,14 @@ class Mapper:
         """`system|code` of the Observations that document menopause, sorted."""
         return tuple(sorted(f"{system}|{code}" for system, code in self._menopause_observations))
 
+    def patient_id(self, reference: str | None) -> str:
+        """The logical id of the patient that a reference names, or "" where it names none of the source's."""
+        return self._patient(wire.Reference(reference))
+
     # Observations
 
     def _observation(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
-        match, menopause = self._match(bytes(observation.code))
+        match, menopause = self._match[bytes(observation.code)]
         if match is None:
             if menopause or observation.valueCodeableConcept:
                 return self._menopause_observation(observation, raw, menopause)
@@ -141,7 +144,8 @@ class Mapper:
         patient = self._patient(observation.subject)
         if not patient:
             return ()
-        copy, moment = version(observation.meta), observations.when(observation)
+        copy = version(observation.meta)
+        moment = observations.when(observation)
         found = self._judged(patient, observation, raw, match)
         if isinstance(found, Reading) and isinstance(moment, Moment):
             return (observations.fact(patient, observation, copy, match, moment, found),)
@@ -152,9 +156,8 @@ class Mapper:
         self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
     ) -> Reading | str:
         """The value in the model's unit, or the reason against it."""
-        reason = observations.refused_by_status(observation.status, match, use_preliminary=self._use_preliminary)
-        if reason:
-            return reason
+        if match.reason or observation.status not in self._usable:
+            return observations.refused_by_status(observation.status, match)
         if not observation.id:
             return "id_missing"
         if observation.focus and self._about_another(patient, observation):
@@ -168,9 +171,9 @@ class Mapper:
             reason = observations.refused_by_remarks(observation)
             if reason:
                 return reason
-        if not wire.present(observation.valueQuantity):
+        if not observation.valueQuantity:
             return observations.no_quantity(observation, raw)
-        return self._read(match, bytes(observation.valueQuantity))
+        return self._read[match, bytes(observation.valueQuantity)]
 
     def _about_another(self, patient: str, observation: wire.Observation) -> bool:
         """R4's `focus` names whom the result is about if not the patient: a donor, a child, an implant."""
@@ -181,20 +184,18 @@ class Mapper:
     def _menopause_observation(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str) -> Rows:
         patient = self._patient(observation.subject)
         moment = observations.when(observation)
-        if not patient:
-            return ()
         day = moment.day if isinstance(moment, Moment) else 0
         status = self._status_by_value(observation, raw, means, day)
-        if not status:
+        if not patient or not (status or means):
             return ()
-        counts = observation.status in observations.USABLE
-        return (
-            Menopause(patient, "Observation", observation.id or "", version(observation.meta), status, day, counts),
-        )
+        # A copy of a code of ours that says nothing supersedes an older one that did.
+        counts = bool(status) and observation.status in observations.USABLE
+        copy = version(observation.meta)
+        return (Menopause(patient, "Observation", observation.id or "", copy, status or "post", day, counts),)
 
     def _status_by_value(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str, day: int) -> str:
         if wire.present(observation.valueCodeableConcept):
-            stated = self._states("Observation", bytes(observation.valueCodeableConcept))
+            stated = self._states["Observation", bytes(observation.valueCodeableConcept)]
             if stated:
                 return stated[0].status
         if means == "age_at_menopause" and wire.present(observation.valueQuantity):
@@ -214,7 +215,7 @@ class Mapper:
 
     def _condition(self, condition: wire.Condition, raw: bytes | msgspec.Raw) -> Rows:
         code = bytes(condition.code)
-        rules, states = self._rules("Condition", code), self._states("Condition", code)
+        rules, states = self._rules["Condition", code], self._states["Condition", code]
         patient = self._patient(condition.subject) if rules or states else ""
         if not patient:
             return ()
@@ -239,7 +240,7 @@ class Mapper:
 
     def _procedure(self, procedure: wire.Procedure, raw: bytes | msgspec.Raw) -> Rows:
         code = bytes(procedure.code)
-        rules, states = self._rules("Procedure", code), self._states("Procedure", code)
+        rules, states = self._rules["Procedure", code], self._states["Procedure", code]
         patient = self._patient(procedure.subject) if rules or states else ""
         if not patient:
             return ()
@@ -263,7 +264,7 @@ class Mapper:
         if code is None:
             # The medicine stands in a resource of its own that we were not given: it may be one that excludes.
             return (Unreadable(patient, kind, id_, copy),) if exclusions.meant(resource) else ()
-        rules = self._rules(kind, code)
+        rules = self._rules[kind, code]
         if not rules:
             return ()
         span = exclusions.medication_span(resource, copy)
@@ -271,7 +272,7 @@ class Mapper:
 
     # What repeats is read once
 
-    def _match_uncached(self, code: bytes) -> tuple[Match | None, str]:
+    def _match_anew(self, code: bytes) -> tuple[Match | None, str]:
         """What an Observation's code means: an analyte, or something that documents menopause."""
         concept = wire.decode_concept(code) if code else wire.CodeableConcept()
         pairs = ((self._aliases.get(c.system or "", c.system or ""), c.code or "") for c in concept.coding or ())
@@ -280,13 +281,16 @@ class Mapper:
         )
         return self._codes.find(concept), menopause
 
-    def _read_uncached(self, match: Match, quantity: bytes) -> Reading | str:
-        return self._units.read(match, wire.decode_quantity(quantity))
+    def _read_anew(self, key: tuple[Match, bytes]) -> Reading | str:
+        match, quantity = key
+        return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
 
-    def _rules_uncached(self, resource: str, code: bytes) -> tuple[ExclusionRow, ...]:
+    def _rules_anew(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
+        resource, code = key
         return self._exclusions.find(resource, wire.decode_concept(code)) if code else ()
 
-    def _states_uncached(self, resource: str, code: bytes) -> tuple[MenopauseRow, ...]:
+    def _states_anew(self, key: tuple[str, bytes]) -> tuple[MenopauseRow, ...]:
+        resource, code = key
         return self._menopause.find(resource, wire.decode_concept(code)) if code else ()
 
     # What does not fit

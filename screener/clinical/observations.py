@@ -67,7 +67,7 @@ def fact(
         match.analyte,
         reading.value,
         moment,
-        dates.instant_us(observation.issued) if observation.issued else 0,
+        dates.issued_us(observation.issued) if observation.issued else 0,
         reading.comparator,
         match.rank,
         reading.marks,
@@ -83,16 +83,16 @@ def refusal(
     return Refusal(patient, observation.id or "", version, match.analyte, reason, day, reason == "withdrawn")
 
 
-def refused_by_status(status: str | None, match: Match, *, use_preliminary: bool) -> str:
-    """Whether status or code forbid the use: the reason, or ""."""
+def refused_by_status(status: str | None, match: Match) -> str:
+    """Why a result of this status and code is not used; a withdrawn one counts as that, whatever its code."""
     if status in WITHDRAWN:
         return "withdrawn"
     if match.reason:
         return match.reason
-    if status in USABLE or (use_preliminary and status == "preliminary"):
-        return ""
+    if not status:
+        return "status_missing"
     # What R4 does not list becomes one reason: a reason code must not carry a sender's text.
-    return f"status_{status}" if status in STATUSES else "status_missing" if not status else "status_not_r4"
+    return f"status_{status}" if status in STATUSES else "status_not_r4"
 
 
 def refused_by_remarks(observation: wire.Observation) -> str:
@@ -118,13 +118,13 @@ def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:
     A report in words may say that the specimen was haemolysed: that is the better reason.
     """
     other = _decode_other_values(raw)
-    if wire.present(other.valueString) and _says_haemolysed(bytes(other.valueString).decode("utf-8", "replace")):
+    if other.valueString and _says_haemolysed(other.valueString):
         return "haemolysed"
     if wire.present(observation.valueCodeableConcept):
         concept = wire.decode_concept(observation.valueCodeableConcept)
         return "haemolysed" if any(_says_haemolysed(t) for t in _texts(concept)) else "value_not_quantity"
     kinds = (getattr(other, name) for name in wire.OtherValues.__struct_fields__)
-    return "value_not_quantity" if any(value is not None and bool(value) for value in kinds) else "value_missing"
+    return "value_not_quantity" if any(kinds) else "value_missing"
 
 
 def _texts(concept: wire.CodeableConcept) -> list[str]:

@@ -23,6 +23,7 @@ class References:
 
     def __init__(self, base_url: str | None) -> None:
         self._base = base_url.rstrip("/") + "/" if base_url else None
+        self._paths = dates.Remembered(self._path, 65_536)
 
     def patient(self, reference: wire.Reference | None) -> str:
         """The logical id of the patient that `reference` names, or "" where it names none of ours.
@@ -32,7 +33,7 @@ class References:
         """
         if reference is None or not reference.reference or reference.type not in (None, "Patient"):
             return ""
-        return self._path(reference.reference)
+        return self._paths[reference.reference]
 
     def _path(self, text: str) -> str:
         if text.startswith(_URN):

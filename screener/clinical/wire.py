@@ -106,7 +106,7 @@ class Observation(Resource, frozen=True, tag=True):
 class OtherValues(Element, frozen=True):
     """The values of an Observation that are neither a quantity nor a concept."""
 
-    valueString: Raw = Raw()  # noqa: N815
+    valueString: str | None = None  # noqa: N815
     valueBoolean: Raw = Raw()  # noqa: N815
     valueInteger: Raw = Raw()  # noqa: N815
     valueRange: Raw = Raw()  # noqa: N815

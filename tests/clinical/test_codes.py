@@ -1,0 +1,135 @@
+"""Codes: shared/terminology facts as the LOINC table has them, here by code."""
+
+import itertools
+
+import pytest
+
+from screener.clinical import wire
+from screener.clinical.codes import LOINC, CodeMap, CodeRow, code_table, read_rows, system_aliases
+from screener.clinical.records import Analyte
+from screener.errors import ConfigurationError
+
+SNOMED = "http://snomed.info/sct"
+
+
+def concept(*codings: tuple[str | None, str | None]) -> wire.CodeableConcept:
+    return wire.CodeableConcept(tuple(wire.Coding(system, code) for system, code in codings))
+
+
+def found(*codings: tuple[str | None, str | None], extra: tuple[dict[str, object], ...] = ()) -> tuple[str, str] | None:
+    match = CodeMap(code_table(extra), system_aliases()).find(concept(*codings))
+    return (match.analyte.value, match.reason) if match else None
+
+
+@pytest.mark.parametrize(
+    ("analyte", "codes"),
+    [
+        ("mg", ["2601-3", "19123-9"]),
+        ("p", ["14879-1", "2777-1", "24519-1"]),
+        ("ctx", ["41171-0"]),
+        ("p1np", ["77370-5", "47255-5"]),
+        ("weight", ["29463-7", "3141-9", "3142-7", "8335-2"]),
+        ("height", ["8302-2", "3137-7", "3138-5", "8301-4", "8306-3", "8308-9", "8307-1"]),
+    ],
+)
+def test_accepted_codes(analyte: str, codes: list[str]) -> None:
+    assert {found((LOINC, code)) for code in codes} == {(analyte, "")}
+    tokens = CodeMap(code_table(()), {}).tokens([Analyte(analyte)])
+    assert tokens == tuple(sorted(f"{LOINC}|{code}" for code in codes))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("21377-7", ("mg", "specimen_whole_blood")),
+        ("2593-2", ("mg", "specimen_whole_blood")),
+        ("2600-5", ("mg", "ionised")),
+        ("73573-8", ("mg", "ionised")),
+        ("2597-3", ("mg", "specimen_red_cells")),
+        ("26746-8", ("mg", "specimen_red_cells")),
+        ("2598-1", ("mg", "specimen_urine")),
+        ("32309-7", ("mg", "not_the_analyte")),
+        ("13539-2", ("p", "specimen_urine")),
+        ("48587-0", ("ctx", "per_creatinine")),
+        ("33959-8", ("ctx", "not_the_analyte")),
+        ("41170-2", ("ctx", "not_the_analyte")),
+        ("47097-1", ("ctx", "not_the_analyte")),
+        ("8340-2", ("weight", "dry_weight")),
+        ("8341-0", ("weight", "dry_weight")),
+    ],
+)
+def test_look_alikes_are_refused_with_their_reason(code: str, expected: tuple[str, str]) -> None:
+    assert found((LOINC, code)) == expected
+    assert not any(token.endswith(code) for token in CodeMap(code_table(()), {}).tokens(Analyte))
+
+
+def test_what_is_not_ours_is_nothing() -> None:
+    assert found((LOINC, "718-7")) is None  # haemoglobin
+    assert found((LOINC, "161446AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")) is None  # a CIEL code under LOINC's name
+    assert found((SNOMED, "2601-3")) is None
+    assert found((None, "2601-3")) is None
+    assert found((LOINC, None)) is None
+    assert found() is None
+
+
+def test_codings_in_any_order() -> None:
+    codings = ((SNOMED, "38151008"), (LOINC, "2601-3"), ("urn:local", "MG"))
+    assert {found(*order) for order in itertools.permutations(codings)} == {("mg", "")}
+
+
+def test_a_refusing_coding_outweighs_an_accepting_one_in_any_order() -> None:
+    codings = ((LOINC, "2601-3"), (LOINC, "2598-1"))
+    assert {found(*order) for order in itertools.permutations(codings)} == {("mg", "specimen_urine")}
+
+
+def test_two_analytes_in_one_concept_contradict() -> None:
+    assert found((LOINC, "2601-3"), (LOINC, "14879-1")) == ("mg", "code_contradiction")
+
+
+def test_the_system_by_other_names() -> None:
+    assert found(("urn:oid:2.16.840.1.113883.6.1", "2601-3")) == ("mg", "")
+    assert found(("http://loinc.org/", "2601-3")) == ("mg", "")
+
+
+def test_rank_is_that_of_the_most_cautious_coding() -> None:
+    codes = CodeMap(code_table(()), {})
+    measured, stated = (
+        codes.find(concept((LOINC, "3141-9"))),
+        codes.find(concept((LOINC, "29463-7"), (LOINC, "3142-7"))),
+    )
+    assert measured is not None
+    assert stated is not None
+    assert (measured.rank, stated.rank) == (0, 1)
+
+
+def test_a_site_adds_codes_and_opts_in() -> None:
+    extra = (
+        {"system": "urn:local", "code": "MG", "analyte": "mg", "unit": "mmol/L"},
+        {"system": LOINC, "code": "21377-7", "analyte": "mg", "use": "accept", "specimen": "whole_blood"},
+    )
+    assert found(("urn:local", "MG"), extra=extra) == ("mg", "")
+    assert found((LOINC, "21377-7"), extra=extra) == ("mg", "")
+    codes = CodeMap(code_table(extra), {})
+    assert codes.tokens([Analyte.MG]) == (f"{LOINC}|19123-9", f"{LOINC}|21377-7", f"{LOINC}|2601-3", "urn:local|MG")
+    whole_blood = codes.find(concept((LOINC, "21377-7")))
+    assert whole_blood is not None
+    assert whole_blood.marks == ("specimen_whole_blood",)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "urn:local", "code": "MG"},
+        {"system": "urn:local", "code": "MG", "analyte": "magnesium"},
+        {"system": "urn:local", "code": "MG", "analyte": "mg", "colour": "blue"},
+        {"system": "urn:local", "code": "MG", "analyte": "mg", "rank": "first"},
+        {"system": "urn:local", "code": "MG", "analyte": "mg", None: ["one column too many"]},
+    ],
+)
+def test_a_bad_row_of_a_site_names_table_and_row(row: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"extra_codes: row 1 cannot be used"):
+        read_rows([row], CodeRow, "extra_codes")
+
+
+def test_every_shipped_row_has_a_source() -> None:
+    assert [row.code for row in code_table(()) if row.source in ("", "site")] == []

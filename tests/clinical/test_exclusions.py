@@ -1,0 +1,424 @@
+"""Exclusions and menopause through the mapper. Days by hand: ordinal 739007 is 2024-05-01, 738521 is 2023-01-01."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from screener.clinical.exclusions import CodeList, ExclusionRow, Span, exclusion_table, window
+from screener.clinical.mapping import Mapper, MappingTables, Unreadable
+from screener.clinical.records import Exclusion, Menopause, Version
+from screener.errors import ConfigurationError
+
+SNOMED = "http://snomed.info/sct"
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+ATC = "http://www.whocc.no/atc"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+MAPPER = Mapper(MappingTables.default())
+
+
+def day(text: str) -> int:
+    return date.fromisoformat(text).toordinal()
+
+
+def coded(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def mapped(kind: str, **elements: object) -> tuple[object, ...]:
+    resource = {"resourceType": kind, "id": "x1", "subject": {"reference": "Patient/p1"}, **elements}
+    return MAPPER.map(json.dumps(resource).encode())
+
+
+def exclusion(kind: str, **elements: object) -> Exclusion:
+    (row,) = mapped(kind, **elements)
+    assert isinstance(row, Exclusion)
+    return row
+
+
+def span(kind: str, **elements: object) -> tuple[int, int, bool]:
+    row = exclusion(kind, **elements)
+    return row.start_day, row.end_day, row.counts
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "rule"),
+    [
+        (SNOMED, "431857002", "renal"),
+        (SNOMED, "433146000", "renal"),
+        (SNOMED, "46177005", "renal"),
+        (SNOMED, "265764009", "renal"),
+        (ICD, "N18.4", "renal"),
+        (ICD, "N185", "renal"),
+        (ICD, "n18.6", "renal"),
+        (ICD, "Z99.2", "renal"),
+        (SNOMED, "19943007", "hepatic"),
+        (SNOMED, "59927004", "hepatic"),
+        (ICD, "K70.30", "hepatic"),
+        (ICD, "K70.41", "hepatic"),
+        (ICD, "K71.11", "hepatic"),
+        (ICD, "K71.7", "hepatic"),
+        (ICD, "K72.90", "hepatic"),
+        (ICD, "K74.3", "hepatic"),
+        (ICD, "K74.69", "hepatic"),
+        (ICD, "K76.7", "hepatic"),
+        (SNOMED, "363346000", "malignancy"),
+        (SNOMED, "94222008", "malignancy"),
+        (ICD, "C00.0", "malignancy"),
+        (ICD, "C50.911", "malignancy"),
+        (ICD, "C79.51", "malignancy"),
+        (ICD, "C9000", "malignancy"),
+        (ICD, "C96.9", "malignancy"),
+        (SNOMED, "66999008", "hyperparathyroidism"),
+        (ICD, "E21.0", "hyperparathyroidism"),
+        (ICD, "E21.3", "hyperparathyroidism"),
+        (ICD, "N25.81", "hyperparathyroidism"),
+        (SNOMED, "4598005", "osteomalacia"),
+        (ICD, "M83.9", "osteomalacia"),
+        (SNOMED, "2089002", "paget"),
+        (ICD, "M88.0", "paget"),
+        (ICD, "Z79.52", "glucocorticoid"),
+        (ICD, "Z79.83", "antiresorptive"),
+        ("http://hl7.org/fhir/sid/icd-10", "C50.9", "malignancy"),
+        ("http://hl7.org/fhir/sid/icd-10-gm", "N18.4", "renal"),
+        ("http://fhir.de/CodeSystem/bfarm/icd-10-gm", "M88.99", "paget"),
+    ],
+)
+def test_diagnoses_that_exclude(system: str, code: str, rule: str) -> None:
+    assert exclusion("Condition", code=coded(system, code)) == Exclusion("p1", "Condition", "x1", Version(), rule)
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [
+        (SNOMED, "433144002"),  # CKD 3
+        (SNOMED, "64859006"),  # osteoporosis is what we look for
+        (ICD, "N18.3"),
+        (ICD, "N18"),
+        (ICD, "E89.2"),  # hypoparathyroidism
+        (ICD, "E21.4"),
+        (ICD, "Z79.51"),  # inhaled steroids
+        (ICD, "D05.1"),
+        (ICD, "K74.0"),
+        ("urn:local", "C50.9"),
+    ],
+)
+def test_diagnoses_that_do_not_exclude(system: str, code: str) -> None:
+    assert mapped("Condition", code=coded(system, code)) == ()
+
+
+MEDICATIONS = ["MedicationRequest", "MedicationStatement", "MedicationAdministration"]
+
+
+@pytest.mark.parametrize("kind", MEDICATIONS)
+@pytest.mark.parametrize(
+    ("system", "code", "rule"),
+    [
+        (ATC, "H02AB07", "glucocorticoid"),
+        (RXNORM, "8640", "glucocorticoid"),
+        (ATC, "M05BA04", "antiresorptive"),
+        (ATC, "M05BB03", "antiresorptive"),
+        (ATC, "m05bx04", "antiresorptive"),
+        (ATC, "G03XC01", "antiresorptive"),
+        (RXNORM, "77655", "antiresorptive"),
+        (RXNORM, "46041", "antiresorptive"),
+        (RXNORM, "993449", "antiresorptive"),
+        (ATC, "H05AA02", "anabolic"),
+        (ATC, "H05AA04", "anabolic"),
+        (ATC, "M05BX06", "anabolic"),
+        ("http://fhir.de/CodeSystem/bfarm/atc", "M05BA04", "antiresorptive"),
+    ],
+)
+def test_medicines_that_exclude(kind: str, system: str, code: str, rule: str) -> None:
+    row = exclusion(kind, status="active", medicationCodeableConcept=coded(system, code))
+    assert (row.resource, row.rule, row.counts) == (kind, rule, True)
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [(ATC, "M05BX05"), (ATC, "H02AA02"), (ATC, "R03BA02"), (RXNORM, "25789"), (ATC, "M05B")],
+)
+def test_medicines_that_do_not_exclude(system: str, code: str) -> None:
+    # M05BX05 burosumab, R03BA inhaled steroids, 25789 glimepiride
+    assert mapped("MedicationRequest", status="active", medicationCodeableConcept=coded(system, code)) == ()
+
+
+def clinical(code: str) -> dict[str, Any]:
+    return coded("http://terminology.hl7.org/CodeSystem/condition-clinical", code)
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, (0, 0, True)),
+        ({"onsetDateTime": "2023"}, (day("2023-01-01"), 0, True)),
+        ({"onsetPeriod": {"start": "2023-02-03"}}, (day("2023-02-03"), 0, True)),
+        ({"recordedDate": "2023-03-04"}, (day("2023-03-04"), 0, True)),
+        ({"onsetDateTime": "2020", "recordedDate": "2023-03-04"}, (day("2020-01-01"), 0, True)),
+        ({"onsetDateTime": "last winter"}, (0, 0, True)),
+        ({"abatementDateTime": "2024-02"}, (0, day("2024-02-29"), True)),
+        ({"abatementPeriod": {"end": "2024-02-03"}}, (0, day("2024-02-03"), True)),
+        (
+            {"clinicalStatus": clinical("resolved"), "meta": {"lastUpdated": "2024-05-01T10:00:00Z"}},
+            (0, day("2024-05-01"), True),
+        ),
+        ({"clinicalStatus": clinical("inactive"), "recordedDate": "2023-03-04"}, (day("2023-03-04"),) * 2 + (True,)),
+        ({"abatementString": "spring", "meta": {"lastUpdated": "2024-05-01T10:00:00Z"}}, (0, day("2024-05-01"), True)),
+        ({"clinicalStatus": clinical("active")}, (0, 0, True)),
+        ({"verificationStatus": coded("x", "provisional")}, (0, 0, True)),
+        ({"verificationStatus": coded("x", "refuted")}, (0, 0, False)),
+        ({"verificationStatus": coded("x", "entered-in-error")}, (0, 0, False)),
+    ],
+)
+def test_a_diagnosis_that_counts_while_active(elements: dict[str, object], expected: tuple[int, int, bool]) -> None:
+    assert span("Condition", code=coded(ICD, "N18.4"), **elements) == expected
+
+
+def test_a_malignancy_counts_for_ever_from_its_onset() -> None:
+    ended = {"onsetDateTime": "2010-05-06", "abatementDateTime": "2012", "clinicalStatus": clinical("remission")}
+    assert span("Condition", code=coded(ICD, "C50.9"), **ended) == (day("2010-05-06"), 0, True)
+
+
+def test_long_term_use_as_a_diagnosis_has_a_washout() -> None:
+    ended = {"abatementDateTime": "2024-01-01"}
+    assert span("Condition", code=coded(ICD, "Z79.83"), **ended) == (0, day("2024-01-01") + 730, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("MedicationRequest", "entered-in-error"),
+        ("MedicationRequest", "cancelled"),
+        ("MedicationRequest", "draft"),
+        ("MedicationStatement", "not-taken"),
+        ("MedicationStatement", "intended"),
+        ("MedicationStatement", "entered-in-error"),
+        ("MedicationAdministration", "not-done"),
+    ],
+)
+def test_medicines_never_taken_do_not_count(kind: str, status: str) -> None:
+    assert not exclusion(kind, status=status, medicationCodeableConcept=coded(ATC, "M05BA04")).counts
+
+
+@pytest.mark.parametrize(
+    "elements", [{"intent": "proposal"}, {"intent": "plan"}, {"intent": "order", "doNotPerform": True}]
+)
+def test_requests_that_order_nothing_do_not_count(elements: dict[str, object]) -> None:
+    row = exclusion("MedicationRequest", status="active", medicationCodeableConcept=coded(ATC, "M05BA04"), **elements)
+    assert not row.counts
+
+
+def bounds(**elements: object) -> dict[str, Any]:
+    return {"dosageInstruction": [{"timing": {"repeat": elements}}]}
+
+
+SUPPLY = {"value": 30, "unit": "days", "system": "http://unitsofmeasure.org", "code": "d"}
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"status": "active", "authoredOn": "2023-01-01"}, (day("2023-01-01"), 0, True)),
+        (
+            {"status": "active", **bounds(boundsPeriod={"start": "2023-01-01", "end": "2023-06-30"})},
+            (day("2023-01-01"), day("2023-06-30") + 730, True),
+        ),
+        (
+            {"status": "completed", "authoredOn": "2023-01-01", "dispenseRequest": {"expectedSupplyDuration": SUPPLY}},
+            # 30 days from 1 January end on 30 January
+            (day("2023-01-01"), day("2023-01-30") + 730, True),
+        ),
+        (
+            {
+                "status": "completed",
+                "authoredOn": "2023-01-01",
+                "dispenseRequest": {"expectedSupplyDuration": SUPPLY, "numberOfRepeatsAllowed": 2},
+            },
+            # 90 days: 31 + 28 + 31
+            (day("2023-01-01"), day("2023-03-31") + 730, True),
+        ),
+        (
+            {
+                "status": "completed",
+                "authoredOn": "2023-01-01",
+                "dispenseRequest": {"validityPeriod": {"end": "2023-02-01"}},
+            },
+            (day("2023-01-01"), day("2023-02-01") + 730, True),
+        ),
+        (
+            {"status": "stopped", "authoredOn": "2023-01-01", "meta": {"lastUpdated": "2023-05-01T10:00:00Z"}},
+            (day("2023-01-01"), day("2023-05-01") + 730, True),
+        ),
+        ({"status": "completed", "authoredOn": "2023-01-01"}, (day("2023-01-01"), day("2023-01-01") + 730, True)),
+    ],
+)
+def test_a_bisphosphonate_request_with_its_washout(
+    elements: dict[str, object], expected: tuple[int, int, bool]
+) -> None:
+    assert span("MedicationRequest", medicationCodeableConcept=coded(ATC, "M05BA04"), **elements) == expected
+
+
+@pytest.mark.parametrize(
+    ("elements", "counts"),
+    [
+        ({"status": "active", "authoredOn": "2023-01-01"}, True),
+        ({"status": "completed", "authoredOn": "2023-01-01"}, False),
+        ({"status": "completed", **bounds(boundsPeriod={"start": "2023-01-01", "end": "2023-03-31"})}, True),  # 90 days
+        (
+            {"status": "completed", **bounds(boundsPeriod={"start": "2023-01-01", "end": "2023-03-30"})},
+            False,
+        ),  # 89 days
+        ({"status": "active", "authoredOn": "2023-01-01", **bounds(boundsDuration={"value": 5, "code": "d"})}, False),
+        ({"status": "active", "authoredOn": "2023-01-01", **bounds(boundsDuration={"value": 13, "code": "wk"})}, True),
+        (
+            {"status": "active", "authoredOn": "2023-01-01", **bounds(boundsDuration={"value": 1e300, "code": "a"})},
+            True,
+        ),
+    ],
+)
+def test_glucocorticoids_count_when_long_term(elements: dict[str, object], *, counts: bool) -> None:
+    assert exclusion("MedicationRequest", medicationCodeableConcept=coded(ATC, "H02AB06"), **elements).counts is counts
+
+
+def test_statements_and_administrations() -> None:
+    alendronate = coded(ATC, "M05BA04")
+    ended = {"status": "completed", "effectivePeriod": {"start": "2022", "end": "2023-01"}}
+    assert span("MedicationStatement", medicationCodeableConcept=alendronate, **ended) == (
+        day("2022-01-01"),
+        day("2023-01-31") + 730,
+        True,
+    )
+    taking = {"status": "active", "effectiveDateTime": "2023-05-01"}
+    assert span("MedicationStatement", medicationCodeableConcept=alendronate, **taking) == (day("2023-05-01"), 0, True)
+    injection = {"status": "completed", "effectiveDateTime": "2023-05-01T10:00:00Z"}
+    assert span("MedicationAdministration", medicationCodeableConcept=coded(ATC, "M05BX04"), **injection) == (
+        day("2023-05-01"),
+        day("2023-05-01") + 365,
+        True,
+    )
+    dose = exclusion("MedicationAdministration", medicationCodeableConcept=coded(ATC, "H02AB06"), **injection)
+    assert not dose.counts
+
+
+def test_the_medicine_in_a_contained_resource() -> None:
+    medication = {"resourceType": "Medication", "id": "m", "code": coded(ATC, "M05BA04")}
+    row = exclusion(
+        "MedicationRequest", status="active", contained=[medication], medicationReference={"reference": "#m"}
+    )
+    assert row.rule == "antiresorptive"
+
+
+@pytest.mark.parametrize("reference", ["Medication/7", "#missing"])
+def test_a_medicine_that_we_cannot_see_is_said_to_be_unreadable(reference: str) -> None:
+    elements = {"medicationReference": {"reference": reference}}
+    assert mapped("MedicationRequest", status="active", **elements) == (
+        Unreadable("p1", "MedicationRequest", "x1", Version()),
+    )
+    assert mapped("MedicationRequest", status="cancelled", **elements) == ()
+
+
+def test_dialysis_as_a_procedure() -> None:
+    done = {"status": "completed", "performedDateTime": "2023-05-01"}
+    assert span("Procedure", code=coded(SNOMED, "265764009"), **done) == (
+        day("2023-05-01"),
+        day("2023-05-01") + 365,
+        True,
+    )
+    going_on = {"status": "in-progress", "performedPeriod": {"start": "2023-05-01"}}
+    assert span("Procedure", code=coded(SNOMED, "265764009"), **going_on) == (day("2023-05-01"), 0, True)
+    assert not exclusion("Procedure", code=coded(SNOMED, "265764009"), status="not-done").counts
+
+
+def test_two_codings_of_one_rule_are_one_row_and_of_two_rules_two() -> None:
+    both = {"coding": [{"system": SNOMED, "code": "431857002"}, {"system": ICD, "code": "N18.4"}]}
+    assert exclusion("Condition", code=both).rule == "renal"
+    two = {"coding": [{"system": ICD, "code": "N18.5"}, {"system": ICD, "code": "N25.81"}]}
+    rows = mapped("Condition", code=two)
+    assert sorted(row.rule for row in rows if isinstance(row, Exclusion)) == ["hyperparathyroidism", "renal"]
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "status"),
+    [
+        (SNOMED, "76498008", "post"),
+        (SNOMED, "307429007", "post"),
+        (SNOMED, "289903006", "post"),
+        (SNOMED, "22636003", "pre"),
+        (SNOMED, "309606002", "pre"),
+        (SNOMED, "161541000119104", "peri"),
+        (ICD, "Z78.0", "post"),
+        (ICD, "N95.1", "post"),
+        (ICD, "E28.319", "post"),
+        (ICD, "E89.40", "post"),
+        (ICD, "Z90.722", "post"),
+    ],
+)
+def test_menopause_as_a_diagnosis(system: str, code: str, status: str) -> None:
+    assert mapped("Condition", code=coded(system, code), onsetDateTime="2010-05-06") == (
+        Menopause("p1", "Condition", "x1", Version(), status, day("2010-05-06")),
+    )
+
+
+def menopause(**elements: object) -> Menopause:
+    kind = str(elements.pop("kind", "Observation"))
+    (row,) = mapped(kind, **elements)
+    assert isinstance(row, Menopause)
+    return row
+
+
+def test_menopause_taken_back_or_past() -> None:
+    assert not menopause(kind="Condition", code=coded(ICD, "Z78.0"), verificationStatus=coded("x", "refuted")).counts
+    assert not menopause(kind="Condition", code=coded(SNOMED, "22636003"), clinicalStatus=clinical("resolved")).counts
+    assert menopause(kind="Condition", code=coded(SNOMED, "76498008"), clinicalStatus=clinical("resolved")).counts
+
+
+def test_menopause_as_an_observation() -> None:
+    stated = {"code": {"text": "status"}, "valueCodeableConcept": coded(SNOMED, "22636003")}
+    row = menopause(status="final", effectiveDateTime="2024-05-01", **stated)
+    assert row == Menopause("p1", "Observation", "x1", Version(), "pre", day("2024-05-01"))
+    assert not menopause(status="entered-in-error", **stated).counts
+    age = {"code": coded("http://loinc.org", "42802-9"), "valueQuantity": {"value": 52, "code": "a"}}
+    assert menopause(status="final", **age).status == "post"
+
+
+def test_the_last_period_says_something_a_year_later() -> None:
+    code = coded("http://loinc.org", "8665-2")
+    year = {"effectiveDateTime": "2024-05-01", "valueDateTime": "2023-05-01"}  # 366 days, a leap day between
+    assert menopause(status="final", code=code, **year).status == "post"
+    assert (
+        mapped("Observation", status="final", code=code, effectiveDateTime="2024-05-01", valueDateTime="2023-06") == ()
+    )
+
+
+def test_both_ovaries_taken() -> None:
+    elements = {"code": coded(SNOMED, "29827000"), "status": "completed", "performedDateTime": "2005"}
+    assert menopause(kind="Procedure", **elements) == Menopause(
+        "p1", "Procedure", "x1", Version(), "post", day("2005-01-01")
+    )
+
+
+def test_a_site_switches_a_row_off_or_changes_its_window() -> None:
+    row = {
+        "rule": "malignancy",
+        "resources": "Condition",
+        "system": ICD,
+        "code": "C4",
+        "match": "prefix",
+        "window": "never",
+    }
+    table = {(r.rule, r.code): r for r in exclusion_table([row])}
+    assert window(table["malignancy", "C4"], Span()) == (0, 0, False)
+    with pytest.raises(ConfigurationError, match="extra_exclusions: row 1"):
+        exclusion_table([{**row, "window": "sometimes"}])
+
+
+def test_a_planned_end_that_lies_ahead_is_the_end() -> None:
+    row = ExclusionRow(rule="r", resources="MedicationRequest", system="s", code="c", window="washout", washout_days=10)
+    assert window(row, Span(5, 20, over=False, documented_end=True)) == (5, 30, True)
+    assert window(row, Span(5, 0, over=False)) == (5, 0, True)
+
+
+def test_every_shipped_row_has_a_source() -> None:
+    assert [row.code for row in exclusion_table(()) if row.source in ("", "site")] == []
+    assert isinstance(CodeList(exclusion_table(()), {}), CodeList)
