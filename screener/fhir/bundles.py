@@ -25,7 +25,7 @@ class _Response(msgspec.Struct):
     status: str = ""
     location: str = ""
     etag: str = ""
-    outcome: msgspec.Raw | None = None
+    outcome: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Entry(msgspec.Struct):
@@ -77,5 +77,5 @@ def _result(response: _Response | None) -> EntryResult:
         status=int(digits) if digits.isdigit() else 0,
         id=location.rpartition("/")[2],
         version=version or response.etag.removeprefix("W/").strip('"'),
-        codes=outcome_codes(bytes(response.outcome)) if response.outcome is not None else "",
+        codes=outcome_codes(bytes(response.outcome)),
     )

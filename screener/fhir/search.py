@@ -36,7 +36,7 @@ class _Mode(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"")
     search: _Mode = msgspec.field(default_factory=_Mode)
 
 
@@ -112,7 +112,7 @@ class _Walk:
         self._total = bundle.total if self._total is None else self._total
         self._empty = 0 if bundle.entry else self._empty + 1
         for entry in bundle.entry:
-            if entry.resource is None or entry.search.mode != "match":
+            if not bytes(entry.resource) or entry.search.mode != "match":
                 continue
             head = _HEADS.decode(entry.resource)
             if head.resourceType == "OperationOutcome":

@@ -1,0 +1,107 @@
+"""What the client repeats, what it refuses, and what it says. Retry-After as in RFC 9110, 10.2.3."""
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+import requests
+import stamina
+
+from screener.config import ServerSettings
+from screener.errors import AuthorisationError, ConfigurationError, ServerError
+from screener.fhir.client import Answer, Client, _retry_after
+from tests.scripted import Reply, Script, scripted
+
+CANARY = "CANARY-4711"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> object:
+    """Retries happen as always, but at once."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+def get(script: Script, **settings: object) -> tuple[bytes, Client]:
+    with scripted(script) as server:
+        given = ServerSettings.model_validate({"base_url": server.base_url, "attempts": 3, **settings})
+        with Client(given) as client:
+            return client.get("Patient/1", what="a patient").body, client
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_passing_failure_is_repeated(status: int) -> None:
+    number = count()
+    body, client = get(lambda _: Reply(status) if next(number) < 2 else Reply(body=b"{}"))
+    assert (body, client.traffic.requests, client.traffic.retries) == (b"{}", 3, 2)
+
+
+def test_a_lasting_failure_ends_with_its_status() -> None:
+    with pytest.raises(ServerError, match="kept answering 503 to a patient"):
+        get(lambda _: Reply(503))
+
+
+def test_a_body_cut_short_is_repeated() -> None:
+    number = count()
+    body, client = get(lambda _: Reply(body=b"{}", cut_short=next(number) == 0))
+    assert (body, client.traffic.requests) == (b"{}", 2)
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "does not know us"), (403, "does not allow this")])
+def test_refusals_are_not_repeated(status: int, words: str) -> None:
+    number = count()
+    with pytest.raises(AuthorisationError, match=words):
+        get(lambda _: Reply(status if next(number) == 0 else 200))
+
+
+def test_an_outcome_is_told_by_its_codes_and_never_by_its_text() -> None:
+    outcome = {"issue": [{"code": "processing", "diagnostics": f"HAPI-1094: {CANARY} not found"}]}
+    with pytest.raises(ServerError) as caught:
+        get(lambda _: Reply(422, outcome))
+    assert "(HAPI-1094, processing)" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_redirects_are_not_followed() -> None:
+    with pytest.raises(ServerError, match=r"redirects a patient \(302\)"):
+        get(lambda _: Reply(302, headers={"Location": "http://127.0.0.1:9/"}))
+
+
+def test_the_token_is_sent_as_bearer_and_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("secret\n")
+    with scripted(lambda _: Reply(body=b"{}")) as server:
+        with Client(ServerSettings(base_url=server.base_url, token_file=file)) as client:
+            client.get("metadata", what="/metadata")
+        assert server.asked[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_nobody_listens() -> None:
+    nowhere = Client(ServerSettings(base_url="http://127.0.0.1:9/fhir", attempts=2))
+    with nowhere as client, pytest.raises(ServerError, match=r"Cannot reach 127\.0\.0\.1:9"):
+        client.get("metadata", what="/metadata")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("", "No FHIR server is named"),
+        ("fhir.hospital.example/fhir", "is not the address"),
+        ("http://fhir.hospital.example/fhir", "plain http"),
+        ("https://me:secret@fhir.hospital.example/fhir", "user name or password"),
+    ],
+)
+def test_addresses_that_are_refused(address: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        Client(ServerSettings(base_url=address))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("7", 7.0), ("9999", 60.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), ("", None)],
+)
+def test_retry_after(header: str, expected: float | None) -> None:
+    assert (
+        _retry_after(Answer(429, requests.structures.CaseInsensitiveDict({"Retry-After": header}), b""), 60) == expected
+    )

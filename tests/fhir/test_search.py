@@ -1,0 +1,111 @@
+"""Searches whose answers are whole, or an error. Paging as in FHIR R4, http.html#paging."""
+
+import pytest
+
+from screener.config import ServerSettings
+from screener.errors import ServerError
+from screener.fhir.client import Client
+from screener.fhir.search import search
+from tests.scripted import Reply, Request, Script, bundle, named, scripted
+
+
+def found(script: Script, *, post: bool = False) -> tuple[list[str], int]:
+    """Ids that a search finds on a scripted server, and how many requests it took."""
+    with scripted(script) as server, Client(ServerSettings(base_url=server.base_url, attempts=2)) as client:
+        return [hit.head.id for hit in search(client, "Observation", [("code", "x")], post=post)], len(server.asked)
+
+
+def refused(script: Script) -> str:
+    with pytest.raises(ServerError) as caught:
+        found(script)
+    return str(caught.value)
+
+
+def test_relative_and_absolute_next_links_are_followed() -> None:
+    def script(request: Request) -> Reply:
+        if "page=2" in request.path:
+            return Reply(body=bundle(*named("b"), following=f"http://{request.headers['Host']}/fhir?page=3"))
+        if "page=3" in request.path:
+            return Reply(body=bundle(*named("c")))
+        return Reply(body=bundle(*named("a"), following="?page=2"))
+
+    assert found(script) == (["a", "b", "c"], 3)
+
+
+def test_post_sends_no_parameter_in_the_url() -> None:
+    def script(request: Request) -> Reply:
+        assert (request.method, request.path, request.body) == ("POST", "/fhir/Observation/_search", "code=x")
+        return Reply(body=bundle(*named("a")))
+
+    assert found(script, post=True) == (["a"], 1)
+
+
+def test_an_expired_page_begins_the_search_anew() -> None:
+    expired = iter([True])
+
+    def script(request: Request) -> Reply:
+        if "page=2" in request.path:
+            return Reply(410) if next(expired, False) else Reply(body=bundle(*named("b")))
+        return Reply(body=bundle(*named("a"), following="?page=2"))
+
+    assert found(script) == (["a", "a", "b"], 4)
+
+
+def test_a_page_that_always_expires_is_an_error() -> None:
+    def script(request: Request) -> Reply:
+        return Reply(410) if "page=2" in request.path else Reply(body=bundle(*named("a"), following="?page=2"))
+
+    assert "expired (410)" in refused(script)
+
+
+def test_a_repeated_next_link_is_an_error() -> None:
+    assert "in a circle" in refused(lambda _: Reply(body=bundle(*named("a"), following="?page=2")))
+
+
+def test_endless_empty_pages_are_an_error() -> None:
+    number = iter(range(1000))
+    assert "in a circle" in refused(lambda _: Reply(body=bundle(following=f"?page={next(number)}")))
+
+
+def test_one_empty_page_in_the_middle_is_passed() -> None:
+    def script(request: Request) -> Reply:
+        if "page=2" in request.path:
+            return Reply(body=bundle(following="?page=3"))
+        return Reply(body=bundle(*named("b")) if "page=3" in request.path else bundle(*named("a"), following="?page=2"))
+
+    assert found(script) == (["a", "b"], 3)
+
+
+def test_fewer_matches_than_the_server_counted_are_an_error() -> None:
+    assert "counted 3 matches" in refused(lambda _: Reply(body=bundle(*named("a", "b"), total=3)))
+
+
+def test_duplicates_across_pages_do_not_hide_a_missing_one() -> None:
+    def script(request: Request) -> Reply:
+        if "page=2" in request.path:
+            return Reply(body=bundle(*named("b")))
+        return Reply(body=bundle(*named("a", "b"), following="?page=2", total=3))
+
+    assert "counted 3 matches" in refused(script)
+
+
+def test_an_operation_outcome_among_the_matches_is_passed_over() -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "informational"}]}
+    assert found(lambda _: Reply(body=bundle(outcome, *named("a")))) == (["a"], 1)
+
+
+def test_another_type_than_asked_for_is_an_error() -> None:
+    assert "answered a Patient" in refused(lambda _: Reply(body=bundle({"resourceType": "Patient", "id": "p"})))
+
+
+def test_a_next_link_to_another_origin_is_not_followed() -> None:
+    page = bundle(*named("a"), following="http://127.0.0.1:9/fhir?page=2")
+    assert "another origin" in refused(lambda _: Reply(body=page))
+
+
+def test_html_with_status_200_is_an_error() -> None:
+    assert "HTML" in refused(lambda _: Reply(body=b"<html>Please log in</html>"))
+
+
+def test_half_a_json_body_is_an_error() -> None:
+    assert "not the JSON expected" in refused(lambda _: Reply(body=b'{"resourceType": "Bundle", "entry": ['))
