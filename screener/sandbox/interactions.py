@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from screener.sandbox.definitions import DEFINITIONS
-from screener.sandbox.index import checked_references
+from screener.sandbox.index import REFERS, checked_references
 from screener.sandbox.outcome import Json, Refused, bad_request, operation_outcome, printable
 from screener.sandbox.paging import Pages, Snapshot
 from screener.sandbox.search import DEFAULT_COUNT, Parameters, parse, run
@@ -170,9 +170,14 @@ class Interactions:
             if self.store.referrers(version.local_reference):
                 raise Refused(409, "conflict", "Other resources refer to this one: delete them first")
         else:
-            for path, target in checked_references(version.resource(), DEFINITIONS[version.kind]):
-                if not self.store.exists(target):
-                    raise Refused(400, "not-found", f"{version.kind}.{path} refers to a resource that does not exist")
+            missing = {target for (name, _, target) in version.keys if name == REFERS and not self._exists(target)}
+            if missing:
+                held = checked_references(version.resource(), DEFINITIONS[version.kind])
+                path = next(path for path, target in held if target in missing)
+                raise Refused(400, "not-found", f"{version.kind}.{path} refers to a resource that does not exist")
+
+    def _exists(self, local_reference: str | None) -> bool:
+        return local_reference is not None and self.store.exists(local_reference)
 
     def _check_match(self, version: Version | None, if_match: str | None) -> None:
         if if_match is None:
