@@ -1,7 +1,6 @@
 """FHIR dates and times as the R4 grammar has them (hl7.org/fhir/R4/datatypes.html), and ages.
 
-The grammar is checked by a pattern and the arithmetic left to `datetime`, which is C. Results of one blood draw share their
-time to the character, so moments are remembered by their text.
+The grammar is checked by a pattern and the arithmetic left to `datetime`, which is C.
 """
 
 import re
@@ -53,30 +52,41 @@ class Remembered(dict[K, V]):
         return value
 
 
-def moment(text: str) -> Moment | str:
-    """The moment that a dateTime names, or why it names none: `IMPRECISE` or `MALFORMED`.
-
-    A date alone stands for noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
-    taken as UTC: only the order within a day can suffer.
-    """
-    return _MOMENTS[text]
-
-
 def instant_us(text: str) -> int:
     """Microseconds since 1970 of an instant (`meta.lastUpdated`), or 0 where it is none.
 
     These only put copies and results in order, so what `datetime` understands beyond R4's grammar is taken as well.
     """
     try:
-        return _epoch_us(datetime.fromisoformat(text))
-    except ValueError:
-        found = _moment(text)  # a leap second
+        since = datetime.fromisoformat(text) - _EPOCH
+    except (ValueError, TypeError):  # a leap second, or no zone
+        found = read_moment(text)
         return 0 if isinstance(found, str) else found.instant_us
+    return since.days * US_PER_DAY + since.seconds * US_PER_SECOND + since.microseconds
 
 
-def issued_us(text: str) -> int:
-    """The same of an Observation's `issued`, remembered: the results of one report share it."""
-    return _ISSUED[text]
+def read_moment(text: str) -> Moment | str:
+    """The moment that a dateTime names, or why it names none: `IMPRECISE` or `MALFORMED`.
+
+    A date alone stands for noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
+    taken as UTC: only the order within a day can suffer.
+    """
+    day = _day(text[:10])
+    if not day:
+        return IMPRECISE if _is_partial(text) else MALFORMED
+    if len(text) == 10:
+        return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + _NOON_US)
+    if not _DATE_TIME.fullmatch(text):
+        return MALFORMED
+    if text[17:19] != "60":
+        return Moment(text, day, _epoch_us(datetime.fromisoformat(text)))
+    # R4 lets a leap second be sent, `datetime` does not know it: it is the second after the 59th.
+    return Moment(text, day, _epoch_us(datetime.fromisoformat(f"{text[:17]}59{text[19:]}")) + US_PER_SECOND)
+
+
+# The same, remembered: results of one blood draw share both times to the character.
+moment = Remembered(read_moment, 65_536).__getitem__
+issued_us = Remembered(instant_us, 16_384).__getitem__
 
 
 def first_day(text: str | None) -> int:
@@ -116,20 +126,6 @@ def _epoch_us(when: datetime) -> int:
     return since.days * US_PER_DAY + since.seconds * US_PER_SECOND + since.microseconds
 
 
-def _moment(text: str) -> Moment | str:
-    day = _day(text[:10])
-    if not day:
-        return IMPRECISE if _is_partial(text) else MALFORMED
-    if len(text) == 10:
-        return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + _NOON_US)
-    if not _DATE_TIME.fullmatch(text):
-        return MALFORMED
-    if text[17:19] != "60":
-        return Moment(text, day, _epoch_us(datetime.fromisoformat(text)))
-    # R4 lets a leap second be sent, `datetime` does not know it: it is the second after the 59th.
-    return Moment(text, day, _epoch_us(datetime.fromisoformat(f"{text[:17]}59{text[19:]}")) + US_PER_SECOND)
-
-
 def _day(text: str) -> int:
     """The ordinal of a whole date; 0 for anything else and for days that do not exist or lie outside 1900..2200."""
     parts = _DAY.fullmatch(text)
@@ -155,7 +151,3 @@ def _bounds(text: str) -> tuple[int, int]:
     first = date(year, month or 1, 1)
     after = date(year + 1, 1, 1) if month in (0, 12) else date(year, month + 1, 1)
     return first.toordinal(), after.toordinal() - 1
-
-
-_MOMENTS = Remembered(_moment, 65_536)
-_ISSUED = Remembered(instant_us, 16_384)

@@ -99,7 +99,7 @@ class Mapper:
         self._patient = References(base_url).patient
         self._usable = observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE
         self._match = dates.Remembered(self._match_anew, _REMEMBERED)
-        self._read = dates.Remembered(self._read_anew, _REMEMBERED)
+        self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
         self._rules = dates.Remembered(self._rules_anew, _REMEMBERED)
         self._states = dates.Remembered(self._states_anew, _REMEMBERED)
         self._by_type: dict[type, Callable[[Any, bytes | msgspec.Raw], Rows]] = {
@@ -145,7 +145,8 @@ class Mapper:
         if not patient:
             return ()
         copy = version(observation.meta)
-        moment = observations.when(observation)
+        text = observation.effectiveDateTime
+        moment = dates.moment(text) if text else observations.when(observation)
         found = self._judged(patient, observation, raw, match)
         if isinstance(found, Reading) and isinstance(moment, Moment):
             return (observations.fact(patient, observation, copy, match, moment, found),)
@@ -173,7 +174,7 @@ class Mapper:
                 return reason
         if not observation.valueQuantity:
             return observations.no_quantity(observation, raw)
-        return self._read[match, bytes(observation.valueQuantity)]
+        return self._readings[match][bytes(observation.valueQuantity)]
 
     def _about_another(self, patient: str, observation: wire.Observation) -> bool:
         """R4's `focus` names whom the result is about if not the patient: a donor, a child, an implant."""
@@ -281,9 +282,11 @@ class Mapper:
         )
         return self._codes.find(concept), menopause
 
-    def _read_anew(self, key: tuple[Match, bytes]) -> Reading | str:
-        match, quantity = key
-        return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
+    def _readings_of(self, match: Match) -> dates.Remembered[bytes, Reading | str]:
+        def read(quantity: bytes) -> Reading | str:
+            return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
+
+        return dates.Remembered(read, _REMEMBERED)
 
     def _rules_anew(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
         resource, code = key

@@ -53,11 +53,17 @@ def version(meta: wire.Meta | None) -> Version:
     """Which copy this is. A version id that is no number (servers may choose) leaves the order to `lastUpdated`."""
     if meta is None:
         return Version()
-    number = meta.versionId or ""
     return Version(
         dates.instant_us(meta.lastUpdated) if meta.lastUpdated else 0,
-        int(number) if number.isdecimal() and len(number) <= 18 else 0,
+        _NUMBERS[meta.versionId] if meta.versionId else 0,
     )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) <= 18 else 0
+
+
+_NUMBERS = dates.Remembered(_number, 4096)
 
 
 def security(meta: wire.Meta | None) -> tuple[str, ...]:
