@@ -10,8 +10,6 @@ from screener.sandbox.outcome import Json
 # (parameter, system, code). None for "any"; "" for "none": the four forms of a token are four look-ups.
 Key = tuple[str, str | None, str | None]
 
-REFERS = "->"  # the parameter under which a resource is found by what it refers to
-
 
 def keys(resource: Json) -> frozenset[Key]:
     """Everything that the resource is found by, except `_id` and dates."""
@@ -23,7 +21,6 @@ def keys(resource: Json) -> frozenset[Key]:
             found |= {(parameter, system, code), (parameter, None, code), (parameter, system, None)}
     for parameter, path in definition.subjects.items():
         found |= set(_subject_keys(parameter, references(resource, path)))
-    found |= {(REFERS, None, target) for _, target in checked_references(resource, definition)}
     return frozenset(found)
 
 

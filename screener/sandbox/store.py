@@ -17,7 +17,7 @@ import msgspec
 from screener.errors import ConfigurationError
 from screener.sandbox.dates import Range
 from screener.sandbox.definitions import DEFINITIONS
-from screener.sandbox.index import REFERS, Key, date_ranges, keys
+from screener.sandbox.index import Key, date_ranges, keys
 from screener.sandbox.outcome import Json
 
 # Decimals keep the digits they were written with: 0.840 is not 0.84 (FHIR R4, datatypes.html#decimal).
@@ -149,17 +149,11 @@ class Store:
         with self._lock:
             return list(self._shelves[kind].versions.get(name, ()))
 
-    def exists(self, local_reference: str) -> bool:
-        """Whether `Type/id` is there and not deleted."""
+    def known(self, local_reference: str) -> bool:
+        """Whether `Type/id` is or was there."""
         kind, _, name = local_reference.partition("/")
         with self._lock:
-            return kind in self._shelves and name in self._shelves[kind].live
-
-    def referrers(self, local_reference: str) -> bool:
-        """Whether any resource refers to `Type/id`."""
-        key = (REFERS, None, local_reference)
-        with self._lock:
-            return any(key in shelf.by_key for shelf in self._shelves.values())
+            return kind in self._shelves and name in self._shelves[kind].versions
 
     def select(self, kind: str, all_of: Iterable[Iterable[Key]], ids: Collection[str] | None = None) -> list[Version]:
         """The live resources that have one key of each group in `all_of`, in no particular order."""

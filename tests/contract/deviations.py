@@ -1,0 +1,74 @@
+"""Where HAPI FHIR 8.8.0 answers otherwise than FHIR R4 (4.0.1) says. The tests assert both answers, so a change is noticed."""
+
+from typing import Any, NamedTuple
+
+
+class Deviation(NamedTuple):
+    """One case: what is asked, where R4 says what must be answered, that answer, and HAPI's."""
+
+    case: str
+    section: str
+    specified: Any
+    hapi: Any
+
+
+STALE_IF_MATCH = Deviation(
+    "PUT by id with an If-Match that names an older version: the status",
+    "http.html#concurrency",
+    specified=412,
+    hapi=409,
+)
+STALE_IF_MATCH_IN_BATCH = Deviation(
+    "The same as an entry of a batch: the entry's status", "http.html#concurrency", specified=412, hapi=409
+)
+STALE_IF_MATCH_IN_TRANSACTION = Deviation(
+    "The same as an entry of a transaction: the status of the whole", "http.html#trules", specified=412, hapi=409
+)
+UNKNOWN_MODIFIER = Deviation(
+    "A search with a modifier that the server does not know: the status (HAPI drops the criterion and answers everything)",
+    "search.html#modifiers",
+    specified=400,
+    hapi=200,
+)
+ENTRY_ETAG = Deviation(
+    "response.etag of a Bundle's entry: the form of a weak ETag",
+    "bundle.html#Bundle.entry.response.etag",
+    specified='W/"1"',
+    hapi="1",
+)
+MANDATORY_ELEMENTS = Deviation(
+    "_elements=subject on an Observation: whether the mandatory status and code come as well",
+    "search.html#elements",
+    specified={"status", "code"},
+    hapi=set(),
+)
+STALE_IF_MATCH_CONDITIONAL = Deviation(
+    "The same on a conditional PUT: the status (HAPI ignores If-Match there and writes)",
+    "http.html#concurrency",
+    specified=412,
+    hapi=200,
+)
+IF_MATCH_OF_NOTHING = Deviation(
+    "PUT with an If-Match where nothing stands under the id: the status (HAPI creates)",
+    "http.html#concurrency",
+    specified=412,
+    hapi=201,
+)
+LENIENT_HANDLING = Deviation(
+    "An unknown search parameter with Prefer: handling=lenient: the status",
+    "http.html#search",
+    specified=200,
+    hapi=400,
+)
+OWN_ABSOLUTE_SUBJECT = Deviation(
+    "A search by the absolute URL of a subject on the server itself: how many are found",
+    "search.html#reference",
+    specified=1,
+    hapi=0,
+)
+ABSOLUTE_REFERENCE = Deviation(
+    "A resource that refers to another server's by an absolute URL: the status",
+    "references.html#literal",
+    specified=201,
+    hapi=400,
+)

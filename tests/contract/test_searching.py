@@ -1,0 +1,286 @@
+"""Search: FHIR R4, search.html#token, #reference, #date, #prefix, #elements, #errors; http.html#search."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.contract import deviations
+from tests.contract.server import CODE_SYSTEM, IDENTIFIER_SYSTEM, Server, is_outcome
+
+
+def test_code_in_its_token_forms(server: Server) -> None:
+    """search.html#token: system|code, code, |code, system|."""
+    mg, p = server.code("mg"), server.code("p")
+    without = {"coding": [{"code": mg}]}
+    other = {"coding": [{"system": "https://example.org/contract/other", "code": mg}]}
+    server.stored(
+        server.patient(),
+        server.observation("mg", code="mg"),
+        server.observation("p", code="p"),
+        server.observation("plain") | {"code": without},
+        server.observation("other") | {"code": other},
+    )
+    assert server.ids("Observation", code=f"{CODE_SYSTEM}|{mg}") == {"mg"}
+    assert server.ids("Observation", code=f"{CODE_SYSTEM}|{mg},{CODE_SYSTEM}|{p}") == {"mg", "p"}
+    assert server.ids("Observation", code=mg) == {"mg", "plain", "other"}
+    assert server.ids("Observation", code=f"|{mg}") == {"plain"}
+    assert server.ids("Observation", code=f"{CODE_SYSTEM}|") == {"mg", "p"}
+    assert server.ids("Observation", code=f"{CODE_SYSTEM}|unknown-{server.own}") == set()
+
+
+def test_any_coding_of_a_concept_is_found(server: Server) -> None:
+    """search.html#token: against any of the codings."""
+    codings = [{"system": CODE_SYSTEM, "code": server.code(name)} for name in ("local", "mg")]
+    server.stored(server.patient(), server.observation("o") | {"code": {"coding": codings}})
+    assert server.ids("Observation", code=server.code("local")) == {"o"}
+    assert server.ids("Observation", code=server.code("mg")) == {"o"}
+
+
+def test_repeated_parameters_are_all_meant(server: Server) -> None:
+    """search.html#combining: AND between repetitions, OR between comma-separated values."""
+    server.stored(server.patient(), server.observation("mg", code="mg"), server.observation("p", code="p"))
+    assert server.ids("Observation", code=[server.code("mg"), server.code("p")]) == set()
+    assert server.ids("Observation", code=[server.code("mg"), f"{server.code('mg')},{server.code('p')}"]) == {"mg"}
+
+
+def test_subjects_by_post(server: Server) -> None:
+    """http.html#search by POST [type]/_search, search.html#reference: several subjects; form-encoded parameters."""
+    names = ("a", "b", "c")
+    server.stored(*map(server.patient, names), *(server.observation(f"o{name}", of=name) for name in names))
+    subjects = ",".join(f"Patient/{server.id(name)}" for name in ("a", "c", "nobody"))
+    url = f"{server.base_url}/Observation/_search"
+    answer = server.session.post(url, data={"subject": subjects, "_count": "50"}, timeout=60)
+    assert sorted(name for page in server.pages(answer) for name in page) == [server.id("oa"), server.id("oc")]
+
+
+def test_subject_in_its_forms(server: Server) -> None:
+    """search.html#reference: [type]/[id] and [id]; `patient` for subjects that are Patients."""
+    server.stored(server.patient("a"), server.patient("b"), server.observation("o", of="a"))
+    name = server.id("a")
+    for value in (f"Patient/{name}", name):
+        assert server.ids("Observation", subject=value) == {"o"}
+        assert server.ids("Observation", patient=value) == {"o"}
+    assert server.ids("Observation", subject=f"Patient/{server.id('b')}") == set()
+
+
+def test_subject_by_absolute_url(server: Server) -> None:
+    """search.html#reference: an absolute URL of the server itself is the relative one."""
+    server.stored(server.patient(), server.observation("o"))
+    found = server.ids("Observation", subject=f"{server.base_url}/Patient/{server.id('p')}")
+    assert len(found) == server.says(deviations.OWN_ABSOLUTE_SUBJECT)
+
+
+def test_ids(server: Server) -> None:
+    """search.html#id: comma-separated logical ids."""
+    server.stored(*map(server.patient, ("a", "b", "c")))
+    assert server.ids("Patient", _id=f"{server.id('a')},{server.id('c')},{server.id('nobody')}") == {"a", "c"}
+
+
+def test_tag(server: Server) -> None:
+    """search.html#tag."""
+    server.stored(server.patient())
+    assert server.ids("Patient", _tag=server.tag) == {"p"}
+    assert server.ids("Patient", _tag=server.own) == {"p"}
+    assert server.ids("Patient", _tag=f"{server.tag}-other") == set()
+
+
+def test_status_and_category(server: Server) -> None:
+    """search.html#token on a code and on a list of concepts."""
+    laboratory = [{"coding": [{"system": CODE_SYSTEM, "code": "laboratory"}]}]
+    server.stored(
+        server.patient(),
+        server.observation("final", category=laboratory),
+        server.observation("wrong", status="entered-in-error"),
+    )
+    assert server.ids("Observation", status="final") == {"final"}
+    assert server.ids("Observation", status="final,entered-in-error") == {"final", "wrong"}
+    assert server.ids("Observation", category=f"{CODE_SYSTEM}|laboratory") == {"final"}
+
+
+def test_assessments_by_method_risk_and_identifier(server: Server) -> None:
+    """riskassessment.html#search: method, risk (prediction.qualitativeRisk), identifier."""
+
+    def concept(code: str) -> dict[str, object]:
+        return {"coding": [{"system": CODE_SYSTEM, "code": server.code(code)}]}
+
+    server.stored(server.patient())
+    flag = server.assessment("flag", method=concept("flag"), prediction=[{"qualitativeRisk": concept("low")}])
+    nomogram = server.assessment("nomogram", method=concept("nomogram"), prediction=[{"probabilityDecimal": 58.1}])
+    flag_id, nomogram_id = (server.send("POST", "RiskAssessment", body).json()["id"] for body in (flag, nomogram))
+    assert server.ids("RiskAssessment", method=f"{CODE_SYSTEM}|{server.code('flag')}") == {flag_id}
+    both = f"{CODE_SYSTEM}|{server.code('flag')},{CODE_SYSTEM}|{server.code('nomogram')}"
+    assert server.ids("RiskAssessment", method=both) == {flag_id, nomogram_id}
+    assert server.ids("RiskAssessment", risk=f"{CODE_SYSTEM}|{server.code('low')}") == {flag_id}
+    assert server.ids("RiskAssessment", identifier=f"{IDENTIFIER_SYSTEM}|{server.id('nomogram')}") == {nomogram_id}
+    assert server.ids("RiskAssessment", identifier=server.id("nomogram")) == {nomogram_id}
+    assert server.ids("RiskAssessment", subject=f"Patient/{server.id('p')}") == {flag_id, nomogram_id}
+
+
+def test_search_finds_the_newest_version_only(server: Server) -> None:
+    """search.html#Introduction: searches are against the current versions."""
+    server.stored(server.patient(), server.observation("o", code="mg"), server.observation("o", code="p"))
+    assert server.ids("Observation", code=server.code("mg")) == set()
+    assert server.ids("Observation", code=server.code("p")) == {"o"}
+
+
+def test_last_updated_since(server: Server) -> None:
+    """search.html#lastUpdated with ge, gt and lt, to the millisecond that the server gave."""
+    server.stored(server.patient("a"))
+    updated = server.send("GET", f"Patient/{server.id('a')}").json()["meta"]["lastUpdated"]
+    later = (datetime.fromisoformat(updated) + timedelta(milliseconds=1)).isoformat(timespec="milliseconds")
+    assert server.ids("Patient", _lastUpdated=f"ge{updated}") == {"a"}
+    assert server.ids("Patient", _lastUpdated=f"gt{updated}") == set()
+    assert server.ids("Patient", _lastUpdated=f"ge{later}") == set()
+    assert server.ids("Patient", _lastUpdated=f"lt{later}") == {"a"}
+    assert server.ids("Patient", _lastUpdated=[f"ge{updated}", f"lt{later}"]) == {"a"}
+
+
+# Worked by hand from search.html#prefix: eq the asked range contains the target's; gt, lt they reach beyond it;
+# ge, le either; sa, eb the target's lies wholly after, before.
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("2024-03-05", {"instant", "day"}),
+        ("eq2024-03", {"instant", "day", "month", "next"}),
+        ("ge2024-03-05", {"instant", "day", "month", "next"}),
+        ("ge2024-03-05T08:00:00Z", {"instant", "day", "month", "next"}),
+        ("gt2024-03-05", {"month", "next"}),
+        ("le2024-03-05", {"instant", "day", "month"}),
+        ("lt2024-03-05", {"month"}),
+        ("lt2024-03", set()),
+        ("sa2024-03-05", {"next"}),
+        ("eb2024-03-06", {"instant", "day"}),
+        ("2024-03-05T08:00:00Z", {"instant"}),
+        ("2024-03-05T10:00:00+02:00", {"instant"}),
+    ],
+)
+def test_dates_with_prefixes(server: Server, asked: str, found: set[str]) -> None:
+    """search.html#date and #prefix: partial dates are ranges."""
+    times = {"instant": "2024-03-05T08:00:00Z", "day": "2024-03-05", "month": "2024-03", "next": "2024-03-07T08:00:00Z"}
+    server.stored(server.patient(), *(server.observation(name, effectiveDateTime=time) for name, time in times.items()))
+    assert server.ids("Observation", date=asked) == found
+
+
+def test_a_period_is_a_range(server: Server) -> None:
+    """search.html#date on a Period."""
+    period = {"start": "2024-03-05T08:00:00Z", "end": "2024-03-07T08:00:00Z"}
+    server.stored(server.patient(), server.observation("o", effectivePeriod=period))
+    assert server.ids("Observation", date="ge2024-03-06") == {"o"}
+    assert server.ids("Observation", date=["ge2024-03-05", "le2024-03-07"]) == {"o"}
+    assert server.ids("Observation", date="sa2024-03-06") == set()
+
+
+def test_dates_both_ends(server: Server) -> None:
+    """search.html#combining: a repeated date is a window."""
+    days = {"early": "2024-01-10", "in": "2024-02-10", "late": "2024-03-10"}
+    server.stored(server.patient(), *(server.observation(name, effectiveDateTime=day) for name, day in days.items()))
+    assert server.ids("Observation", date=["ge2024-02-01", "lt2024-03-01"]) == {"in"}
+
+
+def test_elements_keeps_what_was_asked_and_meta(server: Server) -> None:
+    """search.html#elements: what was asked, mandatory elements, and the tag SUBSETTED."""
+    server.stored(
+        server.patient(), server.observation("o", effectiveDateTime="2024-03-05", valueQuantity={"value": 0.84})
+    )
+    found = server.search("Observation", _id=server.id("o"), _elements="subject").json()["entry"][0]["resource"]
+    assert found["resourceType"] == "Observation"
+    assert found["id"] == server.id("o")
+    assert found["subject"] == {"reference": f"Patient/{server.id('p')}"}
+    assert found["meta"]["versionId"] == "1"
+    assert "lastUpdated" in found["meta"]
+    assert "SUBSETTED" in {tag["code"] for tag in found["meta"]["tag"]}
+    assert not {"effectiveDateTime", "valueQuantity"} & set(found)
+    assert {"status", "code"} & set(found) == server.says(deviations.MANDATORY_ELEMENTS)
+
+
+def test_elements_that_are_named_come(server: Server) -> None:
+    """search.html#elements."""
+    server.stored(server.patient(), server.observation("o"))
+    found = server.search("Observation", _id=server.id("o"), _elements="subject,status").json()["entry"][0]["resource"]
+    assert (found["status"], "subject" in found) == ("final", True)
+
+
+def test_count_of_all(server: Server) -> None:
+    """search.html#summary: _summary=count answers the total alone."""
+    server.stored(*map(server.patient, ("a", "b", "c")))
+    bundle = server.search("Patient", _tag=server.tag, _summary="count").json()
+    assert (bundle["type"], bundle["total"], bundle.get("entry", [])) == ("searchset", 3, [])
+
+
+def test_sorted_by_date_and_time(server: Server) -> None:
+    """search.html#sort."""
+    days = {"b": "2024-02-10", "a": "2024-01-10", "c": "2024-03-10"}
+    server.stored(server.patient(), *(server.observation(name, effectiveDateTime=day) for name, day in days.items()))
+    for order, names in {
+        "date": "abc",
+        "-date": "cba",
+        "_lastUpdated": "bac",
+        "-_lastUpdated": "cab",
+        "_id": "abc",
+    }.items():
+        answer = server.search("Observation", _tag=server.tag, _sort=order)
+        assert server.pages(answer) == [[server.id(name) for name in names]]
+
+
+def test_what_a_searchset_holds(server: Server) -> None:
+    """http.html#search and bundle.html#searchset: type, self link, fullUrl, search.mode."""
+    server.stored(server.patient())
+    bundle = server.search("Patient", _tag=server.tag).json()
+    assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "searchset")
+    assert "self" in {link["relation"] for link in bundle["link"]}
+    (entry,) = bundle["entry"]
+    assert entry["fullUrl"] == f"{server.base_url}/Patient/{server.id('p')}"
+    assert entry["search"]["mode"] == "match"
+
+
+def test_nothing_found_is_no_error(server: Server) -> None:
+    """http.html#search: 200 and no entries."""
+    answer = server.search("Patient", _tag=server.tag, _total="accurate")
+    assert (answer.status_code, answer.json()["total"]) == (200, 0)
+    assert answer.json().get("entry", []) == []
+
+
+def test_an_unknown_parameter_is_refused(server: Server) -> None:
+    """search.html#errors: both servers are strict unless asked otherwise."""
+    answer = server.search("Observation", nonsense="x")
+    assert answer.status_code == 400
+    assert is_outcome(answer)
+
+
+def test_a_parameter_of_another_type_is_refused(server: Server) -> None:
+    """riskassessment.html#search has no `status`: asked all the same, it is unknown."""
+    assert server.search("RiskAssessment", status="final").status_code == 400
+
+
+def test_lenient_handling_drops_unknown_parameters(server: Server) -> None:
+    """http.html#search: Prefer: handling=lenient."""
+    server.stored(server.patient())
+    answer = server.send("GET", f"Patient?nonsense=x&_id={server.id('p')}", Prefer="handling=lenient")
+    assert answer.status_code == server.says(deviations.LENIENT_HANDLING)
+
+
+def test_an_unknown_modifier(server: Server) -> None:
+    """search.html#modifiers: servers reject modifiers that they do not support."""
+    answer = server.search("Observation", **{"code:foo": "x", "_tag": server.tag})
+    assert answer.status_code == server.says(deviations.UNKNOWN_MODIFIER)
+
+
+def test_an_empty_value_is_ignored(server: Server) -> None:
+    """A criterion without a value is none: both servers search by the rest, so a caller must not send one."""
+    server.stored(server.patient(), server.observation("o"))
+    assert server.ids("Observation", code="") == {"o"}
+
+
+@pytest.mark.parametrize("value", ["nonsense", "ge", "2024-13-01", "zz2024-01-01", "2024-1-1"])
+@pytest.mark.parametrize("parameter", ["date", "_lastUpdated"])
+def test_a_bad_date_is_refused(server: Server, parameter: str, value: str) -> None:
+    """search.html#errors: what cannot be parsed is an error."""
+    answer = server.search("Observation", **{parameter: value})
+    assert answer.status_code == 400
+    assert is_outcome(answer)
+
+
+@pytest.mark.parametrize(("parameter", "value"), [("_count", "many"), ("_sort", "nonsense")])
+def test_a_bad_result_parameter_is_refused(server: Server, parameter: str, value: str) -> None:
+    """search.html#errors."""
+    assert server.search("Observation", **{parameter: value}).status_code == 400
