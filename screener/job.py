@@ -10,7 +10,7 @@ from time import monotonic
 import msgspec
 import structlog
 
-from model import load_artefact
+from model import Artefact, ModelError, load_artefact
 from screener import __version__
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Action
@@ -95,7 +95,7 @@ class _Run:
         self._progress, self._should_stop = progress, should_stop
         self._began = monotonic()
         self._id = str(uuid.uuid4())
-        self._artefact = load_artefact(settings.model)
+        self._artefact = _artefact(settings.model)
         self._tables = site_tables(settings.codes)
         self._canonical = Canonical(settings.output.canonical)
         self._client = self._connect()
@@ -209,18 +209,14 @@ class _Run:
             mapper = Mapper(self._tables, use_preliminary=self._settings.codes.preliminary)
             return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder.bad_lines_allowed)
         assert self._client is not None  # noqa: S101 - _connect
-        mapper = Mapper(
-            self._tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary
-        )
+        mapper = Mapper(self._tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary)
         return ServerSource(self._client, self._settings.server, mapper, needs, with_magnesium)
 
     def _destination(self) -> Destination:
         if self._options.to_folder:
             return FolderDestination(self._options.to_folder, self._canonical, _text(self._now))
         assert self._client is not None  # noqa: S101 - _connect
-        return ServerDestination(
-            self._client, self._settings.server, self._canonical, self._settings.output.bundle_entries
-        )
+        return ServerDestination(self._client, self._settings.server, self._canonical, self._settings.output)
 
     def _rules(self, destination: Destination) -> Rules:
         output = self._settings.output
@@ -355,6 +351,13 @@ class _Run:
         if self._options.patients:
             return Mode.NAMED
         return Mode.BACKFILL if self._options.backfill else Mode.NIGHTLY
+
+
+def _artefact(path: Path | None) -> Artefact:
+    try:
+        return load_artefact(path)
+    except ModelError as error:
+        raise ConfigurationError(f"The model cannot be used: {error}") from error
 
 
 def _text(instant: datetime) -> str:

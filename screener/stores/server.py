@@ -13,7 +13,7 @@ from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical import eligibility
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper
 from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal
-from screener.config import ServerSettings
+from screener.config import OutputSettings, ServerSettings
 from screener.errors import AuthorisationError, ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
@@ -191,9 +191,8 @@ def _ignored(host: str, parameter: str) -> ServerError:
 class ServerDestination:
     """Finds and writes RiskAssessments on a FHIR server."""
 
-    def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, bundle_entries: int) -> None:
-        self._client, self._settings, self._canonical = client, settings, canonical
-        self._bundle_entries = bundle_entries
+    def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
+        self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
 
     def prepare(self, voice: Voice, *, dry: bool) -> str:
         """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
@@ -218,8 +217,10 @@ class ServerDestination:
         return f"Device/{held['id']}"
 
     def patients(self) -> Iterator[str]:
-        """From one paged search by our method codes."""
+        """From one paged search by our method codes; where only tagged patients count, by the tag of what we write."""
         params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
+        if self._settings.only_tag and self._output.tag:
+            params.append(("_tag", self._output.tag))
         for found in search(self._client, "RiskAssessment", params):
             reference = msgspec.json.decode(found.raw, type=_Subject).subject.reference
             if reference:
@@ -242,8 +243,8 @@ class ServerDestination:
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""
         receipts: list[Receipt] = []
-        for start in range(0, len(changes), self._bundle_entries):
-            part = changes[start : start + self._bundle_entries]
+        for start in range(0, len(changes), self._output.bundle_entries):
+            part = changes[start : start + self._output.bundle_entries]
             results = bundles.send_batch(self._client, [self._entry(change) for change in part], "a batch of writes")
             receipts += [_receipt(change, result) for change, result in zip(part, results, strict=True)]
         return receipts

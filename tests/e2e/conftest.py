@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from screener.sandbox.app import SandboxServer
 
+from screener.sandbox.app import SandboxServer
 from tests.e2e.site import Site
 
 

@@ -105,11 +105,10 @@ class Site:
         return [sys.executable, "-m", "screener", *arguments]
 
     def settings(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
         config = self.folder / "screener.toml"
         config.touch()
         return {
-            **inherited,
+            **clean_environment(),
             "SCREENER_CONFIG": str(config),
             "SCREENER_SERVER_BASE_URL": self.base_url,
             "SCREENER_SERVER_ONLY_TAG": "|".join(self.tag),
@@ -152,6 +151,11 @@ class Site:
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
             started.wait(30)
+
+
+def clean_environment() -> dict[str, str]:
+    """The caller's environment without any setting of screener's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
 
 
 def writes(**counts: int) -> dict[str, int]:

@@ -1,0 +1,134 @@
+"""Folders of NDJSON as source and destination, through the command line."""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import clean_environment, writes
+from tests.fhir_samples import observation, patient
+
+Json = dict[str, Any]
+NOW = "2026-01-31T02:00:00Z"
+STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
+
+
+def stay(subject: str, day: str = "2025-11-01") -> list[Json]:
+    return [observation(f"{subject}-{name}", subject, name, value, f"{day}T08:00:00Z") for name, value in STAY.items()]
+
+
+def export(folder: Path, resources: Sequence[Json], *, zipped: bool = False) -> Path:
+    """A bulk export: a file for each type."""
+    folder.mkdir(exist_ok=True)
+    for kind in {resource["resourceType"] for resource in resources}:
+        lines = "".join(json.dumps(r) + "\n" for r in resources if r["resourceType"] == kind)
+        if zipped:
+            (folder / f"{kind}.000.ndjson.gz").write_bytes(gzip.compress(lines.encode()))
+        else:
+            (folder / f"{kind}.000.ndjson").write_text(lines)
+    return folder
+
+
+def screener(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Json]:
+    """`screener run` away from any configuration."""
+    summary = tmp_path / "summary.json"
+    summary.unlink(missing_ok=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "screener", "run", "--now", NOW, "--summary", str(summary), *arguments],
+        env={**clean_environment(), "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended, json.loads(summary.read_text()) if summary.exists() else {}
+
+
+def assessments(folder: Path) -> list[Json]:
+    return [json.loads(line) for line in (folder / "RiskAssessment.ndjson").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
+def test_the_second_run_leaves_every_byte_as_it_was(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1"), patient("p2"), *stay("p2")], zipped=zipped)
+    out = tmp_path / "out"
+    arguments = ("--backfill", "--from", str(source), "--to", str(out))
+    _, first = screener(tmp_path, *arguments)
+    assert first["writes"] == writes(created=4)
+    written = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert written.keys() == {"RiskAssessment.ndjson", "Device.ndjson"}
+    _, second = screener(tmp_path, *arguments)
+    assert second["writes"] == writes(unchanged=4)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == written
+
+
+def test_what_is_written_is_for_its_owner_only(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    screener(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()} == {0o600}
+
+
+def test_a_withdrawn_result_retracts_and_a_missing_one_does_not(tmp_path: Path) -> None:
+    resources = [patient("p1"), *stay("p1"), patient("p2"), *stay("p2")]
+    out = str(tmp_path / "out")
+    screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "export", resources)), "--to", out)
+    withdrawn = [
+        {**r, "status": "entered-in-error"} if r["id"] == "p1-mg" else r for r in resources if r["id"] != "p2-mg"
+    ]
+    _, summary = screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "later", withdrawn)), "--to", out)
+    assert summary["writes"] == writes(retracted=2, stands=2)
+    assert summary["write_reasons"]["stands"]["nomogram"] == {"evidence_not_visible": 1}
+    status = {(r["subject"]["reference"], r["status"]) for r in assessments(tmp_path / "out")}
+    assert status == {("Patient/p1", "entered-in-error"), ("Patient/p2", "final")}
+
+
+def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for value, version in (("0.84", "1"), ("0.95", "2")):
+        results = [observation("o1", "p1", "mg", value, "2025-11-01")]
+        source = export(tmp_path / "export", [patient("p1"), *results])
+        screener(tmp_path, "--backfill", "--from", str(source), "--to", str(out))
+        assert [r["meta"]["versionId"] for r in assessments(out)] == [version]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "z.ndjson").write_text('{"resourceType": "Obs'), "1 unreadable lines"),
+        (lambda folder: [file.unlink() for file in folder.iterdir()], "holds no .ndjson"),
+        (lambda folder: (folder / "z.ndjson.gz").write_bytes(gzip.compress(b'{"resourceType": "Device"}\n' * 99)[:-12]), "cut short"),
+    ],
+    ids=["half a line", "empty folder", "gzip cut short"],
+)
+def test_a_damaged_folder_stops_the_run_before_it_writes(tmp_path: Path, damage: Any, words: str) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    damage(source)
+    ended, _ = screener(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    assert (ended.returncode, words in ended.stderr) == (2, True), ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    ended, _ = screener(tmp_path, "--backfill", "--from", "nowhere", "--to", "out")
+    assert ended.returncode == 2
+    assert "Cannot read the folder nowhere: No such file or directory" in ended.stderr
+
+
+def test_a_folder_needs_backfill(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    ended, _ = screener(tmp_path, "--from", str(source), "--to", "out")
+    assert (ended.returncode, "Add --backfill" in ended.stderr) == (2, True)
+
+
+def test_a_dry_run_leaves_no_folder(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    _, summary = screener(tmp_path, "--backfill", "--dry-run", "--from", str(source), "--to", str(tmp_path / "out"))
+    assert (summary["writes"], summary["dry_run"]) == (writes(created=2), True)
+    assert not (tmp_path / "out").exists()
