@@ -5,10 +5,12 @@ in a browser could otherwise reach it by a name of its own that resolves to 127.
 """
 
 import ipaddress
+import logging
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -29,7 +31,7 @@ from screener.errors import ConfigurationError
 from screener.sandbox.bundles import Bundles
 from screener.sandbox.capability import statement
 from screener.sandbox.interactions import Answer, Interactions
-from screener.sandbox.outcome import Refused, bad_request
+from screener.sandbox.outcome import Refused, bad_request, no_conditional_delete
 from screener.sandbox.store import DECODER, ENCODER, Store, Version
 
 FHIR_JSON = "application/fhir+json"
@@ -39,6 +41,8 @@ _JSON_TYPES = frozenset({"", FHIR_JSON, "application/json", "text/json"})
 _START_SECONDS, _STOP_SECONDS = 10.0, 10.0
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
+
+_log = logging.getLogger(__name__)
 
 
 class Api:
@@ -82,6 +86,9 @@ class Api:
             request.path_params["kind"], criteria, resource, request.headers.get("If-Match")
         )
 
+    async def conditional_delete(self, _: Request) -> Answer:
+        raise no_conditional_delete()
+
     async def read(self, request: Request) -> Answer:
         return self._do.read(**request.path_params)
 
@@ -106,7 +113,12 @@ def create_app(store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_
         "/fhir": {"GET": api.page, "POST": api.bundle},
         "/fhir/": {"GET": api.page, "POST": api.bundle},
         "/fhir/metadata": {"GET": api.metadata},
-        "/fhir/{kind}": {"GET": api.search, "POST": api.create, "PUT": api.conditional_update},
+        "/fhir/{kind}": {
+            "GET": api.search,
+            "POST": api.create,
+            "PUT": api.conditional_update,
+            "DELETE": api.conditional_delete,
+        },
         "/fhir/{kind}/_search": {"POST": api.search_by_post},
         "/fhir/{kind}/{name}": {"GET": api.read, "PUT": api.update, "DELETE": api.delete},
         "/fhir/{kind}/{name}/_history": {"GET": api.history},
@@ -131,11 +143,17 @@ def _endpoint(by_method: dict[str, Endpoint]) -> Callable[[Request], Awaitable[R
             return _response(await endpoint(request), request)
         except Refused as refused:
             return _json(refused.status, ENCODER.encode(refused.outcome()))
-        except Exception:  # noqa: BLE001 - its text may quote a resource; the OperationOutcome says only that it is our fault
+        except Exception as error:  # noqa: BLE001 - its text may quote a resource: where it happened is said, not what
+            _log.error("%s at %s", type(error).__name__, _place(error))
             fault = Refused(500, "exception", "The sandbox failed: please report the request")
             return _json(500, ENCODER.encode(fault.outcome()))
 
     return respond
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 def _no_such_route(by_method: dict[str, Endpoint]) -> Endpoint:

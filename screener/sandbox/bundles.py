@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from screener.sandbox.interactions import ID, Answer, Interactions
-from screener.sandbox.outcome import Json, Refused, bad_request
+from screener.sandbox.outcome import Json, Refused, bad_request, no_conditional_delete
 from screener.sandbox.store import ENCODER, instant
 
 # The order in which a transaction is carried out (http.html#trules).
@@ -76,6 +76,8 @@ class Bundles:
                 return self._do.conditional_update(kind, request.query, resource, request.header("ifMatch"))
             case "DELETE", (kind, name):
                 return self._do.delete(kind, name, request.header("ifMatch"))
+            case "DELETE", (_,):
+                raise no_conditional_delete()
             case "GET", path:
                 return self._get(path, request.query)
         raise Refused(405, "not-supported", "The sandbox does not do this request")

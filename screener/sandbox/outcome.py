@@ -36,6 +36,11 @@ def bad_request(diagnostics: str) -> Refused:
     return Refused(400, "invalid", diagnostics)
 
 
+def no_conditional_delete() -> Refused:
+    """400, as http.html#delete says for servers that do not support it."""
+    return Refused(400, "not-supported", "Deletion is by id only")
+
+
 def printable(name: str) -> str:
     """A parameter or type name fit for a message; anything that does not look like a name is left out."""
     return f'"{name}"' if _NAME.fullmatch(name) else "(unreadable name)"

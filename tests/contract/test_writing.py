@@ -59,6 +59,13 @@ def test_put_that_changes_nothing_makes_no_version(server: Server) -> None:
     assert server.put(as_read).headers["ETag"] == 'W/"1"'
 
 
+def test_put_replaces_the_tags(server: Server) -> None:
+    """http.html#update: an update is of the whole content, and servers should leave other metadata as it was sent."""
+    server.stored(server.patient(), {**server.patient(), "meta": {}, "active": False})
+    meta = server.send("GET", f"Patient/{server.id('p')}").json()["meta"]
+    assert len(meta.get("tag", [])) == server.says(deviations.TAGS_LEFT_OUT)
+
+
 def test_put_with_the_current_version_passes(server: Server) -> None:
     """http.html#concurrency."""
     server.stored(server.patient())
