@@ -28,6 +28,14 @@ def test_code_in_its_token_forms(server: Server) -> None:
     assert server.ids("Observation", code=f"{CODE_SYSTEM}|unknown-{server.own}") == set()
 
 
+def test_a_comma_in_a_code_is_escaped(server: Server) -> None:
+    """search.html#escaping: a backslash before the comma makes it part of the value."""
+    comma = f"a,b-{server.own}"
+    server.stored(server.patient(), server.observation("o") | {"code": {"coding": [{"code": comma}]}})
+    assert server.ids("Observation", code=comma.replace(",", "\\,")) == {"o"}
+    assert server.ids("Observation", code=comma) == set()
+
+
 def test_any_coding_of_a_concept_is_found(server: Server) -> None:
     """search.html#token: against any of the codings."""
     codings = [{"system": CODE_SYSTEM, "code": server.code(name)} for name in ("local", "mg")]

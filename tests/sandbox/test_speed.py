@@ -50,3 +50,13 @@ def test_ten_thousand_resources_are_written_and_four_thousand_paged_in_seconds(s
     assert found == 4000
     assert written - began < 30
     assert time.monotonic() - written < 10
+
+
+def test_a_small_answer_does_not_wait_for_an_acknowledgement(sandbox: SandboxServer) -> None:
+    """A delayed ACK takes 40 ms (Linux), so a hundred answers that wait for one take 4 s."""
+    with requests.Session() as session:
+        session.put(f"{sandbox.base_url}/Patient/a", json={"resourceType": "Patient", "id": "a"}, timeout=10)
+        began = time.monotonic()
+        for _ in range(100):
+            session.get(f"{sandbox.base_url}/Patient/a", timeout=10)
+    assert time.monotonic() - began < 2
