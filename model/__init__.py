@@ -1,1 +1,24 @@
-"""The published osteoporosis model: evidence, reconstruction, nomogram."""
+"""The published osteoporosis model: evidence, reconstruction, artefact, nomogram.
+
+Light to import (numpy only); what builds the model imports scipy when it is called.
+"""
+
+from model.artefact import Artefact, Predictor, load_artefact
+from model.errors import ArtefactError, ModelError, PredictorError
+from model.nomogram import Assessment, assess
+from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag
+
+__all__ = [
+    "MG_CUT_OFF_MMOL_L",
+    "PREDICTORS",
+    "UNITS",
+    "Artefact",
+    "ArtefactError",
+    "Assessment",
+    "ModelError",
+    "Predictor",
+    "PredictorError",
+    "assess",
+    "flag",
+    "load_artefact",
+]

@@ -247,8 +247,8 @@ def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
 def _problem(detail: Any) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        section = Settings if len(detail["loc"]) == 1 else Settings.model_fields[str(detail["loc"][0])].annotation
-        known = ", ".join(getattr(section, "model_fields", {}))
+        section = Settings() if len(detail["loc"]) == 1 else getattr(Settings(), str(detail["loc"][0]))
+        known = ", ".join(type(section).model_fields)
         return Problem(key, repr(detail["input"]), f"unknown key; known here: {known}")
     shown = "(hidden)" if key.endswith("token") else repr(detail["input"])
     return Problem(key, shown, detail["msg"][0].lower() + detail["msg"][1:])

@@ -1,6 +1,7 @@
 """`screener run`: one run, now."""
 
 import re
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -115,7 +116,9 @@ def progress_bar(log_format: str) -> AbstractContextManager[Callable[[int, int],
     """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
     from screener.commands.display import bar, lines  # noqa: PLC0415 - rich: not for --help
 
-    return bar() if log_format == "text" and click.get_text_stream("stderr").isatty() else lines()
+    if log_format == "text" and sys.stderr.isatty():
+        return bar()
+    return lines()
 
 
 def show(result: "Result", log_format: str) -> None:

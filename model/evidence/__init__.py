@@ -1,0 +1,12 @@
+"""The paper's figures as data: each with its table, unit and, where the paper errs, a note."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+
+def published() -> dict[str, Any]:
+    """The figures of Shi et al. 2026 that the model rests on."""
+    text = (files(__name__) / "shi2026.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded

@@ -1,0 +1,68 @@
+"""Logistic regression with weights and an offset, by Newton's method, to convergence."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import ModelError
+
+Array = NDArray[np.float64]
+_STEPS = 50
+_TOLERANCE = 1e-12
+
+
+class Fit(NamedTuple):
+    """Coefficients of shape (k,), and their covariance (k, k): the inverse of the information at the solution."""
+
+    coefficients: Array
+    covariance: Array
+
+
+def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) -> Fit:
+    """Maximum likelihood of P(y = 1) = 1 / (1 + exp(-(x b + offset))).
+
+    `x` (n, k) with its own column of ones, `y` (n,) of 0 and 1, `weights` (n,) that sum to the sample size. Raises ModelError
+    where it does not converge (separation) or the columns are collinear.
+    """
+    shift = np.zeros(len(y)) if offset is None else offset
+    b = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-(x @ b + shift)))
+        information = _information(x, weights, p)
+        try:
+            step = np.linalg.solve(information, x.T @ (weights * (y - p)))
+        except np.linalg.LinAlgError as error:
+            raise ModelError("Two predictors say the same: the columns are collinear; leave one of them out") from error
+        b = b + step
+        if np.max(np.abs(step)) < _TOLERANCE * (1 + np.max(np.abs(b))):
+            return Fit(b, _inverse(information))
+    raise ModelError(
+        "The regression does not converge: the outcome may be separated; use fewer predictors or a penalty"
+    )
+
+
+def covariance_at(x: Array, weights: Array, linear_predictor: Array) -> Array:
+    """The inverse of the information matrix (k, k) at given linear predictors (n,)."""
+    return _inverse(_information(x, weights, 1 / (1 + np.exp(-linear_predictor))))
+
+
+def _inverse(matrix: Array) -> Array:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _information(x: Array, weights: Array, p: Array) -> Array:
+    information: Array = (x * (weights * p * (1 - p))[:, None]).T @ x
+    return information
+
+
+def auc(score: Array, y: Array, weights: Array) -> float:
+    """Area under the ROC curve, ties counted half: the chance that a case scores above a non-case."""
+    order = np.argsort(score, kind="stable")
+    score, y, weights = score[order], y[order], weights[order]
+    edges = np.flatnonzero(np.diff(score)) + 1
+    starts = np.concatenate([[0], edges])
+    cases = np.add.reduceat(weights * y, starts)
+    others = np.add.reduceat(weights * (1 - y), starts)
+    below = np.cumsum(others) - others
+    return float(np.sum(cases * (below + others / 2)) / (cases.sum() * others.sum()))

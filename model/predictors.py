@@ -1,0 +1,22 @@
+"""The six predictors, in the one order that every array, file and sum of this package keeps."""
+
+from decimal import Decimal
+
+AGE, BMI, MG, P, CTX, P1NP = PREDICTORS = (
+    "age_years",
+    "bmi_kg_m2",
+    "mg_mmol_l",
+    "p_mmol_l",
+    "ctx_ng_ml",
+    "p1np_ng_ml",
+)
+
+UNITS = {AGE: "a", BMI: "kg/m2", MG: "mmol/L", P: "mmol/L", CTX: "ng/mL", P1NP: "ng/mL"}
+
+# The paper's cut-off (Table 2), exactly: the midpoint of two reported values, 0.84 and 0.85.
+MG_CUT_OFF_MMOL_L = Decimal("0.845")
+
+
+def flag(mg_mmol_l: Decimal) -> bool:
+    """Whether serum magnesium lies at or below 0.845 mmol/L, compared as decimals."""
+    return mg_mmol_l <= MG_CUT_OFF_MMOL_L
