@@ -141,7 +141,7 @@ def _truncated_normal(mean: float, sd: float) -> Margin:
 
     location, scale = optimize.root(distance, [mean - 3, sd * 1.3]).x
     cut = special.ndtr((MINIMUM_AGE_YEARS - location) / scale)
-    return lambda z: location + scale * np.asarray(special.ndtri(cut + (1 - cut) * special.ndtr(z)))
+    return lambda z: np.asarray(location + scale * special.ndtri(cut + (1 - cut) * special.ndtr(z)))
 
 
 def _magnesium(published: Mapping[str, Any]) -> list[Margin]:
@@ -180,8 +180,8 @@ def _grid_masses(mean: float, sd: float, share: float) -> Array:
         scale = np.sqrt((sd**2 - _GRID**2 / 12) / (1 - 2 * delta**2 / np.pi))
         location = mean - scale * delta * np.sqrt(2 / np.pi)
         edges = np.concatenate([_POINTS - _GRID / 2, [_POINTS[-1] + _GRID / 2]])
-        mass: Array = np.diff(stats.skewnorm.cdf(edges, shape, location, scale))
-        return mass / mass.sum()
+        mass = np.diff(stats.skewnorm.cdf(edges, shape, location, scale))
+        return np.asarray(mass / mass.sum(), dtype=np.float64)
 
     return binned(optimize.brentq(lambda shape: binned(shape)[_POINTS < 0.845].sum() - share, -12.0, -0.2))
 

@@ -46,6 +46,9 @@ class ServerSettings(Section):
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
     page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
     batch_patients: int = Field(200, ge=1, le=1000, description="patients whose records are asked for at once")
+    overlap_minutes: int = Field(
+        60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
+    )
     only_tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: only resources with this tag")
 
     @field_validator("base_url")

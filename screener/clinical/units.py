@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from model import MG_CUT_OFF_MMOL_L
 from screener.clinical import wire
 from screener.clinical.codes import Match, SiteRows, TableRow, decimal_of, read_rows, read_table
 from screener.clinical.records import Analyte
@@ -22,7 +23,6 @@ UCUM = frozenset(
         "urn:oid:2.16.840.1.113883.6.8",
     }
 )
-MG_CUT_OFF_MMOL_L = Decimal("0.845")
 
 _CONTEXT = Context(prec=34)
 _MAX_MAGNITUDE = 30  # powers of ten: no quantity of ours comes near, and the context's exponents cannot overflow

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from fhir_fixtures.population import bundles, generate
 
+from fhir_fixtures.population import bundles, generate
+from model import MG_CUT_OFF_MMOL_L
 from screener.assessment.identity import Canonical
 from screener.assessment.resource import Json, local_id
 from screener.clinical.records import Method
@@ -65,17 +66,13 @@ class Demo:
 
     def _change_results(self, client: Client) -> None:
         standing = _found(client, "RiskAssessment", [("method", f"{Canonical().method}|{Method.NOMOGRAM}")])
-        corrected = _magnesium_behind(client, standing[0])
         _say("The laboratory corrects one magnesium result, and withdraws another woman's only one.")
-        _correct(client, corrected)
-        for assessment in standing[1:]:
-            results = _found(
-                client, "Observation", [("subject", assessment["subject"]["reference"]), ("code", _MAGNESIUM)]
-            )
-            if len(results) == 1:
-                _put(client, {**results[0], "status": "entered-in-error"})
-                return
-        raise ScreenerError("No woman of this population has a single magnesium result", "Ask for more patients")
+        corrected = next((r for r in standing if _lowered(_magnesium_behind(client, r))), None)
+        withdrawn = next((r for r in standing if r is not corrected and _only_magnesium(client, r)), None)
+        if corrected is None or withdrawn is None:
+            raise ScreenerError("This population has no women for the demonstration", "Ask for more patients")
+        _put(client, _lowered(_magnesium_behind(client, corrected)))
+        _put(client, {**_only_magnesium(client, withdrawn), "status": "entered-in-error"})
 
 
 def _magnesium_behind(client: Client, assessment: Json) -> Json:
@@ -84,10 +81,19 @@ def _magnesium_behind(client: Client, assessment: Json) -> Json:
     return found[0]
 
 
-def _correct(client: Client, observation: Json) -> None:
+def _only_magnesium(client: Client, assessment: Json) -> Json:
+    """Her magnesium result, or nothing where she has several."""
+    subject = assessment["subject"]["reference"]
+    results = _found(client, "Observation", [("subject", subject), ("code", _MAGNESIUM)])
+    return results[0] if len(results) == 1 else {}
+
+
+def _lowered(observation: Json) -> Json:
+    """The result corrected to the other side of the cut-off, or nothing where it is not a little above it in mmol/L."""
     quantity = observation["valueQuantity"]
-    lowered = (Decimal(str(quantity["value"])) * Decimal("0.9")).quantize(Decimal("0.01"))
-    _put(client, {**observation, "status": "corrected", "valueQuantity": {**quantity, "value": lowered}})
+    if quantity.get("code") != "mmol/L" or not MG_CUT_OFF_MMOL_L < quantity["value"] < Decimal("0.95"):
+        return {}
+    return {**observation, "status": "corrected", "valueQuantity": {**quantity, "value": Decimal("0.79")}}
 
 
 def _found(client: Client, kind: str, params: list[tuple[str, str]]) -> list[Json]:
@@ -110,6 +116,7 @@ def _environment(base_url: str, folder: Path) -> dict[str, str]:
         "SCREENER_SERVER_BASE_URL": base_url,
         "SCREENER_WRITE": "on",
         "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "true",
+        "SCREENER_SERVER_OVERLAP_MINUTES": "0",  # this server commits in order; so the nightly run shows what it looks at
         "SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}",
     }
 

@@ -23,7 +23,6 @@ from screener.stores.records import gather
 
 # Whole resources, decimals digit for digit.
 DECODER = msgspec.json.Decoder(float_hook=Decimal)
-_OVERLAP = timedelta(hours=1)  # results are stamped before they are visible: a late commit lands behind the watermark
 
 
 class _Reference(msgspec.Struct):
@@ -60,7 +59,8 @@ class ServerSource:
         elif scope.mode is Mode.BACKFILL:
             yield from self._with_results((Analyte.MG,), [("date", f"ge{scope.oldest}")])
         else:
-            since = datetime.fromisoformat(scope.since) - _OVERLAP
+            # Results are stamped before they are visible: a late commit lands behind the watermark.
+            since = datetime.fromisoformat(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
             asked = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             yield from self._with_results(LABORATORY, [("_lastUpdated", f"ge{asked}")], not_before=since)
 

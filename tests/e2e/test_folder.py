@@ -103,7 +103,12 @@ def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / "z.ndjson").write_text('{"resourceType": "Obs'), "1 unreadable lines"),
         (lambda folder: [file.unlink() for file in folder.iterdir()], "holds no .ndjson"),
-        (lambda folder: (folder / "z.ndjson.gz").write_bytes(gzip.compress(b'{"resourceType": "Device"}\n' * 99)[:-12]), "cut short"),
+        (
+            lambda folder: (folder / "z.ndjson.gz").write_bytes(
+                gzip.compress(b'{"resourceType": "Device"}\n' * 99)[:-12]
+            ),
+            "cut short",
+        ),
     ],
     ids=["half a line", "empty folder", "gzip cut short"],
 )

@@ -1,0 +1,5 @@
+"""`python -m fhir_fixtures.cases`: write the table of cases anew."""
+
+from fhir_fixtures.cases import TABLE, load, table
+
+TABLE.write_text(table(load()), encoding="utf-8")
