@@ -70,7 +70,8 @@ def cli() -> None:
 def main() -> None:
     """Entry point: run the command; print a ScreenerError as one message, and leave with its exit code."""
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)  # what a command gave to Context.exit, or what it returned
+        sys.exit(code if isinstance(code, int) else 0)
     except ScreenerError as error:
         _say(str(error))
         sys.exit(int(error.exit_code))

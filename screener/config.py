@@ -60,7 +60,10 @@ class ServerSettings(Section):
 class StateSettings(Section):
     """Where the job remembers its watermark, lease and ledger. Losing it costs time, never correctness."""
 
-    url: str = Field("sqlite:///screener-state.sqlite", description="SQLAlchemy URL: sqlite or postgresql+psycopg")
+    # Not in the repr: a PostgreSQL address holds a password.
+    url: str = Field(
+        "sqlite:///screener-state.sqlite", repr=False, description="SQLAlchemy URL: sqlite or postgresql+psycopg"
+    )
     lease_seconds: float = Field(120, ge=5, le=3600, description="a lease not renewed for so long is free again")
 
 

@@ -46,8 +46,8 @@ class Worker:
         if run_now:
             scheduler.add_job(self._run, args=["nightly"], id="now")
         scheduler.start()
-        for job in scheduler.get_jobs():
-            log.info("scheduled", run=job.id, next=str(job.next_run_time))
+        for name in self._triggers:
+            log.info("scheduled", run=name, next=str(scheduler.get_job(name).next_run_time))
         self._stop.wait()
         scheduler.shutdown(wait=True)
         log.info("stopped")

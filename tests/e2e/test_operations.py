@@ -1,0 +1,245 @@
+"""The job as it is operated: the resident worker, the lease, seeding and cleaning, whole populations, and privacy."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+import requests
+
+from screener.report.summary import schema
+from screener.state import RunStart, State
+from tests.e2e.site import Site, clean_environment, writes
+
+DAY = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
+CANARY = "CANARY4711"
+
+
+@pytest.fixture
+def sandbox(sandbox_url: str, tmp_path: Path) -> Site:
+    return Site(sandbox_url, tmp_path)
+
+
+def test_the_summary_keeps_its_schema(sandbox: Site) -> None:
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    for arguments in (["--backfill", "--dry-run"], ["--backfill"], [], ["--patient", sandbox.id("w1")]):
+        summary = sandbox.run(*arguments).summary
+        jsonschema.validate(summary, schema(), format_checker=jsonschema.FormatChecker())
+        assert sum(n for reasons in summary["outcomes"].values() for n in reasons.values()) == summary["patients_seen"]
+
+
+def test_json_on_standard_output_is_the_summary(sandbox: Site) -> None:
+    ended = sandbox.run("--backfill", "--log-format", "json")
+    assert json.loads(ended.stdout) == ended.summary
+
+
+def test_a_second_run_leaves_with_5_and_says_who_is_at_work(sandbox: Site) -> None:
+    with State.open(f"sqlite:///{sandbox.folder / 'state.sqlite'}") as state:
+        state.begin_run(RunStart("r1", "backfill", "2026-01-31T02:00:00Z", "s", "d", *["h"] * 4, "m", "0"))
+        with state.lease(sandbox.base_url, run_id="r1"):
+            ended = sandbox.run("--backfill", expect=5)
+            assert str(os.getpid()) in ended.stderr
+            assert "r1" in ended.stderr
+            assert sandbox.run("--backfill", "--dry-run").summary["dry_run"] is True
+    sandbox.run("--backfill")
+
+
+def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> None:
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    sandbox.run("--backfill")
+    sandbox.stay("w1", (datetime.now(UTC) - timedelta(days=2)).date().isoformat(), mg="0.90")
+    worker = subprocess.Popen(
+        [*sandbox.command("schedule"), "--run-now", "--log-format", "json"],
+        env=sandbox.settings(),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=sandbox.folder,
+    )
+    assert worker.stderr is not None
+    events = []
+    for line in worker.stderr:
+        events.append(json.loads(line))
+        if events[-1]["event"] == "run_ended":
+            break
+    worker.send_signal(signal.SIGTERM)
+    events += [json.loads(line) for line in worker.stderr]
+    worker.stderr.close()
+    assert worker.wait(30) == 0
+    ended = next(event for event in events if event["event"] == "run_ended")
+    assert (ended["amended"], ended["failed"]) == (2, 0)
+    assert {event["run"] for event in events if event["event"] == "scheduled"} == {"nightly", "backfill"}
+    assert events[-1]["event"] == "stopped"
+
+
+def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: Site) -> None:
+    for number in range(40):
+        sandbox.woman(f"w{number}")
+        sandbox.stay(f"w{number}", DAY, markers=False)
+    sandbox.run("--patient", sandbox.id("w0"))
+    sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", _BACKFILL_UNTIL_SIGNAL],
+        env=sandbox.settings(),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=sandbox.folder,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "first batch\n"
+    worker.send_signal(signal.SIGTERM)
+    said, _ = worker.communicate(timeout=60)
+    assert said.startswith("Stopped after ")
+    assert "screener run --backfill" in sandbox.run(expect=2).stderr  # no watermark
+    assert sandbox.run("--backfill").summary["writes"]["failed"] == 0
+
+
+_BACKFILL_UNTIL_SIGNAL = """
+import signal, threading, time
+from screener.config import load
+from screener.job import Options, Stopped, execute
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def progress(done, total):
+    if done == 1:
+        print("first batch", flush=True)
+        stop.wait(30)
+try:
+    execute(load(), Options(backfill=True), progress, stop.is_set)
+except Stopped as stopped:
+    print(stopped)
+"""
+
+
+@pytest.mark.hapi
+def test_a_seeded_population_on_a_hapi_of_its_own(hapi_empty: str, tmp_path: Path) -> None:
+    site = Site(hapi_empty, tmp_path)
+    site.environment.update(SCREENER_SERVER_ONLY_TAG="", SCREENER_SERVER_OVERLAP_MINUTES="0")
+    command = subprocess.run(
+        site.command("sandbox", "seed", "--patients", "60"),
+        env=site.settings(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert command.returncode == 0, command.stderr
+    first = site.run("--backfill").summary
+    assert first["writes"]["created"] > 20
+    assert first["writes"]["failed"] == 0
+    second = site.run("--backfill").summary
+    assert second["writes"] == writes(unchanged=first["writes"]["created"])
+    time.sleep(1.1)  # the server's Date header counts in seconds
+    site.run("--backfill")
+    nightly = site.run().summary
+    assert nightly["patients_seen"] == 0
+    command = subprocess.run(
+        site.command("sandbox", "clean", "--yes"),
+        env=site.settings(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert command.returncode == 0, command.stderr
+    for kind in ("Patient", "Observation", "RiskAssessment", "Device"):
+        assert site.search(kind) == []
+
+
+def test_the_demonstration(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "screener", "sandbox", "demo", "--patients", "120"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert ended.returncode == 0, ended.stderr
+    nightly = ended.stdout.rpartition("$ screener run --show-patients")[2]
+    assert nightly.count("amended   │") >= 1
+    assert nightly.count("basis_withdrawn") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_patient_data_is_left_anywhere(sandbox: Site) -> None:
+    """Canaries in names, identifiers, ids, notes and error texts: none in output, logs, summary or state."""
+    name = f"{CANARY}-{sandbox.name}"
+    sandbox.put(
+        {
+            "resourceType": "Patient",
+            "id": name,
+            "gender": "female",
+            "birthDate": "1958-03-02",
+            "name": [{"family": CANARY, "given": [CANARY]}],
+            "identifier": [{"system": "https://hospital.example/mrn", "value": CANARY}],
+            "telecom": [{"system": "phone", "value": CANARY}],
+        }
+    )
+    for short, value in (
+        ("a", {"valueString": CANARY}),
+        ("b", {"valueQuantity": _quantity("0.7177", CANARY)}),
+        ("c", {"valueQuantity": _quantity("0.7177", "mmol/L")}),
+    ):
+        sandbox.put(
+            {
+                "resourceType": "Observation",
+                "id": f"{CANARY}-{short}-{sandbox.name}",
+                "status": "final",
+                "code": {"coding": [{"system": "http://loinc.org", "code": "2601-3"}], "text": CANARY},
+                "subject": {"reference": f"Patient/{name}", "display": CANARY},
+                "effectiveDateTime": f"{DAY}T08:00:00Z",
+                "note": [{"text": CANARY}],
+                **value,
+            }
+        )
+    for arguments in (["--backfill", "-v"], ["--backfill", "-v", "--log-format", "json"], ["-v"]):
+        ended = sandbox.run(*arguments)
+        left = ended.stdout + ended.stderr + json.dumps(ended.summary)
+        assert CANARY not in left
+        assert "0.7177" not in left
+    for file in sandbox.folder.iterdir():
+        content = file.read_bytes()
+        assert CANARY.encode() not in content, file.name
+        assert b"0.7177" not in content, file.name
+    shown = sandbox.run("--backfill", "--dry-run", "--show-patients", "--now", "2035-01-01T00:00:00Z")
+    assert name in shown.stdout.replace("\n", "")  # asked for: then ids are shown
+
+
+def _quantity(value: str, unit: str) -> dict[str, object]:
+    return {"value": float(value), "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
+
+
+def test_a_patient_that_does_not_exist(sandbox: Site) -> None:
+    summary = sandbox.run("--patient", "nobody").summary
+    assert summary["outcomes"]["not_scorable"] == {"patient_missing": 1}
+
+
+def test_a_write_that_the_server_refuses_fails_that_patient_and_is_tried_again(sandbox: Site) -> None:
+    sandbox.woman("w1")
+    sandbox.stay("w1", DAY)
+    sandbox.run("--backfill")
+    for assessment in sandbox.assessments("w1"):
+        broken = {
+            **assessment,
+            "prediction": [{"probabilityDecimal": 1, "probabilityRange": {}}],
+            "note": [{"text": 5}],
+        }
+        answer = requests.put(f"{sandbox.base_url}/RiskAssessment/{assessment['id']}", json=broken, timeout=30)
+        assert answer.status_code == 200
+    sandbox.woman("w2")
+    sandbox.stay("w2", DAY)
+    ended = sandbox.run("--backfill", expect=3)
+    assert ended.summary["outcomes"]["failed"] == {"invalid_resource": 1}
+    assert ended.summary["writes"] == writes(created=2, failed=2)
+    assert sandbox.run(SCREENER_SERVER_OVERLAP_MINUTES="0", expect=3).summary["outcomes"]["failed"] == {
+        "invalid_resource": 1
+    }

@@ -1,0 +1,107 @@
+"""Settings: which layer wins, and that every problem is named at once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from screener.config import InvalidSettings, Settings, load
+from screener.errors import ConfigurationError
+from screener.worker import triggers, with_day_names
+
+DEPLOYED = Path(__file__).parents[1] / "deploy" / "screener.toml"
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        'write = "on"\n[server]\npage_size = 10\nbatch_patients = 11\nattempts = 2\n[profile.p.server]\nbatch_patients = 12\nattempts = 3\n'
+    )
+    environment = {"SCREENER_SERVER_ATTEMPTS": "4", "SCREENER_PROFILE": "p"}
+    settings = load(file, flags={"server": {"timeout_seconds": 5}}, environment=environment)
+    assert (settings.write, settings.server.page_size, settings.server.batch_patients) == ("on", 10, 12)
+    assert (settings.server.attempts, settings.server.timeout_seconds) == (4, 5)
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('wrtie = "on"\n[server]\npage_size = 0\ntoken = "secret"\n[policy]\nlookback = 3\n')
+    with pytest.raises(InvalidSettings) as caught:
+        load(file, environment={"SCREENER_SEVER_BASE_URL": "x"})
+    assert {problem.key for problem in caught.value.problems} == {
+        "wrtie",
+        "server.page_size",
+        "server.token",
+        "policy.lookback",
+        "SCREENER_SEVER_BASE_URL",
+    }
+    assert "secret" not in str(caught.value)
+    assert "known here: lookback_days" in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    environment = {
+        "SCREENER_SERVER_TOKEN": "secret-1",
+        "SCREENER_STATE_URL": "postgresql+psycopg://me:secret-2@db.example/screener",
+    }
+    settings = load(environment=environment)
+    assert "secret" not in str(settings.shown())
+    assert settings.server.token is not None
+    assert "secret" not in repr(settings)
+
+
+def test_unknown_profile_and_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Known profiles: hapi-sandbox"):
+        load(profile="nowhere", environment={})
+    with pytest.raises(ConfigurationError, match=r"Cannot read missing\.toml"):
+        load(tmp_path / "missing.toml", environment={})
+    broken = tmp_path / "broken.toml"
+    broken.write_text("write = \n")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        load(broken, environment={})
+
+
+def test_the_public_sandbox_is_written_to_only_under_our_tag() -> None:
+    settings = load(profile="hapi-sandbox", environment={})
+    assert settings.server.only_tag == settings.output.tag != ""
+    assert settings.server.page_size <= 500
+
+
+def test_the_example_that_is_shipped_is_in_order() -> None:
+    assert load(DEPLOYED, environment={}).write == "off"
+
+
+def test_the_selection_digest_follows_what_decides_who_is_seen() -> None:
+    plain = Settings()
+    other = load(flags={"policy": {"lookback_days": 100}}, environment={})
+    same = load(flags={"server": {"page_size": 7}}, environment={})
+    assert plain.selection_digest("t") == same.selection_digest("t")
+    assert len({plain.selection_digest("t"), other.selection_digest("t"), plain.selection_digest("u")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("0 4 * * 0", "0 4 * * sun"),
+        ("0 4 * * 7", "0 4 * * sun"),
+        ("*/5 4 1 1 1-5", "*/5 4 1 1 mon-fri"),
+        ("0 4 * * 1,3", "0 4 * * mon,wed"),
+        ("0 4 * * */2", "0 4 * * */2"),
+        ("0 4 * * sat", "0 4 * * sat"),
+    ],
+)
+def test_days_of_the_week_count_from_sunday_as_cron_does(given: str, expected: str) -> None:
+    assert with_day_names(given) == expected
+
+
+def test_the_weekly_run_falls_on_a_sunday() -> None:
+    trigger = triggers(Settings().schedule)["backfill"]
+    assert trigger.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)).strftime("%A %H:%M") == "Sunday 04:00"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("timezone", "Mars/Olympus"), ("nightly", "every night"), ("backfill", "61 4 * * 0")]
+)
+def test_a_schedule_that_cannot_be_read(key: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"schedule.{key}"):
+        triggers(load(flags={"schedule": {key: value}}, environment={}).schedule)
