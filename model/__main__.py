@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from model.errors import ModelError
+from model.errors import ArtefactError, ModelError
 
 
 def main() -> int:
@@ -33,8 +33,11 @@ def main() -> int:
 
 def _build(out: Path) -> None:
     from model.artefact import load_artefact, write_artefact  # noqa: PLC0415
-    from model.reconstruction import document, reconstruct  # noqa: PLC0415 - scipy: not for --help
+    from model.document import document  # noqa: PLC0415 - scipy: not for --help
+    from model.reconstruction import reconstruct  # noqa: PLC0415
 
+    if not out.parent.is_dir():
+        raise ArtefactError(f"cannot write {out}: there is no folder {out.parent}. Make it first")
     began = time.monotonic()
     write_artefact(document(reconstruct()), out)
     artefact = load_artefact(out)

@@ -10,6 +10,8 @@ from model.errors import ModelError
 Array = NDArray[np.float64]
 _STEPS = 50
 _TOLERANCE = 1e-12
+_COLLINEAR = "Two predictors say the same: the columns are collinear; leave one of them out"
+_DIVERGED = "The regression does not converge: the outcome may be separated; use fewer predictors or a penalty"
 
 
 class Fit(NamedTuple):
@@ -27,19 +29,18 @@ def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) ->
     """
     shift = np.zeros(len(y)) if offset is None else offset
     b = np.zeros(x.shape[1])
-    for _ in range(_STEPS):
+    for taken in range(_STEPS):
         p = 1 / (1 + np.exp(-(x @ b + shift)))
         information = _information(x, weights, p)
         try:
             step = np.linalg.solve(information, x.T @ (weights * (y - p)))
         except np.linalg.LinAlgError as error:
-            raise ModelError("Two predictors say the same: the columns are collinear; leave one of them out") from error
+            # At the start only the columns can be at fault; later the probabilities have run to 0 and 1.
+            raise ModelError(_DIVERGED if taken else _COLLINEAR) from error
         b = b + step
         if np.max(np.abs(step)) < _TOLERANCE * (1 + np.max(np.abs(b))):
             return Fit(b, _inverse(information))
-    raise ModelError(
-        "The regression does not converge: the outcome may be separated; use fewer predictors or a penalty"
-    )
+    raise ModelError(_DIVERGED)
 
 
 def covariance_at(x: Array, weights: Array, linear_predictor: Array) -> Array:

@@ -10,6 +10,7 @@ AGE, BMI, MG, P, CTX, P1NP = PREDICTORS = (
     "ctx_ng_ml",
     "p1np_ng_ml",
 )
+OCN = "ocn_ng_ml"  # measured in the paper, no predictor of its nomogram
 
 UNITS = {AGE: "a", BMI: "kg/m2", MG: "mmol/L", P: "mmol/L", CTX: "ng/mL", P1NP: "ng/mL"}
 

@@ -1,260 +1,153 @@
 """The model rebuilt from what the paper prints: four coefficients borrowed, the rest estimated on a reconstructed cohort.
 
-The recipe. (1) Margins and counts of the cohort from the tables (`model.cohort`). (2) Correlations: a prior judgement for every pair,
-moved as little as it takes for an unconstrained four-term regression (magnesium category, beta-CTx, age, BMI) to return the
-published odds ratios. (3) The four published log odds ratios as an offset; intercept, phosphate and P1NP by maximum
-likelihood beside them. (4) Uncertainty: the six-term information at n = 496 as it is, plus the spread over other draws
-from the priors. The points are a quasi-random sequence and the draws are seeded, so that the same numbers come every time.
+The recipe. (1) Margins and counts of the cohort from the tables (`model.margins`). (2) Correlations: a prior for every pair
+(`model.priors`), conditioned on the published odds ratios (`model.conditioning`). (3) The four published log odds ratios as an offset;
+intercept, phosphate and P1NP by maximum likelihood beside them. (4) Uncertainty: the six-term information at n = 496 as
+it is, plus the spread over draws from the priors under both readings of the paper's Model 2. Nothing is random.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
 
-from model.cohort import Cohort, Correlations, Margins, Pair
+from model.cohort import Cohort, CohortMaker
+from model.conditioning import (
+    BORROWED,
+    H4,
+    H7,
+    Conditioner,
+    Published,
+    named,
+    prior_draws,
+    prior_means,
+    published_model_2,
+)
+from model.errors import ModelError
 from model.evidence import published
-from model.fit import Array, auc, covariance_at, logistic
-from model.predictors import AGE, BMI, CTX, MG, P1NP, PREDICTORS, UNITS, P
+from model.fit import Array, Fit, covariance_at, logistic
+from model.margins import Magnesium
+from model.predictors import P1NP, PREDICTORS, P
+from model.priors import Pair
 
-FOUR_TERMS = (MG, CTX, AGE, BMI)
 ESTIMATED = (P, P1NP)
 
-# (mean, SD) of the prior judgement on each correlation. Only beta-CTx and P1NP are known to go together closely; phosphate
-# runs weakly with the other electrolyte and with bone turnover; all else is near zero. These are assumptions, and the spread
-# over them is part of the model's uncertainty.
-PRIORS: dict[Pair, tuple[float, float]] = {
-    (AGE, BMI): (0.05, 0.10),
-    (AGE, MG): (0.0, 0.10),
-    (AGE, CTX): (0.0, 0.10),
-    (BMI, MG): (0.0, 0.10),
-    (BMI, CTX): (0.0, 0.10),
-    (MG, CTX): (0.0, 0.10),
-    (AGE, P): (0.0, 0.10),
-    (BMI, P): (-0.05, 0.10),
-    (MG, P): (0.10, 0.10),
-    (P, CTX): (0.10, 0.10),
-    (P, P1NP): (0.05, 0.10),
-    (AGE, P1NP): (-0.05, 0.10),
-    (BMI, P1NP): (0.0, 0.10),
-    (MG, P1NP): (0.0, 0.10),
-    (CTX, P1NP): (0.60, 0.06),
-}
-_CONDITIONED: tuple[Pair, ...] = tuple(pair for pair in PRIORS if set(pair) <= set(FOUR_TERMS))
+# How much each reading of Model 2 counts in the spread: the published standard errors speak for H4, without proving it.
+READINGS = {"H4": (H4, 0.8), "H7": (H7, 0.2)}
 
-# Fixed for good: nomograms drawn from one artefact must not change their axes with the data.
-AXES = {AGE: (50.0, 95.0), BMI: (15.0, 40.0), MG: (0.0, 1.0), P: (0.6, 1.8), CTX: (0.0, 2.0), P1NP: (0.0, 250.0)}
-
-INTERVAL_LEVEL = 0.95
-_POINTS_LOG2 = 14
+_POINTS_LOG2 = 13
 _SPREAD_POINTS_LOG2 = 11
-_SPREAD_DRAWS = 24
-_SEED = 496
+_DRAWS_LOG2 = 6
+
+
+class Reading(NamedTuple):
+    """One reading of Model 2 at its centre: the correlations, the unconstrained fit on its terms, the anchored coefficients (7,)."""
+
+    correlations: dict[Pair, float]
+    terms: tuple[str, ...]
+    fit: Fit
+    cohort: Cohort
+    coefficients: Array
 
 
 class Reconstruction(NamedTuple):
-    """What the recipe yields. `coefficients` (7,): intercept at the centres, then the predictors in their order.
+    """What the recipe yields. Coefficients (7,): the intercept at the centres, then the predictors in their order.
 
-    `sampling` and `spread` (7, 7) add up to the model's covariance.
+    `sampling` and `spread` (7, 7) add up to the model's covariance; `free` is the unconstrained six-term regression.
     """
 
-    coefficients: Array
+    readings: dict[str, Reading]
+    centres: dict[str, float]
     sampling: Array
     spread: Array
-    centres: dict[str, float]
-    cohort: Cohort
-    correlations: Correlations
-    four_term: dict[str, tuple[float, float]]  # coefficient and standard error of the unconstrained four-term fit
-    free: dict[str, float]  # coefficients of the unconstrained six-term fit
+    free: Fit
+    magnesium: tuple[Magnesium, Magnesium]
+    published: Published
 
     @property
-    def linear_predictor(self) -> Array:
-        """Of each point of the cohort, (n,)."""
-        return self.cohort.design(PREDICTORS, self.centres) @ self.coefficients
+    def cohort(self) -> Cohort:
+        """The cohort under H4, on which the model is estimated."""
+        return self.readings["H4"].cohort
 
+    @property
+    def coefficients(self) -> Array:
+        """The model's (7,)."""
+        return self.readings["H4"].coefficients
 
-def anchors(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The four published log odds ratios (Table 3, Model 2)."""
-    return {name: float(np.log(row["odds_ratio"])) for name, row in figures["table_3_model_2"].items()}
-
-
-def published_standard_errors(figures: Mapping[str, Any]) -> dict[str, float]:
-    """From the printed confidence limits."""
-    table = figures["table_3_model_2"]
-    width = 2 * stats.norm.ppf(0.975)
-    return {
-        name: float(np.log(row["confidence_95"][1] / row["confidence_95"][0]) / width) for name, row in table.items()
-    }
+    @property
+    def design(self) -> Array:
+        """Ones and the centred predictors of the cohort, (n, 7)."""
+        return self.cohort.design(PREDICTORS, self.centres)
 
 
 def reconstruct() -> Reconstruction:
     """The whole recipe; some seconds."""
     figures = published()
-    margins = Margins(figures)
-    fixed = anchors(figures)
-    prior = {pair: mean for pair, (mean, _) in PRIORS.items()}
-    correlations = condition(margins, prior, figures, _POINTS_LOG2)
-    cohort = margins.cohort(correlations, _POINTS_LOG2)
-    centres = _centres(cohort)
-    coefficients = anchored_fit(cohort, fixed, centres)
-    design = cohort.design(PREDICTORS, centres)
+    target = published_model_2(figures)
+    maker = CohortMaker(figures, _POINTS_LOG2)
+    # The groups' means do not depend on the correlations, so any cohort gives the centres. Four digits read well.
+    centres = _centres(maker.cohort(named(prior_means())))
+    readings = {name: _reading(maker, terms, target, centres) for name, (terms, _) in READINGS.items()}
+    main = readings["H4"]
+    design = main.cohort.design(PREDICTORS, centres)
     return Reconstruction(
-        coefficients=coefficients,
-        sampling=covariance_at(design, cohort.weights, design @ coefficients),
-        spread=_spread(margins, figures, fixed, centres),
+        readings=readings,
         centres=centres,
-        cohort=cohort,
-        correlations=correlations,
-        four_term=_four_term(cohort),
-        free=_free(design, cohort),
+        sampling=covariance_at(design, main.cohort.weights, design @ main.coefficients),
+        spread=_spread(figures, target, centres),
+        free=logistic(design, main.cohort.osteoporosis, main.cohort.weights),
+        magnesium=maker.magnesium,
+        published=target,
     )
 
 
-def condition(margins: Margins, prior: Correlations, figures: Mapping[str, Any], points_log2: int) -> dict[Pair, float]:
-    """The correlations nearest to `prior` under which the four-term fit returns the published odds ratios."""
-    targets, errors = anchors(figures), published_standard_errors(figures)
-
-    def distance(found: Array) -> Array:
-        trial = {**prior, **dict(zip(_CONDITIONED, found, strict=True))}
-        cohort = margins.cohort(trial, points_log2)
-        fit = logistic(cohort.design(FOUR_TERMS, {}), cohort.osteoporosis, cohort.weights).coefficients[1:]
-        missed = [(b - targets[name]) / (0.002 * errors[name]) for name, b in zip(FOUR_TERMS, fit, strict=True)]
-        moved = [(r - prior[pair]) / PRIORS[pair][1] for pair, r in zip(_CONDITIONED, found, strict=True)]
-        return np.array([*missed, *moved])
-
-    start = np.array([prior[pair] for pair in _CONDITIONED])
-    solved = optimize.least_squares(distance, start, method="lm", xtol=1e-7, ftol=1e-7, diff_step=[1e-4]).x
-    # Four digits say all that a correlation can; what comes after them would depend on the machine's arithmetic.
-    return {**prior, **dict(zip(_CONDITIONED, (round(float(r), 4) for r in solved), strict=True))}
-
-
-def anchored_fit(cohort: Cohort, fixed: Mapping[str, float], centres: Mapping[str, float]) -> Array:
+def anchored_fit(cohort: Cohort, target: Published, centres: Mapping[str, float]) -> Array:
     """Intercept and the estimated predictors beside the published ones, (7,)."""
+    fixed = dict(zip(BORROWED, (float(b) for b in target.log_odds), strict=True))
     design = cohort.design(PREDICTORS, centres)
     column = {name: design[:, 1 + i] for i, name in enumerate(PREDICTORS)}
-    offset = np.sum([fixed[name] * column[name] for name in FOUR_TERMS], axis=0)
+    offset = np.sum([fixed[name] * column[name] for name in BORROWED], axis=0)
     x = np.column_stack([design[:, 0], *(column[name] for name in ESTIMATED)])
     fit = logistic(x, cohort.osteoporosis, cohort.weights, offset).coefficients
     known = {**fixed, **dict(zip(ESTIMATED, fit[1:], strict=True))}
     return np.array([fit[0], *(known[name] for name in PREDICTORS)])
 
 
+def _reading(maker: CohortMaker, terms: tuple[str, ...], target: Published, centres: Mapping[str, float]) -> Reading:
+    conditioner = Conditioner(maker, terms, target)
+    correlations = conditioner.condition(prior_means())
+    cohort = maker.cohort(named(correlations))
+    fit = conditioner.fit(correlations)
+    return Reading(named(correlations), terms, fit, cohort, anchored_fit(cohort, target, centres))
+
+
 def _centres(cohort: Cohort) -> dict[str, float]:
-    total = cohort.weights.sum()
-    columns = {name: cohort.mg_at_or_below if name == MG else cohort.column(name) for name in PREDICTORS}
-    return {name: round(float(column @ cohort.weights / total), 6) for name, column in columns.items()}
+    return {name: float(f"{cohort.mean(name):.4g}") for name in PREDICTORS}
 
 
-def _spread(
-    margins: Margins, figures: Mapping[str, Any], fixed: Mapping[str, float], centres: Mapping[str, float]
-) -> Array:
-    """Covariance (7, 7) of the coefficients over draws from the priors, each conditioned anew; the anchors do not move."""
-    quantiles = stats.qmc.LatinHypercube(len(PRIORS), rng=np.random.default_rng(_SEED)).random(_SPREAD_DRAWS)
+def _spread(figures: Mapping[str, Any], target: Published, centres: Mapping[str, float]) -> Array:
+    """Mean square deviation (7, 7) of the coefficients from the central ones, over the priors and both readings."""
+    maker = CohortMaker(figures, _SPREAD_POINTS_LOG2)
+    central: Array | None = None
+    total = np.zeros((len(PREDICTORS) + 1,) * 2)
+    for terms, share in READINGS.values():
+        conditioner = Conditioner(maker, terms, target)
+        if central is None:
+            central = anchored_fit(maker.cohort(named(conditioner.condition(prior_means()))), target, centres)
+        away = np.array([b - central for b in _drawn(maker, conditioner, target, centres)])
+        total += share * (away.T @ away) / len(away)
+    return total
+
+
+def _drawn(
+    maker: CohortMaker, conditioner: Conditioner, target: Published, centres: Mapping[str, float]
+) -> list[Array]:
+    """Anchored coefficients (7,) for each draw from the priors that can exist; the others are conditioned away."""
     fits = []
-    for row in quantiles:
-        drawn = {
-            pair: float(stats.norm.ppf(q, mean, sd)) for q, (pair, (mean, sd)) in zip(row, PRIORS.items(), strict=True)
-        }
-        correlations = condition(margins, drawn, figures, _SPREAD_POINTS_LOG2)
-        fits.append(anchored_fit(margins.cohort(correlations, _SPREAD_POINTS_LOG2), fixed, centres))
-    covariance: Array = np.cov(np.array(fits), rowvar=False)
-    return covariance
-
-
-def _four_term(cohort: Cohort) -> dict[str, tuple[float, float]]:
-    fit = logistic(cohort.design(FOUR_TERMS, {}), cohort.osteoporosis, cohort.weights)
-    errors = np.sqrt(np.diag(fit.covariance))
-    return {name: (float(fit.coefficients[1 + i]), float(errors[1 + i])) for i, name in enumerate(FOUR_TERMS)}
-
-
-def _free(design: Array, cohort: Cohort) -> dict[str, float]:
-    fit = logistic(design, cohort.osteoporosis, cohort.weights).coefficients
-    return dict(zip(("intercept", *PREDICTORS), (float(b) for b in fit), strict=True))
-
-
-def document(found: Reconstruction) -> dict[str, Any]:
-    """The artefact without its checksum: see `model/artefact.schema.json`."""
-    figures = published()
-    spread = np.sqrt(np.diag(found.spread))
-    risks = 1 / (1 + np.exp(-found.linear_predictor))
-    return {
-        "schema_version": 1,
-        "id": "shi2026-mg-category",
-        "version": "1.0.0",
-        "title": "Six-predictor nomogram of Shi et al. 2026, magnesium as the published category, reconstructed in part",
-        "calibration": "published",
-        "source": figures["source"],
-        "outcome": "osteoporosis: lowest T-score of -2.5 or less by DXA now",
-        "intercept": {"value": float(found.coefficients[0]), "provenance": _reconstructed(spread[0])},
-        "predictors": [_predictor(found, i, name, figures, float(spread[1 + i])) for i, name in enumerate(PREDICTORS)],
-        "covariance": (found.sampling + found.spread).tolist(),
-        "interval_level": INTERVAL_LEVEL,
-        "interval_meaning": "model uncertainty (sampling and reconstruction); it claims no coverage and not transport",
-        "reduced": [],
-        "development": {
-            "women": sum(figures["groups"].values()),
-            "with_osteoporosis": figures["groups"]["osteoporosis"],
-            "apparent_auc": auc(found.linear_predictor, found.cohort.osteoporosis, found.cohort.weights),
-            "risk_percentiles": _risk_percentiles(risks, found.cohort.weights),
-            "four_term_fit": {
-                name: {"coefficient": b, "standard_error": se} for name, (b, se) in found.four_term.items()
-            },
-            "free_six_term_fit": found.free,
-            "correlations": [
-                {"pair": list(pair), "value": value, "prior": list(PRIORS[pair])}
-                for pair, value in found.correlations.items()
-            ],
-        },
-    }
-
-
-def _predictor(found: Reconstruction, i: int, name: str, figures: Mapping[str, Any], spread: float) -> dict[str, Any]:
-    category = name == MG
-    row = figures["table_3_model_2"].get(name)
-    borrowed = row and {
-        "kind": "published, borrowed",
-        "table": "Table 3, Model 2",
-        "term": row["term"],
-        "odds_ratio": row["odds_ratio"],
-        "confidence_95": row["confidence_95"],
-    }
-    low, high = (0.0, 1.0) if category else _range(found.cohort, name)
-    return {
-        "name": name,
-        "unit": UNITS[name],
-        "form": "category" if category else "continuous",
-        "cut_off": 0.845 if category else None,
-        "centre": found.centres[name],
-        "coefficient": float(found.coefficients[1 + i]),
-        "provenance": borrowed or _reconstructed(spread),
-        "axis": list(AXES[name]),
-        "development_range": {
-            "low": low,
-            "high": high,
-            "provenance": "1st to 99th percentile of the reconstructed cohort",
-        },
-    }
-
-
-def _reconstructed(spread: float) -> dict[str, Any]:
-    return {
-        "kind": "reconstructed",
-        "recipe": "maximum likelihood on the reconstructed cohort, the published log odds ratios as offset",
-        "spread_over_priors": float(spread),
-    }
-
-
-def _range(cohort: Cohort, name: str) -> tuple[float, float]:
-    low, high = _weighted_quantiles(cohort.column(name), cohort.weights, (0.01, 0.99))
-    return (50.0 if name == AGE else low), high
-
-
-def _risk_percentiles(risks: Array, weights: Array) -> dict[str, float]:
-    return dict(zip(("1", "50", "99"), _weighted_quantiles(risks, weights, (0.01, 0.5, 0.99)), strict=True))
-
-
-def _weighted_quantiles(values: Array, weights: Array, levels: Sequence[float]) -> list[float]:
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order]) / weights.sum()
-    return [float(values[order][np.searchsorted(cumulative, level)]) for level in levels]
+    for draw in prior_draws(_DRAWS_LOG2):
+        try:
+            correlations = conditioner.condition(draw)
+        except ModelError:
+            continue
+        fits.append(anchored_fit(maker.cohort(named(correlations)), target, centres))
+    return fits
