@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := sandbox,postgresql
 
-.PHONY: help setup demo test lint types lock clean
+.PHONY: help setup demo test test-fast lint types lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ types: setup ## mypy --strict
 test: lint types ## lint, types and every test, those against a real HAPI FHIR server included
 	$(BIN)/python tests/hapi/launcher.py ensure-tools
 	$(BIN)/python -m pytest --durations=15
+
+test-fast: setup ## the tests that need no HAPI FHIR
+	$(BIN)/python -m pytest -m "not hapi"
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --group dev --universal --python-version 3.11 \

@@ -188,6 +188,10 @@ class _Run:
                 f"{self._client.host} does not offer: {', '.join(missing)}",
                 "Grant or enable it, set the exclusions concerned to optional, or work on a bulk export (--from DIR --to DIR)",
             )
+        if self._client.server_time is None:
+            log.warning(
+                "server_sends_no_date", remedy="this machine's clock is used: keep it in step with the server's"
+            )
         return self._client.server_time or datetime.now(UTC)
 
     def _why_nothing_is_written(self) -> str:
@@ -282,9 +286,10 @@ class _Run:
         """Failed patients are tried again by the next run; the others of this run need not be."""
         if self._dry:
             return
-        failed = account.failed_patients
-        self._state.remember_failures(self._watermark_scope, failed, _text(self._started))
-        self._state.forget(self._watermark_scope, account.settled)
+        scope = self._watermark_scope
+        waiting = {row.patient_id for row in self._state.retry_patients(scope)}
+        self._state.forget(scope, waiting & account.settled)
+        self._state.remember_failures(scope, account.failed_patients, _text(self._started))
 
     def _close(self, scope: Scope, source: Source, account: Account) -> Result:
         """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""

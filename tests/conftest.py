@@ -1,3 +1,31 @@
-"""What all tests share."""
+"""What all tests share: the servers, and the tiers with their time budgets."""
+
+from collections import defaultdict
+
+import pytest
 
 pytest_plugins = ["tests.hapi.fixtures"]
+
+# Seconds on two quiet cores. A tier beyond its budget is printed as such; it fails nothing, for machines differ.
+BUDGET_SECONDS = {"rules": 120, "sandbox": 180, "HAPI FHIR": 300}
+
+
+def _tier(report: pytest.TestReport) -> str:
+    if "hapi" in report.keywords:
+        return "HAPI FHIR"
+    return "sandbox" if report.nodeid.startswith(("tests/e2e", "tests/contract", "tests/sandbox")) else "rules"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how long each tier took, against its budget."""
+    seconds: dict[str, float] = defaultdict(float)
+    count: dict[str, int] = defaultdict(int)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[_tier(report)] += report.duration
+                count[_tier(report)] += report.when == "call"
+    terminalreporter.section("tiers")
+    for tier, budget in BUDGET_SECONDS.items():
+        over = "  over its budget" if seconds[tier] > budget else ""
+        terminalreporter.write_line(f"{tier:10} {count[tier]:5} tests {seconds[tier]:7.1f} s of {budget} s{over}")

@@ -80,9 +80,9 @@ class Account:
         return len(self._seen)
 
     @property
-    def settled(self) -> list[str]:
+    def settled(self) -> set[str]:
         """Patients that ended otherwise than by failing."""
-        return [p for p, (outcome, _) in self._outcomes.items() if outcome != Outcome.FAILED]
+        return {p for p, (outcome, _) in self._outcomes.items() if outcome != Outcome.FAILED}
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """{outcome: {reason: patients}}, all outcomes named."""

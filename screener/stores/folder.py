@@ -18,7 +18,7 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.mapping import MalformedResource, Mapped, Mapper, Unreadable
 from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
@@ -44,6 +44,7 @@ class FolderSource:
     def __init__(self, folder: Path, mapper: Mapper, needs: Mapping[str, str], bad_lines_allowed: int = 0) -> None:
         """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked."""
         self._folder, self._mapper = folder, mapper
+        self._needs = needs
         self._off = tuple(sorted(kind for kind, need in needs.items() if need == "off"))
         self._bad_lines_allowed = bad_lines_allowed
         self._rows: dict[str, list[Mapped]] | None = None
@@ -66,9 +67,9 @@ class FolderSource:
             row
             for patient in patients
             for row in held.get(patient, ())
-            if not (isinstance(row, Exclusion) and row.resource in self._off)
+            if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
         )
-        return gather(patients, rows, dict.fromkeys(patients, self._off))
+        return gather(patients, rows, dict.fromkeys(patients, self._off), self._needs)
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""

@@ -7,20 +7,26 @@ from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, 
 
 
 def gather(
-    patients: Iterable[str], rows: Iterable[Mapped], unchecked: Mapping[str, Sequence[str]] | None = None
+    patients: Iterable[str],
+    rows: Iterable[Mapped],
+    unchecked: Mapping[str, Sequence[str]],
+    needs: Mapping[str, str],
 ) -> list[PatientRecord]:
     """A record for each of `patients`, with those of the rows that are theirs.
 
-    `unchecked`: the excluding resource types that were not read, by patient.
+    `unchecked`: the excluding resource types that were not read, by patient. A resource that could not be understood stops its
+    patient where `needs` says that its type is required (or does not name it: a Patient); else its type counts as not checked.
     """
     by_patient: dict[str, list[Mapped]] = {patient: [] for patient in patients}
     for row in rows:
         if row.patient in by_patient:
             by_patient[row.patient].append(row)
-    return [_record(patient, mine, (unchecked or {}).get(patient, ())) for patient, mine in by_patient.items()]
+    return [_record(patient, mine, unchecked.get(patient, ()), needs) for patient, mine in by_patient.items()]
 
 
-def _record(patient: str, rows: Sequence[Mapped], unchecked: Sequence[str]) -> PatientRecord:
+def _record(patient: str, rows: Sequence[Mapped], unchecked: Sequence[str], needs: Mapping[str, str]) -> PatientRecord:
+    unreadable = {row.resource for row in rows if isinstance(row, Unreadable)}
+    required = {kind for kind in unreadable if needs.get(kind, "required") == "required"}
     return PatientRecord(
         patient=patient,
         demographics=tuple(row for row in rows if isinstance(row, Demographics)),
@@ -28,6 +34,6 @@ def _record(patient: str, rows: Sequence[Mapped], unchecked: Sequence[str]) -> P
         refusals=tuple(row for row in rows if isinstance(row, Refusal)),
         exclusions=tuple(row for row in rows if isinstance(row, Exclusion)),
         menopause=tuple(row for row in rows if isinstance(row, Menopause)),
-        unchecked=tuple(unchecked),
-        unreadable=tuple(row.resource for row in rows if isinstance(row, Unreadable)),
+        unchecked=(*unchecked, *(unreadable - required)),
+        unreadable=tuple(required),
     )

@@ -96,7 +96,7 @@ class ServerSource:
             if read is None:
                 for patient in matter:
                     unchecked[patient].append(kind)
-        return gather(patients, rows, unchecked)
+        return gather(patients, rows, unchecked, self._needs)
 
     def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
         """The rows of one excluding type; None where it is off, or optional and not readable."""
