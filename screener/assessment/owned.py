@@ -36,7 +36,7 @@ def apply_owned(wanted: Json, kept: Json, canonical: Canonical) -> Json:
     foreign_extensions = [entry for entry in kept.get("extension", ()) if not canonical.owns(entry.get("url", ""))]
     foreign_names = [entry for entry in kept.get("identifier", ()) if entry.get("system") != canonical.identifier]
     result = {**kept, **{name: wanted[name] for name in wanted if name != "meta"}, "meta": meta}
-    result["note"] = [*wanted["note"], *foreign_notes]
+    result["note"] = [*wanted.get("note", ()), *foreign_notes]
     result["extension"] = [*wanted["extension"], *foreign_extensions]
     result["identifier"] = [*wanted["identifier"], *foreign_names]
     return {name: value for name, value in result.items() if value != []}

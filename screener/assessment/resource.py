@@ -70,9 +70,10 @@ def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
     canonical, texts, method = voice.canonical, voice.texts, occasion.method
     scores = verdict.scores if method is Method.NOMOGRAM else None
     caveats = _caveats(occasion, scores, voice)
-    return {
+    security = _security(verdict, occasion)
+    resource: Json = {
         "resourceType": "RiskAssessment",
-        "meta": {"security": _security(verdict, occasion), "tag": _tags(voice)},
+        "meta": {**({"security": security} if security else {}), "tag": _tags(voice)},
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
@@ -89,8 +90,10 @@ def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
         "performer": {"reference": voice.device},
         "basis": [{"reference": f"Observation/{name}"} for name in sorted({_resource_id(f) for f in occasion.facts})],
         "prediction": [_prediction(occasion, scores, voice)],
-        "note": [{"authorString": PRODUCT, "text": texts.caveat(code)} for code in caveats],
     }
+    if caveats:  # FHIR's JSON knows no empty arrays
+        resource["note"] = [{"authorString": PRODUCT, "text": texts.caveat(code)} for code in caveats]
+    return resource
 
 
 def occurrence(mg: Fact) -> str:

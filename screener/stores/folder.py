@@ -157,6 +157,7 @@ class FolderDestination:
     def __init__(self, folder: Path, canonical: Canonical, now: str) -> None:
         self._folder, self._canonical, self._now = folder, canonical, now
         self._held: dict[str, Json] | None = None
+        self._names: dict[str, list[str]] = {}  # ids of our assessments by patient
         self._devices: list[Json] = []
         self._dirty = False
 
@@ -173,18 +174,14 @@ class FolderDestination:
 
     def patients(self) -> Iterator[str]:
         """Patients with an assessment by one of our methods."""
-        for resource in self._assessments().values():
-            if self._ours(resource):
-                yield local_id(resource.get("subject", {}).get("reference", ""))
+        self._assessments()
+        yield from self._names
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """Our assessments of these patients."""
-        asked, found = set(patients), dict[str, list[Json]]()
-        for resource in self._assessments().values():
-            patient = local_id(resource.get("subject", {}).get("reference", ""))
-            if patient in asked and self._ours(resource):
-                found.setdefault(patient, []).append(resource)
-        return found
+        held = self._assessments()
+        found = {patient: [held[name] for name in self._names.get(patient, ())] for patient in patients}
+        return {patient: resources for patient, resources in found.items() if resources}
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In memory; `finish` writes them."""
@@ -196,7 +193,9 @@ class FolderDestination:
         name = change.identity if change.action is Action.CREATE else change.target
         version = str(int(change.version or "0") + 1)
         meta = {**change.resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
-        held[name] = {**change.resource, "id": name, "meta": meta}
+        held[name] = {"resourceType": "RiskAssessment", "id": name, **change.resource, "meta": meta}
+        if change.action is Action.CREATE:
+            self._names.setdefault(change.patient, []).append(name)
         self._dirty = True
         return Receipt(change, Fate.DONE, id=name, version=version)
 
@@ -218,6 +217,10 @@ class FolderDestination:
     def _assessments(self) -> dict[str, Json]:
         if self._held is None:
             self._held = {str(resource["id"]): resource for resource in _load(self._folder / _ASSESSMENTS)}
+            for name, resource in self._held.items():
+                if self._ours(resource):
+                    patient = local_id(resource.get("subject", {}).get("reference", ""))
+                    self._names.setdefault(patient, []).append(name)
         return self._held
 
     def _ours(self, resource: Json) -> bool:

@@ -32,6 +32,7 @@ def check(case: Case, summary: Json, assessments: list[Json], canonical: str) ->
     expected = case.expected
     found = {outcome: reasons for outcome, reasons in summary["outcomes"].items() if reasons}
     assert found.get(expected["outcome"]) == {expected["reason"]: 1}
+    assert not any(empty(assessment) for assessment in assessments)
     by_method = {a["method"]["coding"][0]["code"]: a for a in assessments}
     assert by_method.keys() == {
         name for name, wanted in (("mg-flag", expected["flag"]), ("nomogram", expected["nomogram"])) if wanted
@@ -56,6 +57,14 @@ def _check_nomogram(assessment: Json, wanted: Json, canonical: str) -> None:
     # Worked by hand to four places, written to two.
     bmi = Decimal(wanted["bmi_kg_m2"]).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
     assert Decimal(str(evidence(assessment, canonical)["bmi"])) == bmi
+
+
+def empty(value: Any) -> bool:
+    """Whether there is an empty array or object anywhere: FHIR's JSON knows none (json.html)."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return not value or any(empty(part) for part in parts)
+    return False
 
 
 def evidence(assessment: Json, canonical: str) -> dict[str, Any]:
