@@ -1,5 +1,6 @@
 """The reconstruction as an artefact's document: every number with where it comes from. Layout: `artefacts/artefact.schema.json`."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def document(found: Reconstruction) -> Json:
     """The artefact without its checksum."""
     figures = published()
     spread = np.sqrt(np.diag(found.spread))
-    covariance = found.sampling + found.spread
+    errors = standard_errors(found)
     return {
         "schema_version": SCHEMA_VERSION,
         "id": DEFAULT,
@@ -44,9 +45,12 @@ def document(found: Reconstruction) -> Json:
         "calibration": "published",
         "source": figures["source"],
         "outcome": "osteoporosis: lowest T-score of -2.5 or less by DXA now",
-        "intercept": {"value": float(found.coefficients[0]), "provenance": _reconstructed(float(spread[0]))},
+        "intercept": {
+            "value": steady(float(found.coefficients[0]), errors[0]),
+            "provenance": _reconstructed(float(spread[0])),
+        },
         "predictors": [_predictor(found, name, float(spread[1 + i])) for i, name in enumerate(PREDICTORS)],
-        "covariance": ((covariance + covariance.T) / 2).tolist(),
+        "covariance": _covariance(found),
         "interval_level": _INTERVAL_LEVEL,
         "interval_meaning": "model uncertainty (sampling and reconstruction): no transport, no laboratory error, no claim of coverage",
         "reduced": [],
@@ -54,16 +58,36 @@ def document(found: Reconstruction) -> Json:
     }
 
 
+def steady(value: float, scale: float) -> float:
+    """Rounded to ten digits of its scale (a standard error): what lies below depends on the machine's arithmetic."""
+    return round(value, 9 - math.floor(math.log10(scale)))
+
+
+def standard_errors(found: Reconstruction) -> list[float]:
+    """Of the intercept and the coefficients: sampling and reconstruction together, (7,)."""
+    return [math.sqrt(variance) for variance in np.diag(found.sampling + found.spread)]
+
+
+def _covariance(found: Reconstruction) -> list[list[float]]:
+    total, errors = found.sampling + found.spread, standard_errors(found)
+    symmetric = (total + total.T) / 2
+    return [
+        [steady(float(x), one * other) for x, other in zip(row, errors, strict=True)]
+        for row, one in zip(symmetric, errors, strict=True)
+    ]
+
+
 def _predictor(found: Reconstruction, name: str, spread: float) -> Json:
     low, high = development_range(found, name)
     category = {"cut_off": float(MG_CUT_OFF_MMOL_L)} if name == MG else {}
+    i = 1 + PREDICTORS.index(name)
     return {
         "name": name,
         "unit": UNITS[name],
         "form": "category" if name == MG else "continuous",
         **category,
         "centre": found.centres[name],
-        "coefficient": float(found.coefficients[1 + PREDICTORS.index(name)]),
+        "coefficient": steady(float(found.coefficients[i]), standard_errors(found)[i]),
         "provenance": _borrowed(name) if name in BORROWED else _reconstructed(spread),
         "axis": list(_AXES[name]),
         "possible": list(_POSSIBLE[name]),
@@ -134,10 +158,10 @@ def _risk_spread(found: Reconstruction, linear: Array) -> Json:
 def _free(found: Reconstruction, linear: Array) -> Json:
     """The unconstrained six-term regression on the same cohort, and how far its risks lie from the model's."""
     away, weights = np.abs(_risk(linear) - _risk(found.design @ found.free.coefficients)), found.cohort.weights
-    names, errors = ("intercept", *PREDICTORS), np.sqrt(np.diag(found.free.covariance))
+    names, errors = ("intercept", *PREDICTORS), np.sqrt(np.diag(found.free.covariance)).tolist()
     return {
-        "coefficients": dict(zip(names, (float(b) for b in found.free.coefficients), strict=True)),
-        "standard_errors": dict(zip(names, (float(e) for e in errors), strict=True)),
+        "coefficients": dict(zip(names, map(steady, found.free.coefficients.tolist(), errors), strict=True)),
+        "standard_errors": dict(zip(names, errors, strict=True)),
         "mean_difference_in_risk": float(away @ weights / weights.sum()),
         "percentile_99_difference_in_risk": weighted_quantiles(away, weights, (0.99,))[0],
     }
@@ -155,8 +179,11 @@ def _reading(found: Reconstruction, name: str, reading: Reading) -> Json:
             term: {"coefficient": float(b), "standard_error": float(e), "ratio_to_published": float(e / printed)}
             for term, b, e, printed in rows
         },
-        "anchored_coefficients": [float(b) for b in reading.coefficients],
-        "correlations": [{"pair": list(pair), "value": value} for pair, value in reading.correlations.items()],
+        "anchored_coefficients": list(map(steady, reading.coefficients.tolist(), standard_errors(found))),
+        # Six decimals: those near nothing have no stable tenth digit, and no use for one.
+        "correlations": [
+            {"pair": list(pair), "value": round(value, 6)} for pair, value in reading.correlations.items()
+        ],
     }
 
 
