@@ -1,9 +1,9 @@
 """Correlations that the published odds ratios allow: the priors, conditioned on Table 3's Model 2 coming back.
 
 An unconstrained regression on the reconstructed cohort must return the four published log odds ratios. Which regression, the paper
-leaves open: the four terms it prints (H4), or all seven it names (H7). The
-log odds ratios are all but linear in the correlations, so a draw from the priors is moved onto the published figures as one
-conditions a normal distribution on a linear observation (Matheron's rule), with the four steps solved for exactly.
+leaves open: the four terms it prints (H4), or all seven it names (H7). The log odds ratios are all but linear in the
+correlations, so a draw from the priors is moved onto the published figures as one conditions a normal distribution on a
+linear observation (Matheron's rule), with the four steps solved for exactly.
 """
 
 from collections.abc import Mapping, Sequence
