@@ -44,7 +44,8 @@ def _build(out: Path) -> None:
     print(f"{artefact.id} {artefact.version} written to {out} in {time.monotonic() - began:.1f} s")  # noqa: T201
     for predictor in artefact.predictors:
         kind = predictor.provenance["kind"]
-        print(f"  {predictor.name:11} {predictor.coefficient:+.5f} per {predictor.unit:7} {kind}")  # noqa: T201
+        per = "presence" if predictor.form == "category" else predictor.unit
+        print(f"  {predictor.name:11} {predictor.coefficient:+.5f} per {per:8} {kind}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from model.errors import ModelError
 Array = NDArray[np.float64]
 _STEPS = 50
 _TOLERANCE = 1e-12
+_LEAST_EIGENVALUE = 1e-12
 _COLLINEAR = "Two predictors say the same: the columns are collinear; leave one of them out"
 _DIVERGED = "The regression does not converge: the outcome may be separated; use fewer predictors or a penalty"
 
@@ -27,16 +28,16 @@ def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) ->
     `x` (n, k) with its own column of ones, `y` (n,) of 0 and 1, `weights` (n,) that sum to the sample size. Raises ModelError
     where it does not converge (separation) or the columns are collinear.
     """
+    _refuse_collinear(x, weights)
     shift = np.zeros(len(y)) if offset is None else offset
     b = np.zeros(x.shape[1])
-    for taken in range(_STEPS):
+    for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-(x @ b + shift)))
         information = _information(x, weights, p)
         try:
             step = np.linalg.solve(information, x.T @ (weights * (y - p)))
         except np.linalg.LinAlgError as error:
-            # At the start only the columns can be at fault; later the probabilities have run to 0 and 1.
-            raise ModelError(_DIVERGED if taken else _COLLINEAR) from error
+            raise ModelError(_DIVERGED) from error  # the probabilities have run to 0 and 1
         b = b + step
         if np.max(np.abs(step)) < _TOLERANCE * (1 + np.max(np.abs(b))):
             return Fit(b, _inverse(information))
@@ -46,6 +47,14 @@ def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) ->
 def covariance_at(x: Array, weights: Array, linear_predictor: Array) -> Array:
     """The inverse of the information matrix (k, k) at given linear predictors (n,)."""
     return _inverse(_information(x, weights, 1 / (1 + np.exp(-linear_predictor))))
+
+
+def _refuse_collinear(x: Array, weights: Array) -> None:
+    """By the least eigenvalue of the columns' products, each column scaled to length one: an exact solve may not notice."""
+    products = (x * weights[:, None]).T @ x
+    lengths = np.sqrt(np.diag(products))
+    if not lengths.all() or np.linalg.eigvalsh(products / np.outer(lengths, lengths))[0] < _LEAST_EIGENVALUE:
+        raise ModelError(_COLLINEAR)
 
 
 def _inverse(matrix: Array) -> Array:

@@ -54,7 +54,6 @@ def seed(config_file: Path | None, profile: str | None, log_format: str, verbose
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from fhir_fixtures.population import bundles, generate  # noqa: PLC0415
-
     from screener.fhir.client import Client  # noqa: PLC0415
     from screener.seeding import seed as seed_server  # noqa: PLC0415
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from model.cohort import VARIABLES, Cohort, CohortMaker, correlation_matrix
 from model.conditioning import BORROWED, H4, H7, Conditioner, named, prior_draws, prior_means, published_model_2
@@ -209,14 +211,15 @@ def test_correlations_that_cannot_exist_are_refused(h4: Conditioner) -> None:
 
 
 def test_logistic_regression_against_scikit_learn() -> None:
-    sklearn: Any = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(3)
     x = rng.normal(size=(400, 3))
     y = (rng.random(400) < 1 / (1 + np.exp(-(0.3 + x @ [1.0, -0.5, 0.2])))).astype(float)
     weights = rng.uniform(0.5, 2, 400)
-    other = sklearn.LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(x, y, sample_weight=weights)
+    other = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12, max_iter=10_000).fit(
+        x, y, sample_weight=weights
+    )
     fit = logistic(np.column_stack([np.ones(400), x]), y, weights)
-    assert fit.coefficients == pytest.approx([other.intercept_[0], *other.coef_[0]], abs=1e-6)
+    assert fit.coefficients == pytest.approx([other.intercept_[0], *other.coef_[0]], abs=1e-10)
 
 
 def test_an_offset_is_taken_off_the_coefficient() -> None:
@@ -241,6 +244,22 @@ def test_auc_counts_ties_half() -> None:
     # Cases 2, 3, 3; others 1, 3. Pairs won: 2>1, 3>1, 3>1; tied: 3=3 twice; of 6: (3 + 2 * 0.5) / 6.
     score, y = np.array([2.0, 3, 3, 1, 3]), np.array([1.0, 1, 1, 0, 0])
     assert auc(score, y, np.ones(5)) == pytest.approx(4 / 6)
+
+
+def test_auc_with_ties_and_weights_against_scikit_learn() -> None:
+    rng = np.random.default_rng(5)
+    score, weights = rng.integers(0, 9, 300).astype(float), rng.uniform(0.5, 2, 300)
+    y = (rng.random(300) < 0.2 + 0.06 * score).astype(float)
+    assert auc(score, y, weights) == pytest.approx(roc_auc_score(y, score, sample_weight=weights), abs=1e-12)
+
+
+@pytest.mark.parametrize("factors", [(3.0, 0.0), (0.1, 0.3)])
+def test_columns_that_say_the_same_are_named_as_such(factors: tuple[float, float]) -> None:
+    rng = np.random.default_rng(6)
+    one, other = rng.normal(size=(2, 50))
+    x = np.column_stack([np.ones(50), one, other, factors[0] * one + factors[1] * other])
+    with pytest.raises(ModelError, match="collinear"):
+        logistic(x, (rng.random(50) < 0.5).astype(float), np.ones(50))
 
 
 def test_weighted_quantiles_are_values_that_were_seen() -> None:
