@@ -4,8 +4,8 @@ Patients go through in batches. A batch that is written is done whatever happens
 ought to be; so a crash is cured by running again.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -20,6 +20,8 @@ from screener.report.account import Account
 from screener.stores.base import Destination, Fate, Mode, Receipt, Scope, Source
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Watch(Protocol):
@@ -120,25 +122,40 @@ class _Batch:
         standing = self._destination.standing(patients)
         verdicts = self._judge(self._source.records(patients, standing.keys()))
         voice, policy = self._rules.voice, self._rules.policy
-        wanted = {name for v in verdicts for name in basis_to_read(v, standing.get(v.patient, ()), voice)}
+        wanted: set[str] = set()
+        for verdict in verdicts:
+            held = standing.get(verdict.patient, ())
+            wanted |= self._guarded(verdict.patient, basis_to_read, verdict, held, voice) or set()
         basis = self._source.basis(wanted) if wanted else {}
-        return [_Decision(v, reconcile(v, standing.get(v.patient, ()), basis, voice, policy)) for v in verdicts]
+        decisions = []
+        for verdict in verdicts:
+            held = standing.get(verdict.patient, ())
+            changes = self._guarded(verdict.patient, reconcile, verdict, held, basis, voice, policy)
+            if changes is not None:
+                decisions.append(_Decision(verdict, changes))
+        return decisions
 
     def _judge(self, records: Sequence[PatientRecord]) -> list[Verdict]:
-        """All at once; where that fails, one by one, so that one record that breaks the rules stops no other."""
+        """All at once; where that fails, one by one."""
         rules = self._rules
         try:
             return judge(records, rules.policy, rules.voice.artefact, rules.now_us)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must cost one patient at most
             log.warning("batch_judged_one_by_one", error=type(error).__name__)
-        verdicts: list[Verdict] = []
-        for record in records:
-            try:
-                verdicts += judge([record], rules.policy, rules.voice.artefact, rules.now_us)
-            except Exception as error:  # noqa: BLE001
-                log.error("patient_failed", error=type(error).__name__)
-                self._account.ended(record.patient, Outcome.FAILED, "internal_error")
-        return verdicts
+        alone = (
+            self._guarded(record.patient, judge, [record], rules.policy, rules.voice.artefact, rules.now_us)
+            for record in records
+        )
+        return [verdict for verdicts in alone for verdict in verdicts or ()]
+
+    def _guarded(self, patient: str, rule: Callable[..., T], *arguments: object) -> T | None:
+        """The rule's answer; None where a record breaks it: that patient has failed, and no other."""
+        try:
+            return rule(*arguments)
+        except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of
+            log.error("patient_failed", error=type(error).__name__)
+            self._account.ended(patient, Outcome.FAILED, "internal_error")
+            return None
 
     def _to_write(self, change: Change) -> bool:
         """Whether the change goes to the destination; what does not is accounted for here."""

@@ -58,7 +58,8 @@ def _against_basis(view: PatientView, resource: Json, basis: Mapping[str, Basis]
 
 def _against_result(found: Basis, used: Mapping[str, Decimal], view: PatientView) -> str:
     if found.gone:
-        return "basis_gone"
+        # Where not even the patient is shown to us, a missing result says what we may see, not what there is.
+        return "basis_gone" if view.demographics is not None else ""
     refused = [row for row in found.rows if isinstance(row, Refusal)]
     if found.withdrawn or any(row.withdrawn for row in refused):
         return "basis_withdrawn"

@@ -149,8 +149,6 @@ class _Step:
             status = "corrected" if on_facts else "amended" if fields else str(kept.get("status"))
         if status not in _OURS:
             status = "amended"
-        if not fields and status == kept.get("status"):
-            return self._of(Action.UNCHANGED, kept=kept)
         if not fields and kept.get("status") in _OURS:
             return self._of(Action.UNCHANGED, kept=kept)
         resource = apply_owned(wanted, kept, canonical) | {"status": status}

@@ -115,6 +115,13 @@ def test_deleted_magnesium_retracts_when_the_server_says_so() -> None:
     assert actions(found) == both(Action.RETRACT, "basis_gone")
 
 
+def test_a_missing_magnesium_is_no_evidence_where_the_patient_is_not_shown_either() -> None:
+    standing = stands(record(*complete()))
+    hidden = PatientRecord(patient=PATIENT)
+    gone = {name: Basis(seen=True, gone=True) for name in ("mg-0", "p-0", "ctx-0", "p1np-0", "weight-0", "height-0")}
+    assert actions(changes(hidden, standing, gone)) == both(Action.STANDS, "patient_missing")
+
+
 def test_what_must_be_read_by_id_is_what_the_record_does_not_hold() -> None:
     standing = stands(record(*complete()))
     (verdict,) = judge([record(*complete()[2:])], POLICY, VOICE.artefact, NOW_US)

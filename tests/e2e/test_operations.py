@@ -243,3 +243,19 @@ def test_a_write_that_the_server_refuses_fails_that_patient_and_is_tried_again(s
     assert sandbox.run(SCREENER_SERVER_OVERLAP_MINUTES="0", expect=3).summary["outcomes"]["failed"] == {
         "invalid_resource": 1
     }
+
+
+def test_an_assessment_damaged_by_others_fails_that_patient_only(sandbox: Site) -> None:
+    """Its date is a year alone now, and its patient is dead, so that it is held against what it rests on."""
+    for name in ("w1", "w2"):
+        sandbox.woman(name)
+        sandbox.stay(name, DAY)
+    sandbox.run("--backfill")
+    for assessment in sandbox.assessments("w1"):
+        odd = {**assessment, "occurrenceDateTime": "2025"}
+        answer = requests.put(f"{sandbox.base_url}/RiskAssessment/{assessment['id']}", json=odd, timeout=30)
+        assert answer.status_code == 200
+    sandbox.woman("w1", deceasedBoolean=True)
+    summary = sandbox.run("--backfill", expect=3).summary
+    assert summary["outcomes"]["failed"] == {"internal_error": 1}
+    assert summary["writes"] == writes(unchanged=2)
