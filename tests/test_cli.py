@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import clean_environment
-from tests.scripted import Reply, Request, scripted
+from tests.fhir_samples import observation, patient
+from tests.scripted import Reply, Request, Script, bundle, scripted
 
 CANARY = "CANARY-4711"
 
@@ -127,34 +128,64 @@ def test_an_unreachable_server(tmp_path: Path) -> None:
     assert (ended.returncode, "Cannot reach 127.0.0.1:9" in ended.stderr) == (4, True), ended.stderr
 
 
-def answering(observation: dict[str, object], patient: dict[str, object]) -> object:
+def answering(result: dict[str, object], person: dict[str, object]) -> Script:
     """A server that answers every search with the same two resources, whatever was asked."""
 
     def script(request: Request) -> Reply:
         if "metadata" in request.path:
             return Reply(body=METADATA)
         kind = request.path.removeprefix("/fhir/").partition("/")[0].partition("?")[0]
-        found = {"Observation": [observation], "Patient": [patient]}.get(kind, [])
-        return Reply(body={"resourceType": "Bundle", "entry": [{"resource": r} for r in found]})
+        found = {"Observation": [result], "Patient": [person]}.get(kind, [])
+        return Reply(body=bundle(*found))
 
     return script
 
 
 def test_a_server_that_ignores_a_parameter_in_silence_is_noticed(tmp_path: Path) -> None:
-    observation = {
-        "resourceType": "Observation",
-        "id": "o1",
-        "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "2601-3"}]},
-        "subject": {"reference": f"Patient/{CANARY}"},
-        "effectiveDateTime": "2026-01-01",
-        "valueQuantity": {"value": 0.8, "unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"},
-    }
-    another = {"resourceType": "Patient", "id": f"other-{CANARY}", "gender": "female", "birthDate": "1950-01-01"}
-    with scripted(answering(observation, another)) as server:  # type: ignore[arg-type]
+    result = observation("o1", CANARY, "mg", "0.8", "2026-01-01T08:00:00Z")
+    with scripted(answering(result, patient(f"other-{CANARY}"))) as server:
         ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL=server.base_url)
     assert (ended.returncode, "ignores the search parameter _id" in ended.stderr) == (4, True), ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
+
+
+def forbidding_conditions(request: Request) -> Reply:
+    """A server with one woman and her magnesium, on which Conditions may not be read."""
+    if "metadata" in request.path:
+        return Reply(body=METADATA)
+    kind = request.path.removeprefix("/fhir/").partition("/")[0].partition("?")[0]
+    if kind == "Condition":
+        return Reply(403, {"issue": [{"code": "forbidden"}]})
+    found = {
+        "Patient": [patient("p1")],
+        "Observation": [observation("o1", "p1", "mg", "0.84", "2026-01-01T08:00:00Z")],
+    }.get(kind, [])
+    return Reply(body=bundle(*found))
+
+
+@pytest.mark.parametrize(("need", "code"), [("required", 4), ("optional", 0), ("off", 0)])
+def test_an_excluding_type_that_may_not_be_read(need: str, code: int, tmp_path: Path) -> None:
+    with scripted(forbidding_conditions) as server:
+        ended = screener(
+            tmp_path,
+            "run",
+            "--backfill",
+            "--now",
+            "2026-01-31T02:00:00Z",
+            "--log-format",
+            "json",
+            SCREENER_SERVER_BASE_URL=server.base_url,
+            SCREENER_EXCLUSIONS_CONDITION=need,
+        )
+    assert ended.returncode == code, ended.stderr
+    if code:
+        assert "exclusions.condition is required" in ended.stderr
+    else:
+        summary = json.loads(ended.stdout)
+        assert summary["exclusions_not_checked"].keys() == {"Condition"}
+        assert summary["writes"]["created"] == 1
+        asked_for_conditions = [request for request in server.asked if "Condition" in request.path]
+        assert bool(asked_for_conditions) == (need == "optional")
 
 
 def test_writing_the_published_model_needs_an_acknowledgement(tmp_path: Path) -> None:

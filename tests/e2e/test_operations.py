@@ -218,6 +218,19 @@ def _quantity(value: str, unit: str) -> dict[str, object]:
     return {"value": float(value), "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
 
 
+def test_limit_and_since_move_no_watermark(sandbox: Site) -> None:
+    for name in ("w1", "w2", "w3"):
+        sandbox.woman(name)
+        sandbox.stay(name, DAY)
+    assert sandbox.run("--backfill", "--limit", "2").summary["patients_seen"] == 2
+    before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    since = sandbox.run("--since", before).summary
+    assert (since["patients_seen"], since["writes"]) == (3, writes(created=2, unchanged=4))
+    assert since["watermark"]["to"] is None
+    assert sandbox.run("--since", "2099-01-01T00:00:00Z").summary["patients_seen"] == 0
+    assert "screener run --backfill" in sandbox.run(expect=2).stderr
+
+
 def test_a_patient_that_does_not_exist(sandbox: Site) -> None:
     summary = sandbox.run("--patient", "nobody").summary
     assert summary["outcomes"]["not_scorable"] == {"patient_missing": 1}
