@@ -13,7 +13,8 @@ from apscheduler.triggers.cron import CronTrigger
 
 from screener.config import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, ScreenerError
-from screener.job import Options, Stopped, execute
+from screener.job import Stopped, execute
+from screener.parts import Options
 
 log = structlog.get_logger()
 

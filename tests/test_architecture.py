@@ -26,6 +26,7 @@ LEVELS = {
     "screener.site": 2,
     "screener.pipeline": 3,
     "screener.seeding": 3,
+    "screener.parts": 3,
     "screener.job": 3,
     "screener.worker": 3,
     "screener.checks": 3,

@@ -14,7 +14,8 @@ from screener.commands.shared import settings_options, start_logging
 from screener.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
-    from screener.job import Options, Result
+    from screener.job import Result
+    from screener.parts import Options
 
 _ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
 
@@ -90,7 +91,7 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
 
 
 def _options(given: dict[str, Any]) -> "Options":
-    from screener.job import Options  # noqa: PLC0415
+    from screener.parts import Options  # noqa: PLC0415
 
     wrong = [patient for patient in given["patients"] if not _ID.match(patient)]
     if wrong:

@@ -13,7 +13,8 @@ from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
 from screener.config import load
-from screener.job import Options, execute
+from screener.job import execute
+from screener.parts import Options
 from tests.e2e.site import Site
 
 Json = dict[str, Any]

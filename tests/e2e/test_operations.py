@@ -104,7 +104,8 @@ def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: S
 _BACKFILL_UNTIL_SIGNAL = """
 import signal, threading, time
 from screener.config import load
-from screener.job import Options, Stopped, execute
+from screener.job import Stopped, execute
+from screener.parts import Options
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 def progress(done, total):

@@ -1,0 +1,179 @@
+"""What a run is made of, put together from settings and options: model, stores, voice, and the clock that it goes by."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from model import Artefact, ModelError, load_artefact
+from screener.assessment.identity import Canonical
+from screener.assessment.resource import Voice
+from screener.assessment.texts import Texts
+from screener.clinical.mapping import Mapper
+from screener.config import Settings
+from screener.errors import ConfigurationError, ServerError
+from screener.fhir import capability
+from screener.fhir.client import Client
+from screener.pipeline import Rules
+from screener.site import site_tables
+from screener.stores.base import Destination, Source
+from screener.stores.folder import FolderDestination, FolderSource
+from screener.stores.server import ServerDestination, ServerSource, with_magnesium
+
+log = structlog.get_logger()
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What one call asks for, beside the settings."""
+
+    backfill: bool = False
+    dry_run: bool = False
+    from_folder: Path | None = None
+    to_folder: Path | None = None
+    patients: tuple[str, ...] = ()
+    since: datetime | None = None
+    limit: int = 0
+    now: datetime | None = None
+    show_patients: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether the run looks at other patients, or from another time, than the watermark stands for."""
+        return bool(self.patients or self.since or self.limit or self.now)
+
+
+class Parts:
+    """The parts of one run. Making them reads the model and the site's tables, and asks the server what it can do."""
+
+    def __init__(self, settings: Settings, options: Options, stack: ExitStack) -> None:
+        self._settings, self._options, self._stack = settings, options, stack
+        self.artefact = _artefact(settings.model)
+        self.tables = site_tables(settings.codes)
+        self._canonical = Canonical(settings.output.canonical)
+        self.client = self._connect()
+        self.started = self._server_time()
+        self.now = options.now or self.started
+        self.why_dry = self._why_nothing_is_written()
+
+    @property
+    def dry(self) -> bool:
+        """Whether nothing is written; `why_dry` says why."""
+        return bool(self.why_dry)
+
+    def _connect(self) -> Client | None:
+        """The client of the server, where source or destination is one; what the server lacks is said first."""
+        if self._options.from_folder and self._options.to_folder:
+            return None
+        return self._stack.enter_context(Client(self._settings.server))
+
+    def _server_time(self) -> datetime:
+        """The server's clock, before the first query; a folder has none but this machine's."""
+        if self.client is None:
+            return datetime.now(UTC)
+        statement = capability.read(self.client)
+        needed = {"RiskAssessment"} if self._options.from_folder else {"RiskAssessment", "Patient", "Observation"}
+        if not self._options.from_folder:
+            needed |= {kind for kind, need in self._settings.exclusions.needs().items() if need == "required"}
+        if self._options.to_folder:
+            needed -= {"RiskAssessment"}
+        writes = self._settings.write == "on" and not self._options.to_folder and not self._options.dry_run
+        missing = capability.lacks(statement, needed, writes=writes)
+        if missing:
+            raise ServerError(
+                f"{self.client.host} does not offer: {', '.join(missing)}",
+                "Grant or enable it, set the exclusions concerned to optional, or work on a bulk export (--from DIR --to DIR)",
+            )
+        if self.client.server_time is None:
+            log.warning(
+                "server_sends_no_date", remedy="this machine's clock is used: keep it in step with the server's"
+            )
+        return self.client.server_time or datetime.now(UTC)
+
+    def _why_nothing_is_written(self) -> str:
+        if self._options.dry_run:
+            return "--dry-run"
+        if self._options.to_folder is None and self._settings.write == "off":
+            return 'write = "off" in the configuration'
+        uncalibrated = self.artefact.calibration != "local" and not self._settings.acknowledge_uncalibrated
+        if self._options.to_folder is None and uncalibrated:
+            raise ConfigurationError(
+                "The published model is not calibrated to this site's patients, and writing its risks to a server needs a yes",
+                "Read 'What a risk means' in the README, then set acknowledge_uncalibrated = true",
+            )
+        return ""
+
+    def source(self) -> Source:
+        """Where the clinical resources are read."""
+        needs = self._settings.exclusions.needs()
+        if self._options.from_folder:
+            mapper = Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
+            return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder.bad_lines_allowed)
+        assert self.client is not None  # noqa: S101 - _connect
+        mapper = Mapper(self.tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary)
+        return ServerSource(self.client, self._settings.server, mapper, needs, with_magnesium)
+
+    def destination(self) -> Destination:
+        """Where the assessments are found and written."""
+        if self._options.to_folder:
+            return FolderDestination(self._options.to_folder, self._canonical, instant_text(self.now))
+        assert self.client is not None  # noqa: S101 - _connect
+        return ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
+
+    def rules(self, destination: Destination) -> Rules:
+        """What the run judges by; makes sure of the Device at the destination."""
+        output = self._settings.output
+        system, _, code = output.tag.partition("|")
+        voice = Voice(
+            canonical=self._canonical,
+            artefact=self.artefact,
+            texts=Texts(output.language),
+            source_system=self._settings.identity_source,
+            fraction=output.fraction,
+            tags=((system, code),) if output.tag else (),
+        )
+        voice = msgspec.structs.replace(voice, device=destination.prepare(voice, dry=self.dry))
+        return Rules(self._settings.policy.policy(), voice, int(self.now.timestamp() * 1_000_000))
+
+    # The names under which a run is remembered.
+
+    @property
+    def source_label(self) -> str:
+        """The source, for people and for the watermark."""
+        folder = self._options.from_folder
+        return str(folder.resolve()) if folder else self._settings.server.base_url
+
+    @property
+    def destination_label(self) -> str:
+        """The destination, for people, for the lease and for the watermark."""
+        folder = self._options.to_folder
+        return str(folder.resolve()) if folder else self._settings.server.base_url
+
+    @property
+    def watermark_prefix(self) -> str:
+        """What all watermarks between this source and this destination begin with, whatever the configuration."""
+        return f"{self.source_label} -> {self.destination_label}#"
+
+    @cached_property
+    def selection_digest(self) -> str:
+        """A hash of all that decides which patients are seen and how they are judged."""
+        return self._settings.selection_digest(self.tables.digest())
+
+    @property
+    def watermark_scope(self) -> str:
+        """The name of this run's watermark and retry set."""
+        return f"{self.watermark_prefix}{self.selection_digest}"
+
+
+def _artefact(path: Path | None) -> Artefact:
+    try:
+        return load_artefact(path)
+    except ModelError as error:
+        raise ConfigurationError(f"The model cannot be used: {error}") from error
+
+
+def instant_text(instant: datetime) -> str:
+    """FHIR `instant`, in UTC."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
