@@ -26,27 +26,48 @@ def generate(patients: int, seed: int, today: date, tag: Tag | None = None) -> I
     """
     meta = {"meta": {"tag": [{"system": tag[0], "code": tag[1]}]}} if tag else {}
     for number in range(1, patients + 1):
-        # Not for secrets: the same seed must give the same patients.
-        for resource in _patient(random.Random(f"{seed}:{number}"), number, today):  # noqa: S311
+        for resource in _patient(seed, number, today):
             yield {"resourceType": resource["resourceType"], "id": resource["id"], **meta, **resource}
 
 
-def _patient(draw: random.Random, number: int, today: date) -> Iterator[Json]:
-    name = f"pat-{number:06d}"
-    female = draw.random() < 0.8
-    age_years = min(95.0, max(30.0, draw.gauss(65, 12)))
-    born = today - timedelta(days=round(age_years * 365.25))
-    yield _person(draw, name, born, female=female, today=today)
+def _patient(seed: int, number: int, today: date) -> Iterator[Json]:
+    draw = _generator(seed, number)
+    name = _name(number)
+    female, age_years = _sex_and_age(draw)
+    stays = draw.choices((0, 1, 2, 3), (0.08, 0.52, 0.27, 0.13))[0]
+    days = [today - timedelta(days=draw.randrange(5, _STAYS_BACK_DAYS)) for _ in range(stays)]
+    oddity = draw.random()
+    # A second record of the patient before her, merged into hers: even numbers only, so that there are no chains.
+    merged = number % 2 == 0 and 0.09 <= oddity < 0.11
+    if merged:
+        female, age_years = _sex_and_age(_generator(seed, number - 1))
+    person = _person(name, today - timedelta(days=round(age_years * 365.25)), female=female)
+    if merged:
+        person["active"] = False
+        person["link"] = [{"other": {"reference": f"Patient/{_name(number - 1)}"}, "type": "replaced-by"}]
+    yield _odd(draw, person, oddity, max(days, default=today - timedelta(days=400)), today)
     yield from histories(draw, name, number, today, female=female, age_years=age_years)
     body = laboratory.Body.drawn(draw, female=female)
-    stays = draw.choices((0, 1, 2, 3), (0.08, 0.52, 0.27, 0.13))[0]
-    for stay in range(1, stays + 1):
-        day = today - timedelta(days=draw.randrange(5, _STAYS_BACK_DAYS))
+    for stay, day in enumerate(days, start=1):
         yield from laboratory.stay(draw, f"{number:06d}-{stay}", name, day, body)
 
 
-def _person(draw: random.Random, name: str, born: date, *, female: bool, today: date) -> Json:
-    person: Json = {
+def _generator(seed: int, number: int) -> random.Random:
+    # Not for secrets: the same seed must give the same patients.
+    return random.Random(f"{seed}:{number}")  # noqa: S311
+
+
+def _name(number: int) -> str:
+    return f"pat-{number:06d}"
+
+
+def _sex_and_age(draw: random.Random) -> tuple[bool, float]:
+    """The first draws of every patient: whether female, and age in years."""
+    return draw.random() < 0.8, min(95.0, max(35.0, draw.gauss(65, 12)))
+
+
+def _person(name: str, born: date, *, female: bool) -> Json:
+    return {
         "resourceType": "Patient",
         "id": name,
         "identifier": [{"system": "https://hospital.example/mrn", "value": f"MRN{name[4:]}"}],
@@ -55,7 +76,10 @@ def _person(draw: random.Random, name: str, born: date, *, female: bool, today: 
         "gender": "female" if female else "male",
         "birthDate": born.isoformat(),
     }
-    oddity = draw.random()
+
+
+def _odd(draw: random.Random, person: Json, oddity: float, last_day: date, today: date) -> Json:
+    """The person as the record may have her; nobody has results from after her death."""
     if oddity < 0.02:
         person["birthDate"] = person["birthDate"][:4]
     elif oddity < 0.03:
@@ -65,7 +89,7 @@ def _person(draw: random.Random, name: str, born: date, *, female: bool, today: 
     elif oddity < 0.05:
         person["gender"] = "unknown"
     elif oddity < 0.08:
-        person["deceasedDateTime"] = (today - timedelta(days=draw.randrange(1, 400))).isoformat()
+        person["deceasedDateTime"] = (today - timedelta(days=draw.randrange((today - last_day).days))).isoformat()
     elif oddity < 0.09:
         person["active"] = False
     return person

@@ -22,6 +22,7 @@ _CONDITIONS = (
     (0.006, SNOMED, "66999008"),
     (0.004, ICD_10_CM, "M88.9"),
     (0.005, ICD_10_CM, "K74.60"),
+    (0.002, SNOMED, "4598005"),
     (0.350, ICD_10_CM, "I10"),
     (0.120, SNOMED, "44054006"),
     (0.080, ICD_10_CM, "M17.11"),
@@ -29,10 +30,13 @@ _CONDITIONS = (
 _MEDICINES = (
     (0.030, "MedicationRequest", ATC, "M05BA04"),
     (0.015, "MedicationStatement", ATC, "H02AB06"),
+    (0.010, "MedicationRequest", RXNORM, "8640"),
     (0.008, "MedicationAdministration", RXNORM, "77655"),
+    (0.004, "MedicationRequest", ATC, "H05AA02"),
     (0.200, "MedicationRequest", ATC, "C09AA05"),
     (0.150, "MedicationStatement", ATC, "A02BC02"),
 )
+_MENOPAUSE = {"pre": "22636003", "peri": "161541000119104", "post": "76498008"}
 
 
 def histories(
@@ -51,11 +55,15 @@ def histories(
 
 
 def _menopause(draw: random.Random, subject: Json, number: int, today: date, age_years: float) -> Iterator[Json]:
-    if age_years < 52:
-        if draw.random() < 0.2:
-            yield _condition(draw, f"cond-{number:06d}-pre", subject, SNOMED, "22636003", today, refutable=False)
-    elif draw.random() < 0.25:
-        yield _condition(draw, f"cond-{number:06d}-post", subject, SNOMED, "76498008", today, refutable=False)
+    documented = draw.random()
+    status = ""
+    if age_years < 55:
+        status = "pre" if documented < 0.15 else "peri" if documented < 0.2 else ""
+    elif documented < 0.25:
+        status = "post"
+    if status:
+        name = f"cond-{number:06d}-{status}"
+        yield _condition(draw, name, subject, SNOMED, _MENOPAUSE[status], today, refutable=False)
 
 
 def _condition(

@@ -30,7 +30,16 @@ class Test(NamedTuple):
     category: str = "laboratory"
 
 
-MG = Test("2601-3", (Unit("mmol/L", 1, 2, 0.7), Unit("mg/dL", 2.4305, 1, 0.2), Unit("meq/L", 2, 2, 0.1)))
+# Three digits after the point now and then: only so do results lie exactly on the cut-off.
+MG = Test(
+    "2601-3",
+    (
+        Unit("mmol/L", 1, 2, 0.6),
+        Unit("mmol/L", 1, 3, 0.1),
+        Unit("mg/dL", 2.4305, 1, 0.2),
+        Unit("meq/L", 2, 2, 0.1),
+    ),
+)
 P = Test("14879-1", (Unit("mmol/L", 1, 2, 0.75), Unit("mg/dL", 3.0973762, 1, 0.25)))
 CTX = Test(
     "41171-0",
@@ -56,8 +65,6 @@ IRRELEVANT: Sequence[tuple[str, str, float, float, int]] = (
     ("6690-2", "10*3/uL", 6.9, 1.9, 1),
     ("777-3", "10*3/uL", 245.0, 60.0, 0),
     ("8867-4", "/min", 75.0, 11.0, 0),
-    ("8480-6", "mm[Hg]", 133.0, 17.0, 0),
-    ("8462-4", "mm[Hg]", 78.0, 10.0, 0),
     ("8310-5", "Cel", 36.7, 0.4, 1),
     ("2708-6", "%", 97.0, 1.5, 0),
     ("9279-1", "/min", 16.0, 2.5, 0),
@@ -94,6 +101,7 @@ def stay(draw: random.Random, name: str, patient: str, day: date, body: Body) ->
         yield entry.measured("weight", WEIGHT, body.weight_kg + draw.gauss(0, 0.8))
         yield entry.measured("height", HEIGHT, body.height_cm)
     yield from _look_alikes(draw, entry)
+    yield entry.blood_pressure()
     for number in range(draw.randrange(12, 24)):
         code, unit, mean, sd, digits = draw.choice(IRRELEVANT)
         yield entry.observation(f"x{number}", code, _printed(max(draw.gauss(mean, sd), 0.1), digits), unit)
@@ -138,6 +146,20 @@ class _Entry(NamedTuple):
 
     def observation(self, short: str, code: str, value: Decimal, unit: str, category: str = "laboratory") -> Json:
         """A final result."""
+        return {**self._bare(short, code, category), "valueQuantity": _quantity(value, unit)}
+
+    def blood_pressure(self) -> Json:
+        """A panel: the values are in its components, it has none itself."""
+        systolic, diastolic = (_printed(self.draw.gauss(mean, sd), 0) for mean, sd in ((133, 17), (78, 10)))
+        return {
+            **self._bare("bp", "85354-9", "vital-signs"),
+            "component": [
+                {"code": {"coding": [{"system": LOINC, "code": code}]}, "valueQuantity": _quantity(value, "mm[Hg]")}
+                for code, value in (("8480-6", systolic), ("8462-4", diastolic))
+            ],
+        }
+
+    def _bare(self, short: str, code: str, category: str) -> Json:
         return {
             "resourceType": "Observation",
             "id": f"obs-{self.name}-{short}",
@@ -149,8 +171,11 @@ class _Entry(NamedTuple):
             "subject": {"reference": f"Patient/{self.patient}"},
             "effectiveDateTime": self.at,
             "issued": self.at,
-            "valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit},
         }
+
+
+def _quantity(value: Decimal, unit: str) -> Json:
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
 
 
 def _printed(value: float, digits: int) -> Decimal:

@@ -10,14 +10,26 @@ import msgspec
 
 Json = dict[str, Any]
 
+_Block = tuple[list[Json], list[Json], list[Json]]
+
+# How many Bundles of results are gathered behind one Bundle of Patients.
+_BLOCK_BUNDLES = 10
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def write_ndjson(
     folder: Path, resources: Iterable[Json], lines_per_file: int = 100_000, *, zipped: bool = False
 ) -> int:
-    """Write `TYPE.NNN.ndjson` files (`.gz` where zipped); returns how many resources were written."""
+    """Write `TYPE.NNN.ndjson` files (`.gz` where zipped); returns how many resources were written.
+
+    Raises FileExistsError where the folder holds NDJSON already: two populations in one folder would be read as one.
+    """
+    if lines_per_file < 1:
+        raise ValueError(f"Files of {lines_per_file} lines hold nothing: give 1 or more")
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("*.ndjson*")):
+        raise FileExistsError(f"{folder} holds NDJSON files already: name an empty folder")
     counts: dict[str, int] = {}
     with ExitStack() as stack:
         streams: dict[str, BinaryIO] = {}
@@ -42,13 +54,38 @@ def _open(path: Path, *, zipped: bool) -> BinaryIO:
 
 
 def bundles(resources: Iterable[Json], size: int) -> Iterator[Json]:
-    """`batch` Bundles of PUTs of about `size` entries, cut between patients, who come first in their Bundle."""
-    entries: list[Json] = []
+    """`batch` Bundles of at most `size` PUTs, in which nothing refers to anything in its own Bundle or in a later one.
+
+    R4 (http.html, batch) forbids entries that depend on each other, and a server with referential integrity refuses what comes
+    before its Patient. So the Patients of a block come in a Bundle of their own, and the rest of the block after it; a block is
+    some Bundles long, so that memory does not grow with the population.
+    """
+    if size < 1:
+        raise ValueError(f"A Bundle of {size} entries holds nothing: give a size of 1 or more")
+    block: _Block = ([], [], [])
     for resource in resources:
-        if resource["resourceType"] == "Patient" and len(entries) >= size:
+        turn = _turn(resource)
+        if turn < 2 and (len(block[0]) == size or len(block[2]) >= _BLOCK_BUNDLES * size):
+            yield from _packed(block, size)
+            block = ([], [], [])
+        block[turn].append(resource)
+    yield from _packed(block, size)
+
+
+def _turn(resource: Json) -> int:
+    """Patients, then Patients merged into others, then what is said of Patients."""
+    if resource["resourceType"] != "Patient":
+        return 2
+    return 1 if "link" in resource else 0
+
+
+def _packed(block: _Block, size: int) -> Iterator[Json]:
+    for resources in block:
+        for start in range(0, len(resources), size):
+            entries = [_put(resource) for resource in resources[start : start + size]]
             yield {"resourceType": "Bundle", "type": "batch", "entry": entries}
-            entries = []
-        url = f"{resource['resourceType']}/{resource['id']}"
-        entries.append({"resource": resource, "request": {"method": "PUT", "url": url}})
-    if entries:
-        yield {"resourceType": "Bundle", "type": "batch", "entry": entries}
+
+
+def _put(resource: Json) -> Json:
+    url = f"{resource['resourceType']}/{resource['id']}"
+    return {"resource": resource, "request": {"method": "PUT", "url": url}}
