@@ -127,6 +127,9 @@ class OutputSettings(Section):
 class FolderSettings(Section):
     """A folder of NDJSON as source."""
 
+    complete: bool = Field(
+        default=False, description="the export covered all excluding types: one that is absent has no resources"
+    )
     bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
 
 

@@ -94,10 +94,8 @@ class _Run:
             again=again,
             validate_every=self._options.to_folder is None,
         )
-        try:
-            run(plan, self._parts.rules(destination), source, destination, self, account)
-        finally:
-            self._remember(account)
+        run(plan, self._parts.rules(destination), source, destination, self, account)
+        self._remember(account)
         return self._close(scope, source, account)
 
     # The pipeline's Watch.
@@ -155,12 +153,17 @@ class _Run:
         return frozenset(row.patient_id for row in self._state.retry_patients(self._parts.watermark_scope))
 
     def _remember(self, account: Account) -> None:
-        """Failed patients are tried again by the next run; the others of this run need not be."""
+        """Failed patients are tried again by the next run.
+
+        Only a run that came to its end says who need not be, and only if it judged by today's clock: one that stopped may have
+        judged a patient and not yet written.
+        """
         if self._parts.dry:
             return
         scope = self._parts.watermark_scope
-        waiting = {row.patient_id for row in self._state.retry_patients(scope)}
-        self._state.forget(scope, waiting & account.settled)
+        if self._options.now is None:
+            waiting = {row.patient_id for row in self._state.retry_patients(scope)}
+            self._state.forget(scope, waiting & account.settled)
         self._state.remember_failures(scope, account.failed_patients, instant_text(self._parts.started))
 
     def _close(self, scope: Scope, source: Source, account: Account) -> Result:

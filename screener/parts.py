@@ -110,7 +110,7 @@ class Parts:
         needs = self._settings.exclusions.needs()
         if self._options.from_folder:
             mapper = Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
-            return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder.bad_lines_allowed)
+            return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder)
         assert self.client is not None  # noqa: S101 - _connect
         mapper = Mapper(self.tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary)
         return ServerSource(self.client, self._settings.server, mapper, needs, with_magnesium)

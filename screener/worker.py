@@ -95,17 +95,28 @@ def triggers(schedule: ScheduleSettings) -> dict[str, CronTrigger]:
     return found
 
 
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY_NUMBER = re.compile(r"(?<!/)(?<![A-Za-z0-9])([0-7])(?![0-9])")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_DAY = re.compile(r"^(\*|[0-7](?:-[0-7])?)(?:/(\d+))?$")
 
 
 def with_day_names(expression: str) -> str:
-    """The expression with cron's numbers for days of the week (0 and 7 are Sunday) as names.
+    """The expression with cron's numbers for days of the week (0 and 7 are Sunday) as a list of names.
 
     APScheduler counts from Monday: it would run "0 4 * * 0" a day late. Raises ValueError unless there are five fields.
     """
     fields = expression.split()
     if len(fields) != 5:
         raise ValueError(f"{len(fields)} fields instead of five")
-    fields[4] = _DAY_NUMBER.sub(lambda found: _DAYS[int(found[1])], fields[4])
+    if fields[4] != "*":
+        fields[4] = ",".join(_day_names(part) for part in fields[4].split(","))
     return " ".join(fields)
+
+
+def _day_names(part: str) -> str:
+    """One entry of the field, numbers as names; names are left as they are."""
+    found = _DAY.match(part)
+    if found is None:
+        return part
+    first, _, last = ("0-6" if found[1] == "*" else found[1]).partition("-")
+    days = range(int(first), int(last or first) + 1, int(found[2] or 1))
+    return ",".join(_DAYS[day % 7] for day in days)

@@ -84,9 +84,11 @@ def test_the_selection_digest_follows_what_decides_who_is_seen() -> None:
     [
         ("0 4 * * 0", "0 4 * * sun"),
         ("0 4 * * 7", "0 4 * * sun"),
-        ("*/5 4 1 1 1-5", "*/5 4 1 1 mon-fri"),
+        ("*/5 4 1 1 1-5", "*/5 4 1 1 mon,tue,wed,thu,fri"),
         ("0 4 * * 1,3", "0 4 * * mon,wed"),
-        ("0 4 * * */2", "0 4 * * */2"),
+        ("0 4 * * 0-4", "0 4 * * sun,mon,tue,wed,thu"),
+        ("0 4 * * */2", "0 4 * * sun,tue,thu,sat"),
+        ("0 4 * * *", "0 4 * * *"),
         ("0 4 * * sat", "0 4 * * sat"),
     ],
 )

@@ -70,7 +70,9 @@ def _in_order(entries: list[Json]) -> list[Any]:
 def _plain(value: Any) -> Any:
     """A form in which equal things are equal: numbers as Decimal, references as Type/id, no display of references."""
     if isinstance(value, dict):
-        return {name: _reference(part) if name == "reference" else _plain(part) for name, part in sorted(value.items())}
+        if "reference" in value:  # servers add a display and a type
+            return {"reference": _reference(str(value["reference"]))}
+        return {name: _plain(part) for name, part in sorted(value.items())}
     if isinstance(value, list):
         return [_plain(part) for part in value]
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):

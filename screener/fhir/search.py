@@ -114,13 +114,22 @@ class _Walk:
         for entry in bundle.entry:
             if not bytes(entry.resource) or entry.search.mode != "match":
                 continue
-            head = _HEADS.decode(entry.resource)
+            head = self._head(entry.resource)
             if head.resourceType == "OperationOutcome":
                 continue
             if head.resourceType != resource_type:
                 raise ServerError(f"{self._host} answered a {head.resourceType} to {self._what}")
             self._ids.add(head.id)
             yield Found(head, entry.resource)
+
+    def _head(self, resource: msgspec.Raw) -> Head:
+        try:
+            return _HEADS.decode(resource)
+        except msgspec.MsgspecError as error:
+            raise ServerError(
+                f"{self._host} answered a resource whose id or meta is not FHIR JSON to {self._what}",
+                "Tell the server's vendor; nothing may be concluded from such an answer",
+            ) from error
 
     def following(self, bundle: _Bundle) -> str:
         """The next page's link, "" after the last one."""

@@ -18,14 +18,18 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
+from screener.clinical.dates import instant_us
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper, Unreadable
-from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal
+from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal, Version
+from screener.config import FolderSettings
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
+from screener.fhir.search import Head
 from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
 from screener.stores.records import gather
 
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_HEADS = msgspec.json.Decoder(Head)
 _ASSESSMENTS = "RiskAssessment.ndjson"
 _DEVICES = "Device.ndjson"
 
@@ -41,12 +45,14 @@ class BadLine(msgspec.Struct, frozen=True):
 class FolderSource:
     """Reads the whole folder once, and keeps what the map makes of it by patient."""
 
-    def __init__(self, folder: Path, mapper: Mapper, needs: Mapping[str, str], bad_lines_allowed: int = 0) -> None:
+    def __init__(self, folder: Path, mapper: Mapper, needs: Mapping[str, str], settings: FolderSettings) -> None:
         """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked."""
         self._folder, self._mapper = folder, mapper
         self._needs = needs
         self._off = tuple(sorted(kind for kind, need in needs.items() if need == "off"))
-        self._bad_lines_allowed = bad_lines_allowed
+        self._unchecked = self._off
+        self._settings = settings
+        self._kinds: set[str] = set()  # resource types that the folder holds
         self._rows: dict[str, list[Mapped]] | None = None
         self.bad_lines: list[BadLine] = []
         self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
@@ -69,7 +75,7 @@ class FolderSource:
             for row in held.get(patient, ())
             if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
         )
-        return gather(patients, rows, dict.fromkeys(patients, self._off), self._needs)
+        return gather(patients, rows, dict.fromkeys(patients, self._unchecked), self._needs)
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
@@ -87,12 +93,28 @@ class FolderSource:
             for row in self._read():
                 self._rows.setdefault(row.patient, []).append(row)
             self._judge_bad_lines()
+            self._judge_missing_types()
         return self._rows
+
+    def _judge_missing_types(self) -> None:
+        """An export narrowed to some types must not turn an excluded woman into a scored one."""
+        if self._settings.complete:
+            return
+        absent = {kind: need for kind, need in sorted(self._needs.items()) if need != "off" and kind not in self._kinds}
+        required = [kind for kind, need in absent.items() if need == "required"]
+        if required:
+            raise InputError(
+                f"The folder {self._folder.name} holds no {', '.join(required)}, and the exclusions require them",
+                "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
+                "or set them to optional under [exclusions]: assessments then say that they were not checked",
+            )
+        self._unchecked = tuple(sorted({*self._off, *absent}))
+        self.reading.unchecked.update(dict.fromkeys(absent, "not in the folder"))
 
     def _judge_bad_lines(self) -> None:
         """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
         self.reading.bad_lines = len(self.bad_lines)
-        if len(self.bad_lines) > self._bad_lines_allowed:
+        if len(self.bad_lines) > self._settings.bad_lines_allowed:
             first = self.bad_lines[0]
             raise InputError(
                 f"{len(self.bad_lines)} unreadable lines in {self._folder.name}, the first in {first.file}, line {first.line}: "
@@ -101,13 +123,35 @@ class FolderSource:
             )
 
     def _read(self) -> Iterator[Mapped]:
+        """Rows of the newest copy of each resource.
+
+        Copies are compared over the whole folder and before anything is grouped: a newer one may name another patient, or a
+        code that is none of ours, and then gives no row here that could supersede the older one.
+        """
+        newest: dict[tuple[str, str], Version] = {}
+        found: list[tuple[tuple[str, str], Version, tuple[Mapped, ...]]] = []
         for file in ndjson_files(self._folder):
             for number, line in _lines(file, self.bad_lines):
                 self.reading.bytes_read += len(line)
                 try:
-                    yield from self._mapper.map(line)
-                except MalformedResource as error:
-                    self.bad_lines.append(BadLine(file.name, number, str(error)))
+                    rows = self._mapper.map(line)
+                    head = _HEADS.decode(line)
+                except (MalformedResource, msgspec.MsgspecError):
+                    self.bad_lines.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
+                    continue
+                self._kinds.add(head.resourceType)
+                key = (head.resourceType, head.id)
+                copy = Version(instant_us(head.meta.lastUpdated), _number(head.meta.versionId))
+                if key not in newest or copy >= newest[key]:
+                    newest[key] = copy
+                    found.append((key, copy, rows))
+        for key, copy, rows in found:
+            if not key[1] or copy == newest[key]:
+                yield from rows
+
+
+def _number(version_id: str) -> int:
+    return int(version_id) if version_id.isdecimal() else 0
 
 
 def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
@@ -191,7 +235,7 @@ class FolderDestination:
         assert change.resource is not None  # noqa: S101 - only changes that write come here
         held = self._assessments()
         name = change.identity if change.action is Action.CREATE else change.target
-        version = str(int(change.version or "0") + 1)
+        version = str(int(change.version) + 1 if change.version.isdecimal() else 1)
         meta = {**change.resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
         held[name] = {"resourceType": "RiskAssessment", "id": name, **change.resource, "meta": meta}
         if change.action is Action.CREATE:

@@ -11,6 +11,7 @@ from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical import eligibility
+from screener.clinical.dates import instant_us
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper
 from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal
 from screener.config import OutputSettings, ServerSettings
@@ -78,8 +79,9 @@ class ServerSource:
 
     def _check_window(self, found: Found, not_before: datetime) -> None:
         """A server that ignores a parameter answers everything, in silence: look whether it did."""
-        slack = timedelta(seconds=1)
-        if datetime.fromisoformat(found.head.meta.lastUpdated) < not_before - slack:
+        slack_us = 1_000_000
+        updated_us = instant_us(found.head.meta.lastUpdated)
+        if updated_us and updated_us < int(not_before.timestamp() * 1_000_000) - slack_us:
             raise _ignored(self._client.host, "_lastUpdated")
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
@@ -152,7 +154,10 @@ class ServerSource:
         if answer.status in (404, 410):
             return Basis(seen=True, gone=True) if self._control_read() else Basis(seen=False)
         status = decode(answer, _Subject, "an Observation by its id", self._client.host).status
-        rows = self._mapper.map(answer.body)
+        try:
+            rows = self._mapper.map(answer.body)
+        except MalformedResource:
+            return Basis(seen=False)
         measured = tuple(row for row in rows if isinstance(row, Fact | Refusal))
         return Basis(seen=True, withdrawn=status in ("entered-in-error", "cancelled"), rows=measured)
 

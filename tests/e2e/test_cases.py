@@ -25,7 +25,8 @@ ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def settings(folder: Path, **more: str) -> Any:
-    return load(environment={"SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}", **more})
+    state = {"SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}", "SCREENER_FOLDER_COMPLETE": "true"}
+    return load(environment={**state, **more})
 
 
 def check(case: Case, summary: Json, assessments: list[Json], canonical: str) -> None:

@@ -34,13 +34,17 @@ def export(folder: Path, resources: Sequence[Json], *, zipped: bool = False) -> 
     return folder
 
 
-def screener(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Json]:
+def screener(tmp_path: Path, *arguments: str, complete: str = "true") -> tuple[subprocess.CompletedProcess[str], Json]:
     """`screener run` away from any configuration."""
     summary = tmp_path / "summary.json"
     summary.unlink(missing_ok=True)
     ended = subprocess.run(
         [sys.executable, "-m", "screener", "run", "--now", NOW, "--summary", str(summary), *arguments],
-        env={**clean_environment(), "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}"},
+        env={
+            **clean_environment(),
+            "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}",
+            "SCREENER_FOLDER_COMPLETE": complete,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -137,3 +141,32 @@ def test_a_dry_run_leaves_no_folder(tmp_path: Path) -> None:
     _, summary = screener(tmp_path, "--backfill", "--dry-run", "--from", str(source), "--to", str(tmp_path / "out"))
     assert (summary["writes"], summary["dry_run"]) == (writes(created=2), True)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_without_a_required_type_stops_the_run(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    arguments = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    ended, _ = screener(tmp_path, *arguments, complete="false")
+    assert (ended.returncode, "holds no Condition, MedicationAdministration" in ended.stderr) == (2, True), ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subject": {"reference": "Patient/p2"}},
+        {"code": {"coding": [{"system": "http://loinc.org", "code": "2951-2"}]}},
+        {"status": "entered-in-error", "subject": None},
+    ],
+    ids=["moved to another patient", "recoded", "withdrawn without a subject"],
+)
+def test_a_newer_copy_that_is_no_longer_hers_supersedes_the_older(tmp_path: Path, change: Json) -> None:
+    old = {
+        **observation("o1", "p1", "mg", "0.7", "2025-11-01"),
+        "meta": {"versionId": "1", "lastUpdated": "2025-11-01T10:00:00Z"},
+    }
+    new = {**old, **change, "meta": {"versionId": "2", "lastUpdated": "2025-11-02T10:00:00Z"}}
+    copies = [{k: v for k, v in new.items() if v is not None}, old]
+    source = export(tmp_path / "export", [patient("p1"), patient("p2"), *copies])
+    _, summary = screener(tmp_path, "--patient", "p1", "--from", str(source), "--to", str(tmp_path / "out"))
+    assert summary["outcomes"]["not_scorable"] == {"no_magnesium": 1}
