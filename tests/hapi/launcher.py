@@ -1,37 +1,50 @@
 """Starts a real HAPI FHIR server for the tests, and makes sure that the tools for it are there.
 
-    python tests/hapi/launcher.py ensure-tools     Java 17, Maven, PostgreSQL: install where we may, else say what to install
-    python tests/hapi/launcher.py serve            build if need be, start, print the address, run until interrupted
+    python tests/hapi/launcher.py ensure-tools       Java 17, Maven, PostgreSQL: install where we may, else say what to install
+    python tests/hapi/launcher.py prepare            build the server unless it is built, and print where
+    python tests/hapi/launcher.py serve [--port N]   build if need be, start, print the address, run until interrupted
 
-Standard library only: `make test` calls it before anything else of the tests.
+Standard library only: `make test` calls it before anything else of the tests. The build is kept in .cache/hapi, or in
+the folder that HAPI_TEST_CACHE names: one that outlives a checkout spares every fresh clone the build.
 """
 
+import argparse
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
+from urllib.parse import urlsplit
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server"
-CACHE = HERE.parent.parent / ".cache" / "hapi"
+SOURCES = ("pom.xml", "HapiServer.java")
+OLDEST_JAVA = 17
 START_SECONDS = 180
+METADATA_SECONDS = 60
+STOP_SECONDS = 60  # the first run writes the archive of classes when it ends
+TAIL_LINES = 30
 JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g")
 READY = "HAPI_READY "
 
 
 class HapiUnavailable(RuntimeError):
     """The server cannot be built or started; the message says what to do."""
+
+
+# The build.
 
 
 @dataclass(frozen=True)
@@ -42,35 +55,39 @@ class Built:
     archive: Path
 
 
+def cache() -> Path:
+    """The folder of all builds."""
+    return Path(os.environ.get("HAPI_TEST_CACHE") or HERE.parent.parent / ".cache" / "hapi").resolve()
+
+
 def prepare() -> Built:
     """Build the server unless this very one is built; processes that come at the same time wait for each other.
 
-    The build is keyed by its sources. The class path file is written last, so half a build never counts as done.
+    A build is keyed by its sources and JVM options. Its class path file is written last, so half a build never counts as done; nor does
+    one whose libraries have since left Maven's repository. Raises HapiUnavailable.
     """
     _require_tools()
-    folder = CACHE / _source_digest()
+    folder = cache() / _source_digest()
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "class-path.txt"
     with _locked(folder / "lock"):
-        if not done.exists():
+        if not _usable(done):
             _build(folder, done)
     return Built(done.read_text(encoding="utf-8"), folder / "classes.jsa")
 
 
+def _usable(done: Path) -> bool:
+    if not done.exists():
+        return False
+    return all(Path(entry).exists() for entry in done.read_text(encoding="utf-8").split(os.pathsep))
+
+
 def _build(folder: Path, done: Path) -> None:
-    libraries = folder / "libraries.txt"
-    _run(
-        "mvn",
-        "-q",
-        "-B",
-        "-f",
-        str(SERVER / "pom.xml"),
-        "dependency:build-classpath",
-        f"-Dmdep.outputFile={libraries}",
-    )
-    class_path = libraries.read_text(encoding="utf-8").strip()
+    done.unlink(missing_ok=True)
+    class_path = _libraries(folder)
     classes, jar = folder / "classes", folder / "server.jar"
-    _run("javac", "-nowarn", "-d", str(classes), "-cp", class_path, str(SERVER / "HapiServer.java"))
+    source = str(SERVER / "HapiServer.java")
+    _run("javac", "-nowarn", "--release", str(OLDEST_JAVA), "-d", str(classes), "-cp", class_path, source)
     _run("jar", "cf", str(jar), "-C", str(classes), ".")  # class data sharing takes jars, not folders
     built = Built(f"{jar}{os.pathsep}{class_path}", folder / "classes.jsa")
     with HapiServer(folder / "archive.log", built=built, archive=True):
@@ -80,9 +97,16 @@ def _build(folder: Path, done: Path) -> None:
     half.replace(done)
 
 
+def _libraries(folder: Path) -> str:
+    listed = folder / "libraries.txt"
+    pom = str(SERVER / "pom.xml")
+    _run("mvn", "-q", "-B", "-f", pom, "dependency:build-classpath", f"-Dmdep.outputFile={listed}")
+    return listed.read_text(encoding="utf-8").strip()
+
+
 def _source_digest() -> str:
-    digest = hashlib.sha256()
-    for name in ("pom.xml", "HapiServer.java"):
+    digest = hashlib.sha256(" ".join(JVM).encode())  # an archive serves only the garbage collector it was made with
+    for name in SOURCES:
         digest.update((SERVER / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -101,15 +125,25 @@ def _run(*command: str) -> None:
         raise HapiUnavailable(f"`{command[0]}` failed while the HAPI FHIR test server was built:\n{tail}")
 
 
-class HapiServer:
-    """One running server. It ends with `stop`, and with this process whatever becomes of it."""
+# The server.
 
-    def __init__(self, log: Path | None = None, *, built: Built | None = None, archive: bool = False) -> None:
-        """`archive` writes the archive of loaded classes at the end, instead of starting from it."""
+
+class HapiServer:
+    """One running server with a database of its own. It ends with `stop`, and with this process whatever becomes of it."""
+
+    def __init__(
+        self, log: Path | None = None, *, port: int = 0, built: Built | None = None, archive: bool = False
+    ) -> None:
+        """`port` 0 is any free one. `archive` writes the archive of loaded classes at the end, instead of using it.
+
+        Without a `log` the output goes to a temporary file, which is gone with the server.
+        """
         self._built = built or prepare()
-        self._log = log or Path(tempfile.mkdtemp(prefix="hapi-log-")) / "hapi.log"
+        self._log = log
+        self._port = port
         self._archive = archive
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.base_url = ""
 
     def __enter__(self) -> Self:
@@ -122,72 +156,105 @@ class HapiServer:
         self.stop()
 
     def start(self) -> None:
-        """Returns when the server answers. Raises HapiUnavailable with the end of its log otherwise."""
-        with self._log.open("wb") as log:
-            # Its standard input is a pipe from us: when we are gone, it reads the end and exits.
-            self._process = subprocess.Popen(
-                [*self._command()], stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
-            )
-        self.base_url = self._wait_until_ready()
+        """Returns when GET [base]/metadata is 200. Raises HapiUnavailable with the end of the log otherwise."""
+        self._scratch = tempfile.TemporaryDirectory(prefix="hapi-")
+        log = self._log or Path(self._scratch.name) / "hapi.log"
+        try:
+            with log.open("wb") as output:
+                # Its standard input is a pipe from us: when we are gone, it reads the end and exits.
+                self._process = subprocess.Popen(
+                    self._command(self._scratch.name), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+                )
+            self.base_url = _wait_until_ready(self._process, log)
+        except BaseException:
+            self.stop()
+            raise
 
-    def _command(self) -> list[str]:
+    def _command(self, scratch: str) -> list[str]:
         flag = "-XX:ArchiveClassesAtExit" if self._archive else "-XX:SharedArchiveFile"
         sharing = f"{flag}={self._built.archive}"
-        return ["java", *JVM, sharing, "-Dport=0", "-cp", self._built.class_path, "HapiServer"]
-
-    def _wait_until_ready(self) -> str:
-        assert self._process is not None
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            line = next((ln for ln in self._lines() if ln.startswith(READY)), "")
-            if line:
-                return line.removeprefix(READY).strip()
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.1)
-        self.stop()
-        raise HapiUnavailable("HAPI FHIR did not start; the end of its log:\n" + "\n".join(self._lines()[-30:]))
-
-    def _lines(self) -> list[str]:
-        return self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        properties = [f"-Dport={self._port}", f"-Djava.io.tmpdir={scratch}"]
+        return ["java", *JVM, sharing, *properties, "-cp", self._built.class_path, "HapiServer"]
 
     def stop(self) -> None:
-        """End the server, and only it."""
-        process = self._process
-        if process is None:
-            return
-        self._process = None
-        _close(process.stdin)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        """End the server, and only it. Once stopped, or never started, nothing happens."""
+        process, self._process = self._process, None
+        scratch, self._scratch = self._scratch, None
+        if process is not None:
+            _end(process)
+        if scratch is not None:
+            scratch.cleanup()
 
 
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
-        with contextlib.suppress(BrokenPipeError):
-            stream.close()
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        line = next((ln for ln in _lines(log) if ln.startswith(READY)), "")
+        if line:
+            base_url = line.removeprefix(READY).strip()
+            _require_metadata(base_url, log)
+            return base_url
+        if process.poll() is not None:
+            raise _not_started(f"ended with exit code {process.returncode}", log)
+        time.sleep(0.1)
+    raise _not_started(f"was not ready within {START_SECONDS} s", log)
+
+
+def _require_metadata(base_url: str, log: Path) -> None:
+    # http.client, for it goes by no proxy of the environment.
+    address = urlsplit(base_url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=METADATA_SECONDS)
+    try:
+        connection.request("GET", f"{address.path}/metadata", headers={"Accept": "application/fhir+json"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise _not_started(f"did not answer GET {base_url}/metadata ({error})", log) from error
+    finally:
+        connection.close()
+    if status != http.client.OK:
+        raise _not_started(f"answered {status} to GET {base_url}/metadata", log)
+
+
+def _not_started(why: str, log: Path) -> HapiUnavailable:
+    tail = "\n".join(_lines(log)[-TAIL_LINES:])
+    return HapiUnavailable(f"HAPI FHIR did not start: it {why}. The end of its log:\n{tail}")
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 # The tools.
 
 _PACKAGES = {"java": "openjdk-17-jdk-headless", "mvn": "maven", "initdb": "postgresql"}
+_NEWER_JAVA = ("openjdk-21-jdk-headless", "openjdk-25-jdk-headless")  # where a distribution has left 17 behind
 
 
 def missing_tools() -> list[str]:
     """Which of Java 17+, Maven and PostgreSQL's server are not on this machine."""
-    found = {"java": _java_version() >= 17 and bool(shutil.which("javac")), "mvn": bool(shutil.which("mvn"))}
+    compiler = shutil.which("javac") and shutil.which("jar")
+    found = {"java": java_version() >= OLDEST_JAVA and bool(compiler), "mvn": bool(shutil.which("mvn"))}
     found["initdb"] = bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return [tool for tool, there in found.items() if not there]
 
 
-def _java_version() -> int:
+def java_version() -> int:
+    """The major version of `java` on the path, 0 when there is none."""
     if not shutil.which("java"):
         return 0
     said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    match = re.search(r'version "(\d+)', said)
+    match = re.search(r'version "(?:1\.)?(\d+)', said)
     return int(match[1]) if match else 0
 
 
@@ -198,48 +265,77 @@ def _require_tools() -> None:
 
 
 def _what_to_install(missing: list[str]) -> str:
-    packages = " ".join(_PACKAGES[tool] for tool in missing)
+    version = java_version()
+    found = f"there is Java {version}" if version else "there is no java"
+    needs = {
+        "java": f"Java {OLDEST_JAVA} or newer with its compiler ({found})",
+        "mvn": "Maven (mvn)",
+        "initdb": "PostgreSQL's server programs (initdb)",
+    }
     return (
-        f"The tests need {', '.join(missing)} (Java 17 or newer, Maven, PostgreSQL's server). "
-        f"On Debian or Ubuntu: sudo apt-get install {packages}"
+        f"The tests need what is missing here: {'; '.join(needs[tool] for tool in missing)}. "
+        f"Install {' and '.join(_PACKAGES[tool] for tool in missing)}, "
+        f"e.g. apt-get install {' '.join(_PACKAGES[tool] for tool in missing)}"
     )
 
 
 def ensure_tools() -> None:
-    """Install what is missing where we are root and have apt-get; otherwise say exactly what to install."""
+    """Install what is missing where we are root and have apt-get. Raises HapiUnavailable that says what to install."""
     missing = missing_tools()
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise HapiUnavailable(_what_to_install(missing))
+    _apt_get("update", "-q")
+    packages = [_java_package() if tool == "java" else _PACKAGES[tool] for tool in missing]
+    _apt_get("install", "-y", "-q", "--no-install-recommends", *packages)
+    if missing := missing_tools():
+        raise HapiUnavailable(_what_to_install(missing))
+
+
+def _apt_get(*arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    packages = [_PACKAGES[tool] for tool in missing]
-    subprocess.run(["apt-get", "update", "-q"], env=environment, check=True)
-    subprocess.run(
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], env=environment, check=True
-    )
-    if missing_tools():
-        raise HapiUnavailable(_what_to_install(missing_tools()))
+    if subprocess.run(["apt-get", *arguments], env=environment, check=False).returncode != 0:
+        raise HapiUnavailable(f"`apt-get {' '.join(arguments)}` failed, see above. {_what_to_install(missing_tools())}")
+
+
+def _java_package() -> str:
+    wanted = (_PACKAGES["java"], *_NEWER_JAVA)
+    return next((name for name in wanted if _is_known_to_apt(name)), wanted[0])
+
+
+def _is_known_to_apt(package: str) -> bool:
+    return subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0
+
+
+# The command line.
 
 
 def main(arguments: list[str]) -> int:
-    """The command line of this file."""
+    """Runs one of the three commands; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ensure-tools")
+    commands.add_parser("prepare")
+    commands.add_parser("serve").add_argument("--port", type=int, default=0, help="0, the default: any free one")
+    options = parser.parse_args(arguments)
     try:
-        if arguments == ["ensure-tools"]:
+        if options.command == "ensure-tools":
             ensure_tools()
-        elif arguments == ["serve"]:
-            with HapiServer() as server:
-                print(server.base_url, flush=True)
-                with contextlib.suppress(KeyboardInterrupt):
-                    while True:
-                        time.sleep(3600)
+        elif options.command == "prepare":
+            print(prepare().archive.parent)
         else:
-            print(__doc__)
-            return 2
+            _serve(options.port)
     except HapiUnavailable as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _serve(port: int) -> None:
+    with contextlib.suppress(KeyboardInterrupt), HapiServer(port=port) as server:
+        print(server.base_url, flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":
