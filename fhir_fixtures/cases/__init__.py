@@ -12,7 +12,12 @@ TABLE = HERE / "README.md"
 
 @dataclass(frozen=True)
 class Case:
-    """One situation. `working` shows how `expected` was found; `wire` marks those that servers may treat differently."""
+    """One situation. `working` shows how `expected` was found by hand.
+
+    `expected`: `outcome` and `reason`; `flag` (at_or_below, occasion, mg_mmol_l) and `nomogram` (occasion, bmi_kg_m2 to four
+    places, where it matters `values` in the model's units), or None; where it matters `refusals` (reason: how many Mg results).
+    `wire` marks those that servers may treat differently; `invalid` those that hold what R4 does not allow.
+    """
 
     name: str
     trap: str
@@ -22,13 +27,14 @@ class Case:
     resources: list[dict[str, Any]]
     expected: dict[str, Any]
     wire: bool = False
+    invalid: bool = False
 
 
 def load() -> list[Case]:
     """All cases, by name."""
     return [
         Case(**json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))
-        for path in sorted(HERE.glob("*.json"))
+        for path in sorted(HERE.glob("*.json"), key=lambda path: path.stem)
     ]
 
 
