@@ -58,7 +58,11 @@ def _check_nomogram(assessment: Json, wanted: Json, canonical: str) -> None:
     assert assessment["occurrenceDateTime"] == wanted["occasion"]
     # Worked by hand to four places, written to two.
     bmi = Decimal(wanted["bmi_kg_m2"]).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-    assert Decimal(str(evidence(assessment, canonical)["bmi"])) == bmi
+    used = evidence(assessment, canonical)
+    assert Decimal(str(used["bmi"])) == bmi
+    for predictor, value in wanted.get("values", {}).items():
+        worked = Decimal(value)
+        assert Decimal(str(used[predictor])).quantize(worked) == worked
 
 
 def empty(value: Any) -> bool:
