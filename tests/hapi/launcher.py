@@ -16,6 +16,7 @@ import http.client
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -333,6 +334,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(port: int) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both ways of interrupting clean up
     with contextlib.suppress(KeyboardInterrupt), HapiServer(port=port) as server:
         print(server.base_url, flush=True)
         threading.Event().wait()

@@ -70,14 +70,28 @@ public class HapiServer {
 
   private static final int EXPORT_MAINTENANCE_MILLIS = 200;
 
-  public static void main(String[] args) throws Exception {
+  public static void main(String[] args) {
     ((Logger) LoggerFactory.getLogger(Logger.ROOT_LOGGER_NAME)).setLevel(Level.WARN);
+    try {
+      serve();
+      System.exit(0);
+    } catch (Exception error) {
+      // HAPI's own threads would keep a server alive that never came up.
+      error.printStackTrace();
+      System.exit(1);
+    }
+  }
+
+  private static void serve() throws Exception {
     var context = new AnnotationConfigApplicationContext(HapiServer.class);
     var tomcat = start(context.getBean(RestfulServer.class));
-    System.out.println("HAPI_READY http://127.0.0.1:" + tomcat.getConnector().getLocalPort() + "/fhir");
+    var port = tomcat.getConnector().getLocalPort();
+    if (port < 0) { // Tomcat only logs it
+      throw new IOException("port " + Integer.getInteger("port", 0) + " of 127.0.0.1 cannot be had: is it taken?");
+    }
+    System.out.println("HAPI_READY http://127.0.0.1:" + port + "/fhir");
     System.out.flush();
     waitForParent();
-    System.exit(0);
   }
 
   private static Tomcat start(RestfulServer server) throws Exception {
