@@ -99,9 +99,12 @@ def test_a_second_server_shares_nothing(hapi: str, hapi_empty: str, hapi_tag: st
 
 
 @pytest.mark.hapi
-def test_the_server_ends_with_its_parent() -> None:
+def test_the_server_ends_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, str(launcher.HERE / "launcher.py"), "serve"], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(launcher.HERE / "launcher.py"), "serve"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what is killed cleans nothing up
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert parent.stdout is not None
     base_url = parent.stdout.readline().strip()
