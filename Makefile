@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := sandbox,postgresql
 
 .PHONY: help setup demo test test-fast lint types lock clean
 
@@ -41,7 +40,7 @@ test-fast: setup ## the tests that need no HAPI FHIR
 	$(BIN)/python -m pytest -m "not hapi"
 
 lock: setup ## resolve the dependencies again
-	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --extra report --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
 
 clean: ## remove what the targets made, the environment included
