@@ -33,8 +33,8 @@ def main() -> int:
 
 def _build(out: Path) -> None:
     from model.artefact import load_artefact, write_artefact  # noqa: PLC0415
-    from model.document import document  # noqa: PLC0415 - scipy: not for --help
-    from model.reconstruction import reconstruct  # noqa: PLC0415
+    from model.reconstruction.document import document  # noqa: PLC0415 - scipy: not for --help
+    from model.reconstruction.recipe import reconstruct  # noqa: PLC0415
 
     if not out.parent.is_dir():
         raise ArtefactError(f"cannot write {out}: there is no folder {out.parent}. Make it first")

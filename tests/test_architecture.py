@@ -11,7 +11,17 @@ ROOT = Path(__file__).parents[1]
 
 # Lower rooms know nothing of higher ones. A module belongs to the longest name that fits.
 LEVELS = {
-    "model": 0,
+    "model": 1,
+    "model.errors": 0,
+    "model.predictors": 0,
+    "model.evidence": 0,
+    "model.evidence.checks": 2,
+    "model.stats": 1,
+    "model.reconstruction": 2,
+    "model.local": 3,
+    "model.report": 3,
+    "model.card": 3,
+    "model.__main__": 4,
     "screener": 0,
     "screener.errors": 0,
     "screener.clinical": 1,

@@ -14,16 +14,26 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from model.cohort import VARIABLES, Cohort, CohortMaker, correlation_matrix
-from model.conditioning import BORROWED, H4, H7, Conditioner, named, prior_draws, prior_means, published_model_2
-from model.document import weighted_quantiles
 from model.errors import ModelError
 from model.evidence import published
-from model.fit import auc, covariance_at, logistic
-from model.margins import group_means, magnesium, magnesium_auc, pooled_mean_range
 from model.predictors import PREDICTORS
-from model.priors import PAIRS, PRIORS
-from model.reconstruction import anchored_fit
+from model.reconstruction.conditioning import (
+    BORROWED,
+    H4,
+    H7,
+    Conditioner,
+    named,
+    prior_draws,
+    prior_means,
+    published_model_2,
+)
+from model.reconstruction.copula import VARIABLES, Cohort, CohortMaker, correlation_matrix
+from model.reconstruction.document import weighted_quantiles
+from model.reconstruction.margins import group_means, magnesium, magnesium_auc, pooled_mean_range
+from model.reconstruction.priors import PAIRS, PRIORS
+from model.reconstruction.recipe import anchored_fit
+from model.stats.logistic import covariance_at, logistic
+from model.stats.roc import auc
 from tests.model.reference import shipped
 
 FIGURES = published()

@@ -64,15 +64,3 @@ def _inverse(matrix: Array) -> Array:
 def _information(x: Array, weights: Array, p: Array) -> Array:
     information: Array = (x * (weights * p * (1 - p))[:, None]).T @ x
     return information
-
-
-def auc(score: Array, y: Array, weights: Array) -> float:
-    """Area under the ROC curve, ties counted half: the chance that a case scores above a non-case."""
-    order = np.argsort(score, kind="stable")
-    score, y, weights = score[order], y[order], weights[order]
-    edges = np.flatnonzero(np.diff(score)) + 1
-    starts = np.concatenate([[0], edges])
-    cases = np.add.reduceat(weights * y, starts)
-    others = np.add.reduceat(weights * (1 - y), starts)
-    below = np.cumsum(others) - others
-    return float(np.sum(cases * (below + others / 2)) / (cases.sum() * others.sum()))

@@ -2,7 +2,7 @@
 
 Each is a correlation of normal scores (ranks), the same in both groups: a mean, an SD, and why. The reasons give direction and size
 at most: the spread over these priors is part of the model's uncertainty, and conditioning on the published odds ratios
-(`model.reconstruction`) moves them where the paper knows better.
+(`model.reconstruction.recipe`) moves them where the paper knows better.
 """
 
 from typing import NamedTuple

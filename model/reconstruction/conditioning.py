@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from model.cohort import CohortMaker, is_proper
 from model.errors import ModelError
-from model.fit import Array, Fit, logistic
 from model.predictors import AGE, BMI, CTX, MG, OCN, P1NP, P
-from model.priors import PAIRS, PRIORS, Pair
+from model.reconstruction.copula import CohortMaker, is_proper
+from model.reconstruction.priors import PAIRS, PRIORS, Pair
+from model.stats.logistic import Array, Fit, logistic
 
 BORROWED = (MG, CTX, AGE, BMI)
 H4 = BORROWED

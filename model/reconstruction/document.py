@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from model.artefact import DEFAULT, SCHEMA_VERSION
-from model.conditioning import BORROWED
 from model.evidence import published
-from model.fit import Array, auc
-from model.margins import MINIMUM_AGE_YEARS
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, PREDICTORS, UNITS, P
-from model.priors import PRIORS
-from model.reconstruction import READINGS, Reading, Reconstruction
+from model.reconstruction.conditioning import BORROWED
+from model.reconstruction.margins import MINIMUM_AGE_YEARS
+from model.reconstruction.priors import PRIORS
+from model.reconstruction.recipe import READINGS, Reading, Reconstruction
+from model.stats.logistic import Array
+from model.stats.roc import auc
 
 Json = dict[str, Any]
 

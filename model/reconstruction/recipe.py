@@ -1,7 +1,7 @@
 """The model rebuilt from what the paper prints: four coefficients borrowed, the rest estimated on a reconstructed cohort.
 
-The recipe. (1) Margins and counts of the cohort from the tables (`model.margins`). (2) Correlations: a prior for every pair
-(`model.priors`), conditioned on the published odds ratios (`model.conditioning`). (3) The four published log odds ratios as an offset;
+The recipe. (1) Margins and counts of the cohort from the tables (`model.reconstruction.margins`). (2) Correlations: a prior for every pair
+(`model.reconstruction.priors`), conditioned on the published odds ratios (`model.reconstruction.conditioning`). (3) The four published log odds ratios as an offset;
 intercept, phosphate and P1NP by maximum likelihood beside them. (4) Uncertainty: the six-term information at n = 496 as
 it is, plus the spread over draws from the priors under both readings of the paper's Model 2. Nothing is random.
 """
@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.cohort import Cohort, CohortMaker
-from model.conditioning import (
+from model.errors import ModelError
+from model.evidence import published
+from model.predictors import P1NP, PREDICTORS, P
+from model.reconstruction.conditioning import (
     BORROWED,
     H4,
     H7,
@@ -23,12 +25,10 @@ from model.conditioning import (
     prior_means,
     published_model_2,
 )
-from model.errors import ModelError
-from model.evidence import published
-from model.fit import Array, Fit, covariance_at, logistic
-from model.margins import Magnesium
-from model.predictors import P1NP, PREDICTORS, P
-from model.priors import Pair
+from model.reconstruction.copula import Cohort, CohortMaker
+from model.reconstruction.margins import Magnesium
+from model.reconstruction.priors import Pair
+from model.stats.logistic import Array, Fit, covariance_at, logistic
 
 ESTIMATED = (P, P1NP)
 

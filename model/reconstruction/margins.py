@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from model.fit import Array
 from model.predictors import AGE, BMI, CTX, MG, OCN, P1NP, P
+from model.stats.logistic import Array
 
 MINIMUM_AGE_YEARS = 50.0  # the paper's inclusion
 GROUPS = ("without", "osteoporosis")

@@ -1,6 +1,6 @@
 """A cohort with the published margins: what the paper's 496 women must have looked like, as far as it says.
 
-Each group is a Gaussian copula over the margins of `model.margins`. The points are quasi-random (Sobol), many more than
+Each group is a Gaussian copula over the margins of `model.reconstruction.margins`. The points are quasi-random (Sobol), many more than
 496 and weighted to the published numbers, so that no lucky draw decides a coefficient. Magnesium's category is not drawn:
 every point is counted twice, once on each side of the cut-off, with the probability that the copula gives that side. So the
 published counts hold exactly, and every estimate is a smooth function of the correlations.
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from model.fit import Array
-from model.margins import Magnesium, Quantile, magnesium, margins
 from model.predictors import AGE, BMI, CTX, MG, OCN, P1NP, P
-from model.priors import Pair
+from model.reconstruction.margins import Magnesium, Quantile, magnesium, margins
+from model.reconstruction.priors import Pair
+from model.stats.logistic import Array
 
 VARIABLES = (AGE, BMI, P, CTX, P1NP, OCN, MG)  # magnesium last: it is drawn given the others
 _OTHERS = VARIABLES[:-1]
