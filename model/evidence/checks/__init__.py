@@ -7,7 +7,7 @@ criteria of sample size) is named where it stands. Heavier than the data (scipy)
 from model.evidence import published
 from model.evidence.checks.comparisons import table_1, table_4, tables_1_and_4
 from model.evidence.checks.curves import section_3_2_curves, table_2
-from model.evidence.checks.inference import beyond_the_tables, section_3_4
+from model.evidence.checks.inference import other_populations, section_3_3, section_3_4
 from model.evidence.checks.regressions import model_1, model_2, section_3_2_regressions
 from model.evidence.checks.rendering import render
 from model.evidence.checks.result import Check, Interval
@@ -25,8 +25,9 @@ _PARTS = (
     tables_1_and_4,
     section_3_2_curves,
     section_3_2_regressions,
+    section_3_3,
     section_3_4,
-    beyond_the_tables,
+    other_populations,
 )
 
 

@@ -66,7 +66,8 @@ def p_ranges(first: Group, second: Group, rounding: float) -> PRanges:
         differences = np.append(differences, 0.0)
     difference, s0, s1 = np.meshgrid(differences, sd0 + ends, sd1 + ends)
     pooled, welch = (
-        stats.ttest_ind_from_stats(difference, s1, n1, 0.0, s0, n0, equal_var=equal).pvalue for equal in (True, False)
+        np.asarray(stats.ttest_ind_from_stats(difference, s1, n1, 0.0, s0, n0, equal_var=equal).pvalue)
+        for equal in (True, False)
     )
     return PRanges(Interval(float(pooled.min()), float(pooled.max())), Interval(float(welch.min()), float(welch.max())))
 
@@ -98,14 +99,13 @@ def _table(table: str, rows: Figures, sizes: Figures, groups: tuple[str, str]) -
 def _p_value(table: str, row: Figures, first: Group, second: Group) -> Check:
     ranges, printed = p_ranges(first, second, row["rounding"]), printed_p_interval(row["printed_p"])
     reached = [printed.overlaps(found) for found in ranges]
-    texts = [f"{name} {found.low:.3f} to {found.high:.3f}" for name, found in ranges._asdict().items()]
     return Check(
         table=table,
         row=row["row"],
         quantity="p-value of the t-test",
         unit="1",
         published=row["printed_p"],
-        recomputed="; ".join(texts),
+        recomputed=f"pooled {_span(ranges.pooled)}; Welch {_span(ranges.welch)}",
         agrees=any(reached),
         why=_why(row["printed_p"], reached, first, second),
     )
@@ -113,7 +113,7 @@ def _p_value(table: str, row: Figures, first: Group, second: Group) -> Check:
 
 def _why(printed: str, reached: list[bool], first: Group, second: Group) -> str:
     if not any(reached):
-        return "the p-value is wrong, or a mean or SD is: no t-test gives it inside their rounding"
+        return "no t-test gives this p-value inside the rounding of means and SDs: one of them is wrong, or fewer women were compared"
     if not reached[0]:
         return "only Welch's test gives it, whereas most other rows are the pooled test's"
     as_printed = pooled_p(first, second)
@@ -121,6 +121,14 @@ def _why(printed: str, reached: list[bool], first: Group, second: Group) -> str:
         return ""
     wanted, seen = implied_difference(first, second, float(printed.lstrip("<"))), abs(second[1] - first[1])
     return f"the figures as printed give {as_printed:.3f}: p wants means {wanted:.4f} apart, printed are {seen:.2f}; rounding allows it"
+
+
+def _span(p_values: Interval) -> str:
+    """To the paper's three decimals, and one more where these show nothing."""
+    if p_values.high < 0.0005:
+        return "< 0.0005"
+    digits = 4 if p_values.high < 0.001 else 3
+    return f"{p_values.low:.{digits}f} to {p_values.high:.{digits}f}"
 
 
 def _pooled_mean(row: Figures, sizes: Figures, groups: tuple[str, str]) -> float:

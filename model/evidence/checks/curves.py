@@ -7,7 +7,7 @@ from typing import NamedTuple
 from scipy import special
 
 from model.evidence.checks.result import NOT_PRINTED, Check, Figures, Interval, around, printed_p_interval, with_limits
-from model.evidence.checks.two_by_two import Exposed, only_table
+from model.evidence.checks.two_by_two import Exposed, exposed_women
 
 _Z = float(special.ndtri(0.975))
 _AUC_AGREEMENT = 0.002  # Hanley and McNeil's limits; the paper's come from SPSS's non-parametric standard error
@@ -51,7 +51,7 @@ def table_2(figures: Figures) -> Iterator[Check]:
         yield _interval(row, sizes)
         yield _p_value(row, sizes)
         yield from _exchange(figures, name)
-    yield from _flag(figures, only_table(figures), sizes)
+    yield from _flag(figures, exposed_women(figures), sizes)
 
 
 def section_3_2_curves(figures: Figures) -> Iterator[Check]:
@@ -75,7 +75,7 @@ def section_3_2_curves(figures: Figures) -> Iterator[Check]:
 
 def magnesium_flag(figures: Figures) -> Flag:
     """Sensitivity and specificity of magnesium at or below the cut-off, from the counts behind Model 1."""
-    exposed, sizes = only_table(figures), figures["groups"]
+    exposed, sizes = exposed_women(figures), figures["groups"]
     return Flag(exposed.osteoporosis / sizes["osteoporosis"], 1 - exposed.without / sizes["without"])
 
 

@@ -8,32 +8,31 @@ from scipy import special
 
 from model.evidence.checks.information import MARKER_CORRELATIONS, standard_errors
 from model.evidence.checks.result import Check, Figures, Interval, around, printed_p_interval, with_limits
-from model.evidence.checks.two_by_two import only_table
+from model.evidence.checks.two_by_two import Exposed, behind_model_1, exposed_women
 
 _Z = float(special.ndtri(0.975))
 _SE_AGREEMENT = 0.03  # relative: the expected information stands for 496 women whom nobody has seen
 
 
 def model_1(figures: Figures) -> Iterator[Check]:
-    """The unadjusted regression is a 2x2 table."""
-    row, sizes, exposed = figures["table_3_model_1"]["mg_mmol_l"], figures["groups"], only_table(figures)
-    cells = (exposed.osteoporosis, sizes["osteoporosis"] - exposed.osteoporosis)
-    others = (exposed.without, sizes["without"] - exposed.without)
-    odds_ratio = cells[0] * others[1] / (cells[1] * others[0])
-    error = math.sqrt(sum(1 / count for count in (*cells, *others)))
-    limits = (odds_ratio * math.exp(-_Z * error), odds_ratio * math.exp(_Z * error))
+    """The unadjusted regression is a 2x2 table, which its odds ratio and interval determine."""
+    row, sizes, exposed = figures["table_3_model_1"]["mg_mmol_l"], figures["groups"], exposed_women(figures)
+    found = behind_model_1(figures)
+    agrees = found == (exposed,)
     yield Check(
         table="Table 3, Model 1",
         row=row["row"],
         quantity="odds ratio and 95 % interval",
         unit="1",
         published=with_limits(row["odds_ratio"], row["confidence_95"]),
-        recomputed=with_limits(odds_ratio, limits),
-        agrees=True,
+        recomputed=_woolf(exposed, sizes),
+        agrees=agrees,
         why=(
             f"the only integers that give it: {exposed.osteoporosis} of {sizes['osteoporosis']} women with osteoporosis "
             f"and {exposed.without} of {sizes['without']} without lie at or below the cut-off"
-        ),
+        )
+        if agrees
+        else f"{len(found)} tables of integers give the printed figures, and not these counts alone",
     )
     yield _wald("Table 3, Model 1", row)
 
@@ -80,6 +79,15 @@ def wald_p_range(row: Figures) -> Interval:
         for estimate, low, high in product(estimates, lows, highs)
     ]
     return Interval(min(found), max(found))
+
+
+def _woolf(exposed: Exposed, sizes: Figures) -> str:
+    """Odds ratio of a 2x2 table with Woolf's interval, as the paper writes them."""
+    cells = (exposed.osteoporosis, sizes["osteoporosis"] - exposed.osteoporosis)
+    others = (exposed.without, sizes["without"] - exposed.without)
+    odds_ratio = cells[0] * others[1] / (cells[1] * others[0])
+    factor = math.exp(_Z * math.sqrt(sum(1 / count for count in (*cells, *others))))
+    return with_limits(odds_ratio, (odds_ratio / factor, odds_ratio * factor))
 
 
 def _wald(table: str, row: Figures) -> Check:

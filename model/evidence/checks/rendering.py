@@ -29,7 +29,7 @@ def shown(value: str | float | Interval) -> str:
 
 
 def _cells(check: Check) -> tuple[str, ...]:
-    unit = "" if check.unit == "1" else f" [{check.unit}]"
+    unit = "" if check.unit in ("", "1") else f" [{check.unit}]"
     quantity = check.quantity + unit
     return check.table, check.row, quantity, check.published, shown(check.recomputed), _VERDICTS[check.agrees]
 

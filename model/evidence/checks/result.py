@@ -26,7 +26,7 @@ class Check:
     """A figure of the paper and what its other figures make of it.
 
     `agrees` is None where the paper prints nothing to compare with, or where the comparison proves nothing; where it is false `why`
-    names the error. `recomputed` has the unit of `published`.
+    names the error. `recomputed` has the unit of `published`: `unit`, in UCUM, or empty where the texts name their own.
     """
 
     table: str

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from model.errors import ModelError
 from model.evidence.checks.result import Figures
 
 _Z = float(special.ndtri(0.975))
@@ -19,19 +18,19 @@ class Exposed(NamedTuple):
     osteoporosis: int
 
 
-def only_table(figures: Figures) -> Exposed:
-    """The one table behind Model 1; ModelError where none or several fit."""
+def behind_model_1(figures: Figures) -> tuple[Exposed, ...]:
+    """Every table that gives Model 1 of Table 3; there should be one."""
     row, sizes = figures["table_3_model_1"]["mg_mmol_l"], figures["groups"]
-    found = tables(
+    return tables(
         (sizes["without"], sizes["osteoporosis"]),
         (row["odds_ratio"], *row["confidence_95"]),
         row["rounding"],
     )
-    if len(found) != 1:
-        raise ModelError(
-            f"{len(found)} tables of integers give Model 1's odds ratio and interval, not one; check its figures"
-        )
-    return found[0]
+
+
+def exposed_women(figures: Figures) -> Exposed:
+    """The counts that the data hold; `model_1` checks that they are the only ones."""
+    return Exposed(**figures["table_2"]["at_or_below_cut_off"])
 
 
 @cache
