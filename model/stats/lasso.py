@@ -161,6 +161,11 @@ def _deviance(linear: Array, y: Array) -> float:
     return float(2 * np.sum(np.logaddexp(0, linear) - y * linear))
 
 
+def _chance(linear: Array) -> Array:
+    """1 / (1 + e(-x)) without overflow, for steps that go far before they are halved."""
+    return np.asarray((1 + np.tanh(linear / 2)) / 2)
+
+
 def _fit(x: Array, y: Array, penalty: float, start: Array) -> Array:
     """The optimum (1 + k,) at one penalty: Newton's quadratic, minimised by coordinates, with the step halved if too long."""
     b = start
@@ -193,7 +198,7 @@ def _descend(x: Array, y: Array, penalty: float, b: Array, step: Array, best: fl
 def _quadratic_minimum(x: Array, y: Array, penalty: float, b: Array) -> Array:
     """The minimum of the quadratic at `b` plus the penalty; the intercept is solved out by centring with the weights."""
     linear = b[0] + x @ b[1:]
-    p = 1 / (1 + np.exp(-linear))
+    p = _chance(linear)
     # As far from 0 and 1 as glmnet's pmin: beyond it a row has no weight, and no curvature is left.
     weights = np.maximum(p * (1 - p), 1e-9)
     total = weights.sum()
@@ -269,7 +274,7 @@ def _left_out_deviance(x: Array, y: Array, out: NDArray[np.bool_], lambdas: Arra
     fold = _path(kept_x, kept_y, lambdas if given else None, 100, _ratio(kept_x, None))
     slopes = np.column_stack([_at(fold.lambdas, column, lambdas) for column in fold.coefficients.T])
     linear = _at(fold.lambdas, fold.intercepts, lambdas) + x[out] @ slopes.T
-    p = np.clip(1 / (1 + np.exp(-linear)), _CLIP, 1 - _CLIP)
+    p = np.clip(_chance(linear), _CLIP, 1 - _CLIP)
     cases = y[out][:, None] == 1
     return np.asarray(-2 * np.mean(np.log(np.where(cases, p, 1 - p)), axis=0))
 
