@@ -82,6 +82,8 @@ def path(
     """
     _refuse(x, y)
     _refuse_constant(x)
+    if n_lambda < 1:
+        raise ModelError(f"n_lambda is {n_lambda}: ask for at least one penalty")
     return _path(x, y, _falling(lambdas), n_lambda, _ratio(x, min_ratio))
 
 

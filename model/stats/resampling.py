@@ -2,7 +2,8 @@
 
 Each resample (drawn with replacement, as many rows as there are) is fitted anew; its performance in itself less its
 performance in the original rows is the optimism of one fit (Efron 1983; Harrell, Lee, Mark, Stat Med 1996). A resample that
-holds one class only, or whose fit is singular or separated, is left out and counted, as rms leaves out what diverges.
+holds one class only, or whose fit is singular or separated, is left out and counted. rms leaves out singular fits too, but
+stops at one class, and keeps a separated fit with the coefficients where its steps happened to end.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ _HALVINGS = 20
 _TOLERANCE = 1e-9
 _LEAST_EIGENVALUE = 1e-12
 _AT_ONCE = 1_000_000  # numbers of one array: resamples go through in batches of this size
-_LEAST_SHARE = 0.5  # of the resamples, below which those left out would decide the result
+_LEAST_SHARE = 0.9  # of the resamples: those left out are the extreme ones, and many would flatter the result
 _LEAST_ROWS = 11  # rms's default grid runs from the fifth lowest to the fifth highest risk
 _GRID_POINTS = 50
 _SPAN = 2 / 3
@@ -80,7 +81,7 @@ def validate(x: Array, y: Array, resamples: int, seed: int) -> dict[str, Optimis
     U, Q (discrimination, unreliability, quality: log-likelihood per row), B (Brier), g and gp (Gini's mean difference of
     linear predictor and risk).
     Raises ModelError for what is not finite, shapes that differ, one class only, separated or collinear columns, fewer
-    than two resamples, and where over half of the resamples cannot be fitted.
+    than two resamples, and where over a tenth of the resamples cannot be fitted.
     """
     design = _design(x, y)
     return _validate(design, y, _draws(len(y), resamples, seed, _batch(design)))
@@ -247,7 +248,7 @@ def _grid(risk: Array, grid: Array | None) -> Array:
 
 
 def _smoother() -> Callable[[Array, Array, Array], Array]:
-    """Lowess as R draws it with iter = 0: (risk (n,), y (n,), grid (m,)) to the curve (m,), NaN outside the risks."""
+    """Lowess as R draws it with iter = 0: (risk (n,), y (n,), grid (m,)) to the curve (m,), NaN outside the risks, and where most risks are equal."""
     try:
         # Inside, as it is an extra that only curves need; it publishes no types.
         from statsmodels.nonparametric.smoothers_lowess import lowess  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -255,6 +256,8 @@ def _smoother() -> Callable[[Array, Array, Array], Array]:
         raise ModelError("Calibration curves need statsmodels: install the extra 'report'") from error
 
     def smooth(risk: Array, y: Array, grid: Array) -> Array:
+        if np.unique(np.round(risk, 12), return_counts=True)[1].max() >= int(_SPAN * len(risk)):
+            return np.full(len(grid), np.nan)  # a neighbourhood without width, where statsmodels goes wrong
         curve = lowess(y, risk, frac=_SPAN, it=0, delta=_DELTA * np.ptp(risk))
         at, first = np.unique(curve[:, 0], return_index=True)
         return np.asarray(np.interp(grid, at, curve[first, 1], left=np.nan, right=np.nan))
