@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from screener import __version__
-from screener.errors import ExitCode, ScreenerError
+from screener.errors import ExitCode, ScreenerError, UnforeseenError
 
 COMMANDS = {
     "run": ("screener.commands.run:run", "Bring the assessments into step with the results."),
@@ -81,6 +81,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("Stopped. What was written is right; the watermark has not moved.")
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - a traceback may quote patient data
+        _say(str(UnforeseenError.of(error)))
+        sys.exit(int(ExitCode.OTHER))
 
 
 def _say(message: str) -> None:

@@ -4,7 +4,9 @@ A message says what happened, where, and what to do. It never holds patient data
 that prints these errors is `screener.cli`.
 """
 
+import traceback
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -50,6 +52,10 @@ class ServerError(ScreenerError):
     exit_code = ExitCode.SERVER
 
 
+class RequestRefused(ServerError):
+    """The server does not take this request (4xx): a parameter that it does not know, most often."""
+
+
 class AuthorisationError(ServerError):
     """401 or 403."""
 
@@ -78,3 +84,17 @@ class StateError(ScreenerError):
 
 class AccountError(ScreenerError):
     """A run cannot account for every patient that it saw: its figures must not be believed."""
+
+
+class UnforeseenError(ScreenerError):
+    """A fault of the program itself: the type and the place of what was raised, never its text, which may quote a patient."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "UnforeseenError":
+        """From the exception as it was caught."""
+        places = traceback.extract_tb(error.__traceback__)
+        where = f" in {Path(places[-1].filename).name}, line {places[-1].lineno}" if places else ""
+        return cls(
+            f"The program met an error of its own: {type(error).__name__}{where}",
+            "What was written is right and the watermark has not moved; please report this line",
+        )

@@ -11,7 +11,7 @@ import msgspec
 from screener import __version__
 from screener.assessment.reconcile import Action
 from screener.config import Settings
-from screener.errors import ConfigurationError, ExitCode, ScreenerError
+from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
 from screener.parts import Options, Parts, instant_text
 from screener.pipeline import Plan, run
 from screener.report.account import Account, Listed
@@ -79,9 +79,10 @@ class _Run:
         self._state.begin_run(self._run_start())
         try:
             return self._work(scope, again)
-        except ScreenerError as error:
-            self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(error.exit_code), {"error": error.what})
-            raise
+        except Exception as error:
+            told = error if isinstance(error, ScreenerError) else UnforeseenError.of(error)
+            self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(told.exit_code), {"error": told.what})
+            raise told from error
 
     def _work(self, scope: Scope, again: frozenset[str]) -> Result:
         source, destination = self._parts.source(), self._parts.destination()

@@ -10,6 +10,7 @@ import structlog
 
 from model import Artefact, ModelError, load_artefact
 from screener.assessment.identity import Canonical
+from screener.assessment.reconcile import Rules
 from screener.assessment.resource import Voice
 from screener.assessment.texts import Texts
 from screener.clinical.mapping import Mapper
@@ -17,7 +18,6 @@ from screener.config import Settings
 from screener.errors import ConfigurationError, ServerError
 from screener.fhir import capability
 from screener.fhir.client import Client
-from screener.pipeline import Rules
 from screener.site import site_tables
 from screener.stores.base import Destination, Source
 from screener.stores.folder import FolderDestination, FolderSource
@@ -108,11 +108,11 @@ class Parts:
     def source(self) -> Source:
         """Where the clinical resources are read."""
         needs = self._settings.exclusions.needs()
+        # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
+        mapper = Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
         if self._options.from_folder:
-            mapper = Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
             return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder)
         assert self.client is not None  # noqa: S101 - _connect
-        mapper = Mapper(self.tables, self._settings.server.base_url, use_preliminary=self._settings.codes.preliminary)
         return ServerSource(self.client, self._settings.server, mapper, needs, with_magnesium)
 
     def destination(self) -> Destination:

@@ -10,12 +10,10 @@ from typing import Protocol, TypeVar
 import msgspec
 import structlog
 
-from screener.assessment.reconcile import WRITES, Change, basis_to_read, reconcile
-from screener.assessment.resource import Voice
+from screener.assessment.reconcile import WRITES, Change, Rules, basis_to_read, reconcile
 from screener.assessment.validate import Validator
 from screener.clinical.judge import Verdict, judge
-from screener.clinical.policy import Policy
-from screener.clinical.records import Outcome, PatientRecord
+from screener.clinical.records import Method, Outcome, PatientRecord
 from screener.report.account import Account
 from screener.stores.base import Destination, Fate, Mode, Receipt, Scope, Source
 
@@ -35,14 +33,6 @@ class Watch(Protocol):
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Called with the receipts of each batch."""
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """What a run judges by: constant while it lasts."""
-
-    policy: Policy
-    voice: Voice
-    now_us: int
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -112,16 +102,19 @@ class _Batch:
         for decision in self._decide(patients):
             self._account.judged(decision.verdict)
             writes += [change for change in decision.changes if self._to_write(change)]
+        failed: dict[str, set[Method]] = {}
         for receipt in self._write(writes):
             if receipt.fate is Fate.DONE:
                 self._account.changed(receipt.change)
             else:
-                self._once_more(receipt.change)
+                failed.setdefault(receipt.change.patient, set()).add(receipt.change.method)
+        for patient, methods in failed.items():
+            self._once_more(patient, frozenset(methods))
 
     def _decide(self, patients: Sequence[str]) -> list[_Decision]:
         standing = self._destination.standing(patients)
         verdicts = self._judge(self._source.records(patients, standing.keys()))
-        voice, policy = self._rules.voice, self._rules.policy
+        voice = self._rules.voice
         wanted: set[str] = set()
         for verdict in verdicts:
             held = standing.get(verdict.patient, ())
@@ -130,7 +123,7 @@ class _Batch:
         decisions = []
         for verdict in verdicts:
             held = standing.get(verdict.patient, ())
-            changes = self._guarded(verdict.patient, reconcile, verdict, held, basis, voice, policy)
+            changes = self._guarded(verdict.patient, reconcile, verdict, held, basis, self._rules)
             if changes is not None:
                 decisions.append(_Decision(verdict, changes))
         return decisions
@@ -178,14 +171,20 @@ class _Batch:
         self._watch.written(receipts)
         return receipts
 
-    def _once_more(self, failed: Change) -> None:
-        """Look again and decide anew: a conflict means that somebody else was there between our look and our write."""
-        changes = [c for d in self._decide([failed.patient]) for c in d.changes if c.method is failed.method]
-        for change in changes:
-            if not self._to_write(change):
-                continue
-            for receipt in self._write([change]):
-                reason = "" if receipt.fate is Fate.DONE else f"write_{receipt.fate.value}"
-                self._account.changed(change, failed=reason)
-                if reason:
-                    log.error("write_failed", reason=reason, status=receipt.status, codes=receipt.codes.strip())
+    def _once_more(self, patient: str, methods: frozenset[Method]) -> None:
+        """Look again and decide anew: a conflict means that somebody else was there between our look and our write.
+
+        One at a time. Only the methods with a change that failed: what went through for the other is in the books.
+        """
+        for decision in self._decide([patient]):
+            self._account.judged(decision.verdict)
+            for change in decision.changes:
+                if change.method in methods and self._to_write(change):
+                    self._write_alone(change)
+
+    def _write_alone(self, change: Change) -> None:
+        for receipt in self._write([change]):
+            reason = "" if receipt.fate is Fate.DONE else f"write_{receipt.fate.value}"
+            self._account.changed(change, failed=reason)
+            if reason:
+                log.error("write_failed", reason=reason, status=receipt.status, codes=receipt.codes.strip())

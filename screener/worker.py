@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from screener.config import ScheduleSettings, Settings
-from screener.errors import ConfigurationError, ScreenerError
+from screener.errors import ConfigurationError, ScreenerError, UnforeseenError
 from screener.job import Stopped, execute
 from screener.parts import Options
 
@@ -61,8 +61,9 @@ class Worker:
             result = execute(self._settings, Options(backfill=name == "backfill"), should_stop=self._stop.is_set)
         except Stopped as stopped:
             log.info("run_stopped", run=name, message=str(stopped))
-        except ScreenerError as error:
-            log.error("run_failed", run=name, exit_code=int(error.exit_code), message=str(error))
+        except Exception as error:  # noqa: BLE001 - one run that fails must not end the worker
+            told = error if isinstance(error, ScreenerError) else UnforeseenError.of(error)
+            log.error("run_failed", run=name, exit_code=int(told.exit_code), message=str(told))
         else:
             summary = result.summary
             log.info("run_ended", run=name, run_id=summary.run_id, patients=summary.patients_seen, **summary.writes)

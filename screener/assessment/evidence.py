@@ -11,8 +11,8 @@ from decimal import Decimal
 import msgspec
 
 from screener.assessment.identity import Canonical
-from screener.assessment.resource import Json, local_id, observation_ids, plain
-from screener.clinical.dates import age_years
+from screener.assessment.resource import COPY_USED, Json, local_id, observation_ids, plain
+from screener.clinical.dates import age_years, instant_us
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Fact, Refusal
@@ -21,16 +21,25 @@ from screener.clinical.records import Fact, Refusal
 _CONTENT_REASONS = frozenset({"haemolysed", "value_absent", "value_not_quantity"})
 
 
+class _Used(msgspec.Struct):
+    """What the assessment says of one Observation: the values used by analyte, and the lastUpdated of the copy."""
+
+    values: dict[str, Decimal] = {}
+    updated_us: int = 0
+
+
 class Basis(msgspec.Struct, frozen=True):
     """What reading an Observation by its id gave.
 
     `rows` is what the map made of it (empty for a code that is not mapped); `gone` says that the server answered that it does
-    not exist, while it did answer a control read; `seen` is False where neither can be said.
+    not exist, while it did answer a control read; `seen` is False where neither can be said. `updated_us` is its
+    lastUpdated, 0 where the server tells none.
     """
 
     seen: bool
     gone: bool = False
     withdrawn: bool = False
+    updated_us: int = 0
     rows: tuple[Fact | Refusal, ...] = ()
 
 
@@ -46,44 +55,55 @@ def against(view: PatientView, resource: Json, basis: Mapping[str, Basis], canon
 
 
 def _against_basis(view: PatientView, resource: Json, basis: Mapping[str, Basis], canonical: Canonical) -> str:
-    used = _values(resource, canonical)
+    used = _used(resource, canonical)
     for name in observation_ids(resource):
-        rows = [row for key, row in view.measurements.items() if key.partition("#")[0] == name]
-        found = Basis(seen=True, rows=tuple(rows)) if rows else basis.get(name, Basis(seen=False))
-        reason = _against_result(found, used.get(name, {}), view)
+        rows = tuple(row for key, row in view.measurements.items() if key.partition("#")[0] == name)
+        found = basis.get(name, Basis(seen=False))
+        if rows:
+            found = Basis(seen=True, rows=rows, updated_us=max(row.version.updated_us for row in rows))
+        reason = _against_result(found, used.get(name, _Used()), view)
         if reason:
             return reason
     return ""
 
 
-def _against_result(found: Basis, used: Mapping[str, Decimal], view: PatientView) -> str:
+def _against_result(found: Basis, used: _Used, view: PatientView) -> str:
     if found.gone:
         # Where not even the patient is shown to us, a missing result says what we may see, not what there is.
         return "basis_gone" if view.demographics is not None else ""
     refused = [row for row in found.rows if isinstance(row, Refusal)]
     if found.withdrawn or any(row.withdrawn for row in refused):
         return "basis_withdrawn"
-    if any(row.reason in _CONTENT_REASONS for row in refused):
-        return "basis_changed"
+    return "basis_changed" if _says_something_else(found, refused, used, view) else ""
+
+
+def _says_something_else(found: Basis, refused: list[Refusal], used: _Used, view: PatientView) -> bool:
+    if not found.seen:
+        return False
     facts = [row for row in found.rows if isinstance(row, Fact)]
     if any(row.patient != view.patient for row in facts):
-        merged = view.demographics is not None and view.demographics.merged
-        return "" if merged else "basis_changed"
+        return not (view.demographics is not None and view.demographics.merged)
     now = {row.analyte.value: plain(row.value) for row in facts}
-    return "basis_changed" if facts and any(now.get(name) != value for name, value in used.items()) else ""
+    if now:
+        return any(now.get(name) != value for name, value in used.values.items())
+    # It gave a usable result once and gives none now. Where it was altered since, by the source; else by the site's tables.
+    altered = 0 < used.updated_us < found.updated_us
+    return altered or any(row.reason in _CONTENT_REASONS for row in refused)
 
 
-def _values(resource: Json, canonical: Canonical) -> dict[str, dict[str, Decimal]]:
-    """What the assessment says it used: {Observation id: {analyte: value in the model's unit}}."""
-    values: dict[str, dict[str, Decimal]] = {}
+def _used(resource: Json, canonical: Canonical) -> dict[str, _Used]:
+    """What the assessment says it used, by Observation id; values in the model's units."""
+    found: dict[str, _Used] = {}
     for extension in resource.get("extension", ()):
         if extension.get("url") == canonical.extension("evidence"):
             parts = {part.get("url"): part for part in extension.get("extension", ())}
             if "observation" in parts:
                 name = local_id(parts["observation"].get("valueReference", {}).get("reference", ""))
+                used = found.setdefault(name, _Used())
                 value = Decimal(str(parts["value"].get("valueQuantity", {}).get("value", "0")))
-                values.setdefault(name, {})[str(parts["predictor"].get("valueCode"))] = value
-    return values
+                used.values[str(parts["predictor"].get("valueCode"))] = value
+                used.updated_us = instant_us(parts.get(COPY_USED, {}).get("valueInstant", ""))
+    return found
 
 
 def _against_patient(view: PatientView, resource: Json, canonical: Canonical, policy: Policy) -> str:

@@ -1,7 +1,7 @@
 """Which fields of an assessment are ours: they are compared and written; everything else belongs to others.
 
-Decimals are compared as numbers (58.0 equals 58), because a server may drop a trailing zero; references without base and
-version. Foreign notes, mitigation, extensions, tags and security labels are neither compared nor lost.
+Decimals are compared as numbers (58.0 equals 58), because a server may drop a trailing zero; times as instants to the
+millisecond, because it may move them to its own zone; references without base and version. Foreign notes, mitigation, extensions, tags and security labels are neither compared nor lost.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from screener.assessment.identity import PRODUCT, Canonical
-from screener.assessment.resource import Json
+from screener.assessment.resource import COPY_USED, Json
+from screener.clinical.dates import moment
 
-_WHOLE = ("code", "method", "prediction", "occurrenceDateTime")
+_WHOLE = ("code", "method", "prediction")
 
 
 def difference(wanted: Json, kept: Json, canonical: Canonical) -> frozenset[str]:
@@ -49,13 +50,25 @@ def _projection(resource: Json, canonical: Canonical) -> dict[str, Any]:
     fields["identifier"] = _plain(
         [entry for entry in resource.get("identifier", ()) if entry.get("system") == canonical.identifier]
     )
-    fields["evidence"] = _in_order([entry for entry in ours if entry["url"] == evidence])
+    fields["evidence"] = _in_order([_without_copy(entry) for entry in ours if entry["url"] == evidence])
     fields["caveats"] = _in_order([entry for entry in ours if entry["url"] != evidence])
     fields["note"] = _in_order([{"text": note.get("text")} for note in resource.get("note", ()) if _our_note(note)])
     fields["basis"] = _in_order(resource.get("basis", []))
+    fields["occurrenceDateTime"] = occasion(resource)
     fields["subject"] = _plain(resource.get("subject"))
     fields["performer"] = _plain(resource.get("performer"))
     return fields
+
+
+def occasion(resource: Json) -> tuple[int, str]:
+    """The instant of the assessment's occasion in milliseconds, or its text where that names none."""
+    text = str(resource.get("occurrenceDateTime", ""))
+    found = moment(text)
+    return (0, text) if isinstance(found, str) else (found.instant_us // 1000, "")
+
+
+def _without_copy(entry: Json) -> Json:
+    return {**entry, "extension": [part for part in entry.get("extension", ()) if part.get("url") != COPY_USED]}
 
 
 def _our_note(note: Json) -> bool:

@@ -17,8 +17,9 @@ import msgspec
 
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
-from screener.assessment.owned import apply_owned, difference
+from screener.assessment.owned import apply_owned, difference, occasion
 from screener.assessment.resource import Json, Voice, desired
+from screener.clinical.dates import may_exist_at
 from screener.clinical.judge import Verdict
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
@@ -55,6 +56,14 @@ class Change(msgspec.Struct, frozen=True):
     resource: Json | None = None
     target: str = ""
     version: str = ""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a run judges and writes by: constant while it lasts. `now_us` is the run's instant."""
+
+    policy: Policy
+    voice: Voice
+    now_us: int
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -95,14 +104,12 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> 
     return needed
 
 
-def reconcile(
-    verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, Basis], voice: Voice, policy: Policy
-) -> list[Change]:
+def reconcile(verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, Basis], rules: Rules) -> list[Change]:
     """The changes for one patient, in a fixed order. `basis` says what became of the Observations of `basis_to_read`."""
-    wanted = desired(verdict, voice)
+    wanted = desired(verdict, rules.voice)
     changes: list[Change] = []
-    for method, stands in standing_by_method(resources, verdict, voice).items():
-        step = _Step(verdict, method, voice, policy, basis)
+    for method, stands in standing_by_method(resources, verdict, rules.voice).items():
+        step = _Step(verdict, method, rules, basis)
         change = step.change(wanted.get(method), stands.kept)
         changes.extend([change] if change else [])
         changes.extend(step.retract(copy, "duplicate") for copy in stands.duplicates)
@@ -112,17 +119,18 @@ def reconcile(
 class _Step:
     """The decision for one patient and method."""
 
-    def __init__(
-        self, verdict: Verdict, method: Method, voice: Voice, policy: Policy, basis: Mapping[str, Basis]
-    ) -> None:
-        self._verdict, self._method, self._voice, self._policy, self._basis = verdict, method, voice, policy, basis
-        self._identity = assessment_uuid(voice.source_system, verdict.patient, method)
+    def __init__(self, verdict: Verdict, method: Method, rules: Rules, basis: Mapping[str, Basis]) -> None:
+        self._verdict, self._method, self._basis = verdict, method, basis
+        self._voice, self._policy, self._now_us = rules.voice, rules.policy, rules.now_us
+        self._identity = assessment_uuid(self._voice.source_system, verdict.patient, method)
 
     def change(self, wanted: Json | None, kept: Json | None) -> Change | None:
         if kept is None:
             return None if wanted is None else self._of(Action.CREATE, resource={**wanted, "status": "final"})
         if kept.get("status") in TAKEN_BACK:
             return self._beside_taken_back(wanted, kept)
+        if not may_exist_at(str(kept.get("occurrenceDateTime", "")), self._now_us):
+            return self._stands(kept, "newer_than_the_run")
         if wanted is not None and _newer(wanted, kept):
             return self._amend(wanted, kept, "final")
         reason = against(self._verdict.view, kept, self._basis, self._voice.canonical, self._policy)
@@ -130,7 +138,7 @@ class _Step:
             return self.retract(kept, reason) if reason else self._stands(kept, self._why_it_stands(kept))
         if not reason and self._unseen(kept):
             return self._stands(kept, "evidence_not_visible")
-        status = "final" if _occasion(wanted) != _occasion(kept) else ""
+        status = "final" if occasion(wanted) != occasion(kept) else ""
         return self._amend(wanted, kept, status)
 
     def _beside_taken_back(self, wanted: Json | None, kept: Json) -> Change | None:
@@ -138,7 +146,7 @@ class _Step:
             return self._stands(kept, "overruled")
         if wanted is None:
             return None
-        return self._amend(wanted, kept, "corrected" if _occasion(wanted) == _occasion(kept) else "final")
+        return self._amend(wanted, kept, "corrected" if occasion(wanted) == occasion(kept) else "final")
 
     def _amend(self, wanted: Json, kept: Json, status: str) -> Change:
         """`status` "" means the same occasion: as it stands where nothing differs, else by what differs."""
@@ -180,7 +188,7 @@ class _Step:
         if self._unseen(kept):
             return "evidence_not_visible"
         reason = self._verdict.reasons[self._method]
-        return "out_of_lookback" if reason in ("no_magnesium", "magnesium_refused") else reason
+        return "out_of_lookback" if reason == "no_magnesium" else reason
 
     def _unseen(self, kept: Json) -> bool:
         """Whether some result that it rests on is neither in the record nor was found by its id."""
@@ -219,10 +227,6 @@ def _taken_back_by_us(resource: Json, voice: Voice) -> bool:
     return any(entry.get("url") == url for entry in resource.get("extension", ()))
 
 
-def _occasion(resource: Json) -> str:
-    return str(resource.get("occurrenceDateTime", ""))
-
-
 def _newer(wanted: Json | None, kept: Json) -> bool:
-    """Whether the desired occasion is a later day than the standing one's: it then needs no evidence against it."""
-    return wanted is not None and _occasion(wanted)[:10] > _occasion(kept)[:10]
+    """Whether the desired occasion is later than the standing one's: it then needs no evidence against it."""
+    return wanted is not None and occasion(wanted) > occasion(kept)

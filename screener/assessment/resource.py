@@ -13,6 +13,7 @@ import msgspec
 from model import Artefact
 from screener.assessment.identity import PRODUCT, Canonical, assessment_uuid, device_uuid
 from screener.assessment.texts import Texts
+from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Analyte, Fact, Method, Occasion, Scores
 
@@ -29,6 +30,8 @@ UNITS = {
 }
 # v3-Confidentiality from the most open to the most restricted; the assessment takes the strictest of its evidence.
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+# The part of the evidence that names the Observation's lastUpdated: never compared, for servers touch what they index.
+COPY_USED = "last-updated"
 _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
@@ -136,12 +139,14 @@ def _security(verdict: Verdict, occasion: Occasion) -> list[Json]:
 
 
 def _evidence(fact: Fact, canonical: Canonical) -> Json:
-    """A result as it was used: which predictor, the value in the model's unit, and the Observation it comes from."""
+    """A result as it was used: which predictor, the value in the model's unit, which Observation, and which copy of it."""
     parts: list[Json] = [
         {"url": "predictor", "valueCode": fact.analyte.value},
         {"url": "value", "valueQuantity": _quantity(fact)},
         {"url": "observation", "valueReference": {"reference": f"Observation/{_resource_id(fact)}"}},
     ]
+    if fact.version.updated_us:
+        parts.append({"url": COPY_USED, "valueInstant": instant_text(fact.version.updated_us)})
     return {"url": canonical.extension("evidence"), "extension": parts}
 
 

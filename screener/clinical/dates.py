@@ -5,7 +5,7 @@ The grammar is checked by a pattern and the arithmetic left to `datetime`, which
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ IMPRECISE = "date_imprecise"
 MALFORMED = "date_malformed"
 
 _NOON_US = US_PER_DAY // 2
+# A day without an hour may have begun so long before its noon UTC: half a day, and 14 h of offset.
+_DAY_MAY_BEGIN_US = 26 * 3600 * US_PER_SECOND
 _PARTIAL = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2]))?")
 _DAY = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 _DATE_TIME = re.compile(
@@ -87,6 +89,21 @@ def read_moment(text: str) -> Moment | str:
 # The same, remembered: results of one blood draw share both times to the character.
 moment = Remembered(read_moment, 65_536).__getitem__
 issued_us = Remembered(instant_us, 16_384).__getitem__
+
+
+def may_exist_at(text: str, now_us: int) -> bool:
+    """Whether what is dated `text` can have happened at the instant `now_us`; True for what is no date."""
+    found = moment(text)
+    if isinstance(found, str):
+        return True
+    slack_us = 0 if "T" in text else _DAY_MAY_BEGIN_US
+    return found.instant_us - slack_us <= now_us
+
+
+def instant_text(instant_us_: int) -> str:
+    """FHIR `instant` in UTC of microseconds since 1970."""
+    when = _EPOCH + timedelta(microseconds=instant_us_)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def first_day(text: str | None) -> int:

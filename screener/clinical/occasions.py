@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
+from screener.clinical.dates import may_exist_at
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact
 
 PREDICTORS = (Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
-# A result known by its day alone may stem from any hour of it, in any time zone: noon UTC less 12 h, less 14 h of offset.
-_DAY_MAY_BEGIN_US = 26 * 3600 * 1_000_000
-
 
 def not_in_future(fact: Fact, now_us: int) -> bool:
     """Whether the result can have existed at the run's instant."""
-    slack_us = 0 if "T" in fact.moment.text else _DAY_MAY_BEGIN_US
-    return fact.moment.instant_us - slack_us <= now_us
+    return may_exist_at(fact.moment.text, now_us)
 
 
 def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:

@@ -17,7 +17,7 @@ import requests
 import stamina
 
 from screener.config import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, PageExpired, ServerError
+from screener.errors import AuthorisationError, ConfigurationError, PageExpired, RequestRefused, ServerError
 
 FHIR_JSON = "application/fhir+json"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -175,7 +175,7 @@ class Client:
             )
         if status == 410:
             raise PageExpired(f"{self.host} answered that {what} has expired (410)", "Ask again")
-        raise ServerError(
+        raise RequestRefused(
             f"{self.host} answered {status} to {what}{outcome_codes(answer.body)}", _REMEDY.get(status, "")
         )
 

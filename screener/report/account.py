@@ -38,7 +38,8 @@ class Account:
         self._reasons: Counter[tuple[str, str, str]] = Counter()
         self._show = show_patients
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self.flagged = 0
+        self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._flagged: dict[str, bool] = {}
         self.listed: list[Listed] = []
 
     def saw(self, patients: set[str]) -> None:
@@ -46,12 +47,15 @@ class Account:
         self._seen |= patients
 
     def judged(self, verdict: Verdict) -> None:
-        """A patient's verdict: outcome, flag, and the results that could not be used."""
-        self.ended(verdict.patient, verdict.outcome, verdict.reason)
+        """A patient's verdict: outcome, flag, and the results that could not be used. A later one replaces it."""
         flag = verdict.occasions.get(Method.FLAG)
-        self.flagged += flag is not None and flag.at_or_below_cut_off
-        for refusal in verdict.view.refusals:
-            self._refusals[(refusal.analyte.value, refusal.reason)] += 1
+        refused = tuple((refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals)
+        self.ended(verdict.patient, verdict.outcome, verdict.reason)
+        self._flagged[verdict.patient] = flag is not None and flag.at_or_below_cut_off
+        self._refusals.subtract(self._refused.pop(verdict.patient, ()))
+        self._refusals.update(refused)
+        if refused:
+            self._refused[verdict.patient] = refused
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
         """How a patient ended; a failure later in the run replaces what was said before it."""
@@ -68,6 +72,11 @@ class Account:
             self.listed.append(Listed(change.patient, change.method, column, reason))
         if failed:
             self.ended(change.patient, Outcome.FAILED, failed)
+
+    @property
+    def flagged(self) -> int:
+        """Patients with a flag raised."""
+        return sum(self._flagged.values())
 
     @property
     def failed_patients(self) -> dict[str, str]:
@@ -106,7 +115,7 @@ class Account:
     def refusals(self) -> dict[str, dict[str, int]]:
         """{analyte: {reason: results}}."""
         table: dict[str, dict[str, int]] = {}
-        for (analyte, reason), count in sorted(self._refusals.items()):
+        for (analyte, reason), count in sorted((+self._refusals).items()):
             table.setdefault(analyte, {})[reason] = count
         return table
 

@@ -76,6 +76,9 @@ def _criterion(query: Query, definition: Definition, name: str, value: str, base
         query.groups.append([_token(name, one) for one in _split(value, ",")])
     elif name in definition.subjects:
         query.groups.append([_reference(name, one, base_url) for one in _split(value, ",")])
+    elif name == "date:missing" and definition.date:
+        missing = _choice(value, ("true", "false")) == "true"
+        query.date_tests.append(lambda version: missing is not bool(version.dates))
     elif name == "_lastUpdated" or (name == "date" and definition.date):
         query.date_tests.append(_date_test(name, list(_split(value, ","))))
     else:

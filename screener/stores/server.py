@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
+import structlog
 
 from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
+from screener.assessment.owned import difference
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical import eligibility
@@ -15,12 +17,14 @@ from screener.clinical.dates import instant_us
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper
 from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal
 from screener.config import OutputSettings, ServerSettings
-from screener.errors import AuthorisationError, ServerError
+from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
-from screener.fhir.search import Found, search
+from screener.fhir.search import Found, Meta, search
 from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
 from screener.stores.records import gather
+
+log = structlog.get_logger()
 
 # Whole resources, decimals digit for digit.
 DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -28,6 +32,11 @@ DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 class _Reference(msgspec.Struct):
     reference: str = ""
+
+
+class _Result(msgspec.Struct):
+    status: str = ""
+    meta: Meta = Meta()
 
 
 class _Subject(msgspec.Struct):
@@ -59,11 +68,21 @@ class ServerSource:
             yield from scope.patients
         elif scope.mode is Mode.BACKFILL:
             yield from self._with_results((Analyte.MG,), [("date", f"ge{scope.oldest}")])
+            yield from self._undated()
         else:
             # Results are stamped before they are visible: a late commit lands behind the watermark.
             since = datetime.fromisoformat(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
             asked = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             yield from self._with_results(LABORATORY, [("_lastUpdated", f"ge{asked}")], not_before=since)
+
+    def _undated(self) -> Iterator[str]:
+        """Results that say only when they were issued: a search by date does not find them."""
+        try:
+            yield from self._with_results((Analyte.MG,), [("date:missing", "true")])
+        except RequestRefused:
+            log.warning(
+                "undated_results_not_searched", remedy="the server takes no date:missing; nightly runs see them"
+            )
 
     def _with_results(
         self, analytes: Iterable[Analyte], window: Sequence[tuple[str, str]], not_before: datetime | None = None
@@ -153,13 +172,14 @@ class ServerSource:
         answer = self._client.get(f"Observation/{name}", what="an Observation by its id", allow=(404, 410))
         if answer.status in (404, 410):
             return Basis(seen=True, gone=True) if self._control_read() else Basis(seen=False)
-        status = decode(answer, _Subject, "an Observation by its id", self._client.host).status
+        head: _Result = decode(answer, _Result, "an Observation by its id", self._client.host)
         try:
             rows = self._mapper.map(answer.body)
         except MalformedResource:
             return Basis(seen=False)
         measured = tuple(row for row in rows if isinstance(row, Fact | Refusal))
-        return Basis(seen=True, withdrawn=status in ("entered-in-error", "cancelled"), rows=measured)
+        withdrawn = head.status in ("entered-in-error", "cancelled")
+        return Basis(seen=True, withdrawn=withdrawn, updated_us=instant_us(head.meta.lastUpdated), rows=measured)
 
     def _control_read(self) -> bool:
         """Whether the server still shows us an Observation: else "gone" may only mean that we may not see it."""
@@ -198,6 +218,7 @@ class ServerDestination:
 
     def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
         self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
+        self._keeps_what_is_sent = False
 
     def prepare(self, voice: Voice, *, dry: bool) -> str:
         """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
@@ -252,7 +273,28 @@ class ServerDestination:
             part = changes[start : start + self._output.bundle_entries]
             results = bundles.send_batch(self._client, [self._entry(change) for change in part], "a batch of writes")
             receipts += [_receipt(change, result) for change, result in zip(part, results, strict=True)]
+        if not self._keeps_what_is_sent:
+            self._check_what_is_kept(receipts)
         return receipts
+
+    def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
+        """Once a run: a server that alters what we own would have every assessment rewritten every night."""
+        sent = next((r for r in receipts if r.fate is Fate.DONE and r.change.action is not Action.RETRACT), None)
+        if sent is None or sent.change.resource is None:
+            return
+        answer = self._client.get(f"RiskAssessment/{sent.id}", what="an assessment just written", allow=(404, 410))
+        if answer.status != 200:
+            return  # somebody removed it at once: the next run sees to it
+        kept: Json = DECODER.decode(answer.body)
+        if str(kept.get("meta", {}).get("versionId", "")) != sent.version:
+            return
+        altered = difference(sent.change.resource, kept, self._canonical)
+        if altered:
+            raise ServerError(
+                f"{self._client.host} does not keep RiskAssessment as it was sent: it altered {', '.join(sorted(altered))}",
+                "Every run would write it again. Ask its vendor; until then work with a folder (--to DIR)",
+            )
+        self._keeps_what_is_sent = True
 
     def finish(self) -> None:
         """A server keeps what it was sent."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from screener.assessment.evidence import Basis
-from screener.assessment.reconcile import Action, Change, basis_to_read, reconcile
+from screener.assessment.reconcile import Action, Change, Rules, basis_to_read, reconcile
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
@@ -15,13 +15,14 @@ from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, refu
 
 VOICE = voice()
 POLICY = Policy()
+RULES = Rules(POLICY, VOICE, NOW_US)
 
 
 def changes(
     patient: PatientRecord, standing: list[dict[str, Any]] | None = None, basis: Mapping[str, Basis] | None = None
 ) -> dict[Method, Change]:
     (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
-    found = reconcile(verdict, standing or [], basis or {}, VOICE, POLICY)
+    found = reconcile(verdict, standing or [], basis or {}, RULES)
     return {change.method: change for change in found}
 
 
@@ -207,7 +208,7 @@ def test_of_two_for_one_identity_the_older_stays() -> None:
     first = stands(patient)
     later = [{**r, "id": f"{r['id']}-2", "meta": {**r["meta"], "lastUpdated": "2025-08-01T00:00:00Z"}} for r in first]
     (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
-    found = reconcile(verdict, [*later, *first], {}, VOICE, POLICY)
+    found = reconcile(verdict, [*later, *first], {}, RULES)
     assert {(change.action, change.target) for change in found} == {
         (Action.UNCHANGED, "ra-nomogram"),
         (Action.RETRACT, "ra-nomogram-2"),
@@ -248,3 +249,36 @@ def test_a_changed_status_of_ours_is_put_right() -> None:
         resource["status"] = "preliminary"
     found = changes(record(*complete()), standing)
     assert actions(found) == both(Action.AMEND, "status")
+
+
+def test_a_server_that_keeps_times_in_its_own_zone_is_not_written_to_again() -> None:
+    patient = record(*complete())
+    held = [{**r, "occurrenceDateTime": "2025-06-01T10:00:00.000+02:00"} for r in stands(patient)]
+    assert {r["occurrenceDateTime"] for r in stands(patient)} == {"2025-06-01T08:00:00Z"}
+    assert actions(changes(patient, held)) == both(Action.UNCHANGED)
+
+
+def test_an_occasion_that_lies_after_the_run_is_left_alone() -> None:
+    """A run with --now in the past must not move what stands to an older occasion."""
+    later, earlier = record(*complete(), *complete(400)), record(*complete())
+    held = [{**r, "occurrenceDateTime": "2026-07-06T08:00:00Z"} for r in stands(later)]
+    assert actions(changes(earlier, held)) == both(Action.STANDS, "newer_than_the_run")
+
+
+def test_a_result_altered_into_an_implausible_one_retracts() -> None:
+    used = fact(Analyte.MG, "0.84", version=Version(1_000_000, 1))
+    held = stands(record(used))
+    now = refusal(Analyte.MG, "implausible", version=Version(2_000_000, 2))
+    assert actions(changes(record(now), held)) == {Method.FLAG: (Action.RETRACT, "basis_changed")}
+
+
+def test_a_result_altered_into_another_code_retracts() -> None:
+    held = stands(record(fact(Analyte.MG, "0.84", version=Version(1_000_000, 1))))
+    recoded = {"mg-0": Basis(seen=True, updated_us=2_000_000)}
+    assert actions(changes(record(), held, recoded)) == {Method.FLAG: (Action.RETRACT, "basis_changed")}
+
+
+def test_a_result_that_only_our_tables_refuse_now_stands_and_says_so() -> None:
+    held = stands(record(fact(Analyte.MG, "0.84", version=Version(1_000_000, 1))))
+    now = refusal(Analyte.MG, "implausible", version=Version(1_000_000, 1))
+    assert actions(changes(record(now), held)) == {Method.FLAG: (Action.STANDS, "magnesium_refused")}

@@ -82,6 +82,24 @@ def test_a_new_magnesium_moves_to_the_new_occasion_and_history_keeps_the_old(sit
     assert days == {DAY, LATER}
 
 
+def test_a_result_that_says_only_when_it_was_issued_is_found_by_the_backfill(site: Site) -> None:
+    site.woman()
+    found = site.read(f"Observation/{site.stay('w1', DAY, markers=False)}")
+    del found["effectiveDateTime"]
+    site.put({**found, "issued": f"{DAY}T09:00:00Z"})
+    assert site.run("--backfill").summary["writes"] == writes(created=1)
+
+
+def test_a_past_run_leaves_later_occasions_alone(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.stay("w1", LATER)
+    site.run("--backfill")
+    past = f"{DAY[:10]}T23:00:00Z"
+    assert site.run("--backfill", "--now", past).summary["writes"] == writes(stands=2)
+    assert {r["occurrenceDateTime"][:10] for r in site.assessments("w1")} == {LATER}
+
+
 def test_the_only_magnesium_deleted_is_found_by_the_full_reconcile(site: Site) -> None:
     site.woman()
     name = site.stay("w1", DAY)
