@@ -1,0 +1,195 @@
+"""A FHIR server as source and destination, where it does what no well-behaved server does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs
+
+import pytest
+
+from screener.assessment.reconcile import Change, Rules, reconcile
+from screener.clinical.judge import judge
+from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.policy import Policy
+from screener.clinical.records import Method
+from screener.config import OutputSettings, ServerSettings
+from screener.errors import ServerError
+from screener.fhir.client import Client
+from screener.pipeline import Plan, run
+from screener.report.account import Account
+from screener.stores.base import Fate, Mode, Receipt, Scope
+from screener.stores.server import ServerDestination, ServerSource, with_magnesium
+from tests.builders import NOW_US, complete, record, voice
+from tests.fhir_samples import observation, patient
+from tests.scripted import Json, Reply, Request, Script, bundle, scripted
+
+VOICE = voice()
+RULES = Rules(Policy(), VOICE, NOW_US)
+CANCER = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "C50.9"}]}
+NEEDS = {"Condition": "required"}
+
+
+@contextmanager
+def source(script: Script) -> Iterator[ServerSource]:
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Client(settings) as client:
+            yield ServerSource(client, settings, Mapper(MappingTables.default()), NEEDS, with_magnesium)
+
+
+@contextmanager
+def destination(script: Script) -> Iterator[ServerDestination]:
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Client(settings) as client:
+            yield ServerDestination(client, settings, VOICE.canonical, OutputSettings())
+
+
+def created() -> list[Change]:
+    (verdict,) = judge([record(*complete())], RULES.policy, VOICE.artefact, NOW_US)
+    return reconcile(verdict, [], {}, RULES)
+
+
+def accepted(name: str, version: str = "1") -> Json:
+    return {"response": {"status": "201 Created", "location": f"RiskAssessment/{name}/_history/{version}"}}
+
+
+def test_an_exclusion_that_names_the_server_by_another_address_counts() -> None:
+    """Behind a proxy a server's own address is often not the one that we ask."""
+    elsewhere = "https://inside.hospital.example/fhir/Patient/w1"
+
+    def script(request: Request) -> Reply:
+        kind = request.path.split("/")[2]
+        found: dict[str, list[Json]] = {
+            "Patient": [patient("w1")],
+            "Observation": [observation("mg1", "w1", "mg", "0.80", "2025-06-01T08:00:00Z")],
+            "Condition": [
+                {"resourceType": "Condition", "id": "c1", "subject": {"reference": elsewhere}, "code": CANCER}
+            ],
+        }
+        return Reply(body=bundle(*found[kind]))
+
+    with source(script) as read:
+        (found,) = read.records(["w1"], frozenset())
+    assert [row.rule for row in found.exclusions] == ["malignancy"]
+
+
+def test_a_server_that_takes_no_date_missing_is_still_asked_by_date() -> None:
+    def script(request: Request) -> Reply:
+        if "date%3Amissing" in request.path:
+            return Reply(400, {"resourceType": "OperationOutcome", "issue": [{"code": "not-supported"}]})
+        return Reply(body=bundle(observation("mg1", "w1", "mg", "0.80", "2025-06-01T08:00:00Z")))
+
+    with source(script) as read:
+        assert list(read.population(Scope(Mode.BACKFILL, oldest="2024-01-01"))) == ["w1"]
+
+
+def test_a_server_that_alters_what_is_ours_is_named_with_the_field() -> None:
+    changes = created()
+
+    def script(request: Request) -> Reply:
+        if request.method == "POST":
+            return Reply(body={"resourceType": "Bundle", "entry": [accepted("a"), accepted("b")]})
+        kept = {
+            **(changes[0].resource or {}),
+            "id": "a",
+            "meta": {**(changes[0].resource or {})["meta"], "versionId": "1"},
+        }
+        return Reply(body=_json({**kept, "code": {"text": "something shorter"}}))
+
+    with destination(script) as write, pytest.raises(ServerError) as caught:
+        write.apply(changes)
+    assert "does not keep RiskAssessment as it was sent: it altered code" in str(caught.value)
+
+
+def test_a_server_that_keeps_what_it_was_sent_is_asked_once() -> None:
+    changes = created()
+
+    def script(request: Request) -> Reply:
+        if request.method == "POST":
+            return Reply(body={"resourceType": "Bundle", "entry": [accepted("a"), accepted("b")]})
+        resource = changes[0].resource or {}
+        return Reply(body=_json({**resource, "id": "a", "meta": {**resource["meta"], "versionId": "1"}}))
+
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Client(settings) as client:
+            write = ServerDestination(client, settings, VOICE.canonical, OutputSettings())
+            for _ in range(2):
+                assert [receipt.fate for receipt in write.apply(changes)] == [Fate.DONE, Fate.DONE]
+    assert [request.method for request in server.asked] == ["POST", "GET", "POST"]
+
+
+def _json(resource: Json) -> bytes:
+    from screener.fhir.bundles import ENCODER  # noqa: PLC0415 - decimals as the job writes them
+
+    return ENCODER.encode(resource)
+
+
+class _Quiet:
+    """A Watch that watches nothing."""
+
+    def before_write(self) -> None: ...
+
+    def progress(self, done: int, total: int) -> None: ...
+
+    def written(self, receipts: list[Receipt]) -> None: ...
+
+
+class _OneWoman:
+    """A source that shows one woman, complete."""
+
+    def __init__(self) -> None:
+        self.reading = None
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        yield "p1"
+
+    def records(self, patients: list[str], standing: object) -> list[object]:
+        return [record(*complete()) for _ in patients]
+
+    def basis(self, observations: object) -> dict[str, object]:
+        return {}
+
+
+class _Conflicts:
+    """A destination where somebody else is faster, the first time that anything is written."""
+
+    def __init__(self) -> None:
+        self.applied: list[list[Method]] = []
+
+    def patients(self) -> Iterator[str]:
+        yield from ()
+
+    def standing(self, patients: list[str]) -> dict[str, list[Json]]:
+        return {}
+
+    def apply(self, changes: list[Change]) -> list[Receipt]:
+        self.applied.append([change.method for change in changes])
+        fate = Fate.CONFLICT if len(self.applied) == 1 else Fate.DONE
+        return [Receipt(change, fate) for change in changes]
+
+    def finish(self) -> None: ...
+
+
+def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> None:
+    store, account = _Conflicts(), Account()
+    plan = Plan(Scope(Mode.BACKFILL, oldest="2024-01-01"), 10, dry=False)
+    run(plan, RULES, _OneWoman(), store, _Quiet(), account)  # type: ignore[arg-type]
+    assert account.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
+    assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
+    assert (account.flagged, account.outcomes()["scored"]) == (1, {"complete": 1})
+
+
+def test_the_query_for_undated_results_asks_for_magnesium_only() -> None:
+    asked: list[str] = []
+
+    def script(request: Request) -> Reply:
+        asked.append(request.path)
+        return Reply(body=bundle())
+
+    with source(script) as read:
+        assert list(read.population(Scope(Mode.BACKFILL, oldest="2024-01-01"))) == []
+    queries = [parse_qs(path.partition("?")[2]) for path in asked]
+    assert [query.get("date") for query in queries] == [["ge2024-01-01"], None]
+    assert queries[1]["date:missing"] == ["true"]
+    assert queries[0]["code"] == queries[1]["code"]
