@@ -3,7 +3,7 @@
 Light to import (numpy only); what builds the model imports scipy when it is called.
 """
 
-from model.artefact import Artefact, Predictor, load_artefact
+from model.artefact import SHIPPED, Artefact, Nomogram, Predictor, load_artefact
 from model.errors import ArtefactError, ModelError, PredictorError
 from model.nomogram import Assessment, assess
 from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag
@@ -11,11 +11,13 @@ from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag
 __all__ = [
     "MG_CUT_OFF_MMOL_L",
     "PREDICTORS",
+    "SHIPPED",
     "UNITS",
     "Artefact",
     "ArtefactError",
     "Assessment",
     "ModelError",
+    "Nomogram",
     "Predictor",
     "PredictorError",
     "assess",

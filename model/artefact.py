@@ -9,8 +9,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -23,8 +24,9 @@ from model.predictors import MG, MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS
 
 SCHEMA_VERSION = 1
 DEFAULT = "shi2026-mg-category"
+SHIPPED = (DEFAULT, "shi2026-mg-continuous", "shi2026-mg-category-shrunken")
 SIGNIFICANT_DIGITS = 10
-_REBUILD = "Rebuild it with `python -m model build --out FILE`, or restore the file"
+_REBUILD = "Rebuild it with `screener model build --out FILE`, or restore the file"
 _ROUNDING = 1e-9  # of the covariance: negative eigenvalues smaller than this (relative) come from rounding alone
 
 Json = Mapping[str, Any]
@@ -59,19 +61,18 @@ class Predictor:
 
 
 @dataclass(frozen=True, eq=False)
-class Artefact:
-    """A model that can be used. `covariance` (7, 7), read-only: the intercept, then the predictors in their order."""
+class Nomogram:
+    """A logistic model over some or all of the six predictors. `covariance` (1 + k, 1 + k), read-only: the intercept, then
+    the predictors in their order. `expected_auc` is what the development data let expect, None where nobody has said.
+    """
 
-    id: str
-    version: str
-    title: str
-    calibration: Literal["published", "local"]
-    checksum: str
+    name: str
     intercept: float
     intercept_provenance: Json
     predictors: tuple[Predictor, ...]
     covariance: NDArray[np.float64]
     interval_level: float
+    expected_auc: float | None
 
     @property
     def points_per_logit(self) -> float:
@@ -83,16 +84,43 @@ class Artefact:
         """Linear predictor = this + total points / points per logit."""
         return self.intercept + sum(predictor.effect[0] for predictor in self.predictors)
 
+    @property
+    def has_category(self) -> bool:
+        """Whether magnesium counts as its category: the risk then jumps at the cut-off."""
+        return any(predictor.form == "category" for predictor in self.predictors)
 
-def load_artefact(path: Path | None = None) -> Artefact:
-    """Read and check an artefact; None takes the published model that is shipped.
+
+@dataclass(frozen=True, eq=False)
+class Artefact(Nomogram):
+    """A model that can be used: the nomogram of all six predictors, and reduced ones for women in whom some are missing.
+
+    A reduced nomogram has coefficients of its own. It is used only where a site asks for it, and named in every result.
+    """
+
+    id: str
+    version: str
+    title: str
+    calibration: Literal["published", "local"]
+    checksum: str
+    reduced: tuple[Nomogram, ...]
+
+    def reduced_for(self, available: AbstractSet[str]) -> Nomogram | None:
+        """The reduced nomogram that uses most of the available predictors (the first of them in the file), or None."""
+        usable = [nomogram for nomogram in self.reduced if {p.name for p in nomogram.predictors} <= available]
+        return max(usable, key=lambda nomogram: len(nomogram.predictors), default=None)
+
+
+def load_artefact(path: Path | None = None, *, shipped: str = DEFAULT) -> Artefact:
+    """Read and check an artefact: a file, or one of those that are shipped (`SHIPPED`), by its id.
 
     ArtefactError where the file cannot be read, was altered, is of a newer layout, or holds what no model can.
     """
     if path is not None:
         return _load(path)
-    with as_file(files("model") / "artefacts" / f"{DEFAULT}.json") as shipped:
-        return _load(shipped)
+    if shipped not in SHIPPED:
+        raise ArtefactError(f"no artefact {shipped} is shipped. Take one of {', '.join(SHIPPED)}, or name a file")
+    with as_file(files("model") / "artefacts" / f"{shipped}.json") as file:
+        return _load(file)
 
 
 def checksum(document: Json) -> str:
@@ -129,7 +157,7 @@ def _load(path: Path) -> Artefact:
     document = _document(path)
     version = document.get("schema_version")
     if type(version) is not int or version < 1:
-        raise ArtefactError(f"{path.name} is no model artefact. Name a file made by `python -m model build`")
+        raise ArtefactError(f"{path.name} is no model artefact. Name a file made by `screener model build`")
     if version > SCHEMA_VERSION:
         raise ArtefactError(
             f"{path.name} has layout {version}, newer than {SCHEMA_VERSION}, which this version reads. Update screener, or rebuild"
@@ -152,7 +180,7 @@ def _document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path.name} is not whole JSON: cut short, or another kind of file. {_REBUILD}") from error
     if not isinstance(document, dict):
-        raise ArtefactError(f"{path.name} is no model artefact. Name a file made by `python -m model build`")
+        raise ArtefactError(f"{path.name} is no model artefact. Name a file made by `screener model build`")
     return document
 
 
@@ -161,20 +189,58 @@ def _not_finite(text: str) -> NoReturn:
 
 
 def _artefact(document: Json) -> Artefact:
-    covariance = np.array(document["covariance"], dtype=np.float64)
-    covariance.flags.writeable = False
+    predictors = _predictors(document["predictors"])
+    level = float(document["interval_level"])
     return Artefact(
+        name="all",
+        intercept=float(document["intercept"]["value"]),
+        intercept_provenance=document["intercept"]["provenance"],
+        predictors=predictors,
+        covariance=_matrix(document["covariance"]),
+        interval_level=level,
+        expected_auc=_optional(document["expected_auc"]),
         id=str(document["id"]),
         version=str(document["version"]),
         title=str(document["title"]),
         calibration=document["calibration"],
         checksum=str(document["checksum"]),
-        intercept=float(document["intercept"]["value"]),
-        intercept_provenance=document["intercept"]["provenance"],
-        predictors=tuple(_predictor(row) for row in document["predictors"]),
-        covariance=covariance,
-        interval_level=float(document["interval_level"]),
+        reduced=tuple(_reduced(row, predictors, level) for row in document["reduced"]),
     )
+
+
+def _reduced(row: Json, full: Sequence[Predictor], level: float) -> Nomogram:
+    """It shares units, centres, axes and ranges with the full nomogram."""
+    known = {predictor.name: predictor for predictor in full}
+    provenance = row["provenance"]
+    chosen = zip(row["predictors"], row["coefficients"], strict=True)
+    return Nomogram(
+        name=str(row["name"]),
+        intercept=float(row["intercept"]),
+        intercept_provenance=provenance,
+        predictors=tuple(
+            replace(known[name], coefficient=float(value), provenance=provenance) for name, value in chosen
+        ),
+        covariance=_matrix(row["covariance"]),
+        interval_level=level,
+        expected_auc=_optional(row["expected_auc"]),
+    )
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _matrix(rows: Any) -> NDArray[np.float64]:
+    matrix = np.array(rows, dtype=np.float64)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def _predictors(rows: Sequence[Json]) -> tuple[Predictor, ...]:
+    names = tuple(row["name"] for row in rows)
+    if names != PREDICTORS:
+        raise ValueError(f"its predictors are {', '.join(map(str, names))}, and not {', '.join(PREDICTORS)}")
+    return tuple(_predictor(row) for row in rows)
 
 
 def _predictor(row: Json) -> Predictor:
@@ -203,9 +269,6 @@ def _interval(ends: list[float]) -> tuple[float, float]:
 
 
 def _checked(artefact: Artefact) -> Artefact:
-    names = tuple(predictor.name for predictor in artefact.predictors)
-    if names != PREDICTORS:
-        raise ValueError(f"its predictors are {', '.join(names)}, and not {', '.join(PREDICTORS)}")
     wrong = [p.name for p in artefact.predictors if p.unit != UNITS[p.name] or p.form not in ("continuous", "category")]
     if wrong:
         raise ValueError(f"unit or form of {', '.join(wrong)} is unknown")
@@ -213,28 +276,36 @@ def _checked(artefact: Artefact) -> Artefact:
         raise ValueError("its calibration is neither published nor local")
     if not 0 < artefact.interval_level < 1:
         raise ValueError("its interval level is not between 0 and 1")
-    _check_numbers(artefact)
-    _check_provenance(artefact)
-    _check_covariance(artefact.covariance)
+    for nomogram in (artefact, *artefact.reduced):
+        _check_order(nomogram)
+        _check_numbers(nomogram)
+        _check_provenance(nomogram)
+        _check_covariance(nomogram)
     return artefact
 
 
-def _check_numbers(artefact: Artefact) -> None:
-    ranges = ((p.centre, p.coefficient, *p.axis, *p.development_range, *p.possible) for p in artefact.predictors)
-    if not all(math.isfinite(number) for number in (artefact.intercept, *(x for row in ranges for x in row))):
+def _check_order(nomogram: Nomogram) -> None:
+    names = [predictor.name for predictor in nomogram.predictors]
+    if names != [name for name in PREDICTORS if name in names] or not names:
+        raise ValueError(f"the predictors of {nomogram.name} are not in their order, or one comes twice")
+
+
+def _check_numbers(nomogram: Nomogram) -> None:
+    ranges = ((p.centre, p.coefficient, *p.axis, *p.development_range, *p.possible) for p in nomogram.predictors)
+    if not all(math.isfinite(number) for number in (nomogram.intercept, *(x for row in ranges for x in row))):
         raise ValueError("a number is not finite")
-    if all(p.coefficient == 0 for p in artefact.predictors):
+    if all(p.coefficient == 0 for p in nomogram.predictors):
         raise ValueError("all its coefficients are 0")
 
 
-def _check_provenance(artefact: Artefact) -> None:
-    said = [artefact.intercept_provenance, *(p.provenance for p in artefact.predictors)]
+def _check_provenance(nomogram: Nomogram) -> None:
+    said = [nomogram.intercept_provenance, *(p.provenance for p in nomogram.predictors)]
     if not all("kind" in provenance for provenance in said):
         raise ValueError("a coefficient does not say where it comes from")
 
 
-def _check_covariance(covariance: NDArray[np.float64]) -> None:
-    size = len(PREDICTORS) + 1
+def _check_covariance(nomogram: Nomogram) -> None:
+    size, covariance = len(nomogram.predictors) + 1, nomogram.covariance
     if covariance.shape != (size, size) or not np.isfinite(covariance).all():
         raise ValueError(f"its covariance is not a finite {size} x {size} matrix")
     values = np.linalg.eigvalsh(covariance)

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from model.artefact import Artefact, Predictor
+from model.artefact import Nomogram, Predictor
 from model.errors import PredictorError
 
 Array = NDArray[np.float64]
@@ -39,19 +39,19 @@ class Assessment:
     extrapolated: dict[str, Flags]
 
 
-def assess(artefact: Artefact, columns: Mapping[str, Array], mg_at_or_below_cut_off: Flags) -> Assessment:
-    """Assess n women.
+def assess(nomogram: Nomogram, columns: Mapping[str, Array], mg_at_or_below_cut_off: Flags) -> Assessment:
+    """Assess n women, by an artefact (all six predictors) or by one of its reduced nomograms.
 
-    `columns`: the six predictors by name, each (n,), in their units (years, kg/m2, mmol/L, mmol/L, ng/mL, ng/mL).
+    `columns`: the nomogram's predictors by name, each (n,), in their units (years, kg/m2, mmol/L, mmol/L, ng/mL, ng/mL).
     `mg_at_or_below_cut_off` (n,): the flag, decided on decimals (`model.flag`), since a float cannot hold 0.845. Raises
     PredictorError for a column that is missing, of another shape, or holds what cannot be a measurement.
     """
     flags = np.asarray(mg_at_or_below_cut_off)
     if flags.dtype != np.bool_ or flags.ndim != 1:
         raise PredictorError("the flag of magnesium is not one truth value a row; take it from `model.flag`")
-    given = [_column(predictor, columns, flags) for predictor in artefact.predictors]
-    found = _empty(artefact, len(flags))
-    formula = _Formula(artefact)
+    given = [_column(predictor, columns, flags) for predictor in nomogram.predictors]
+    found = _empty(nomogram, len(flags))
+    formula = _Formula(nomogram)
     for start in range(0, len(flags), _BLOCK):
         part = slice(start, start + _BLOCK)
         formula.fill(found, part, [column[part] for column in given], flags[part])
@@ -59,13 +59,13 @@ def assess(artefact: Artefact, columns: Mapping[str, Array], mg_at_or_below_cut_
 
 
 class _Formula:
-    """An artefact made ready for blocks of rows."""
+    """A nomogram made ready for blocks of rows."""
 
-    def __init__(self, artefact: Artefact) -> None:
-        self._intercept, self._predictors = artefact.intercept, artefact.predictors
-        self._covariance: list[list[float]] = artefact.covariance.tolist()
-        self._z = NormalDist().inv_cdf(0.5 + artefact.interval_level / 2)
-        self._points_per_logit = artefact.points_per_logit
+    def __init__(self, nomogram: Nomogram) -> None:
+        self._intercept, self._predictors = nomogram.intercept, nomogram.predictors
+        self._covariance: list[list[float]] = nomogram.covariance.tolist()
+        self._z = NormalDist().inv_cdf(0.5 + nomogram.interval_level / 2)
+        self._points_per_logit = nomogram.points_per_logit
 
     def fill(self, found: Assessment, part: slice, given: Sequence[Array], flags: Flags) -> None:
         """Write the results of one block into `found`."""
@@ -104,7 +104,7 @@ def _column(predictor: Predictor, columns: Mapping[str, Array], flags: Flags) ->
     """A column as given, once it is known to hold only possible values."""
     name = predictor.name
     if name not in columns:
-        raise PredictorError(f"the column {name} is missing; give all six predictors")
+        raise PredictorError(f"the column {name} is missing; give all predictors of the nomogram")
     try:
         given = np.ascontiguousarray(columns[name], dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -134,13 +134,13 @@ def _risk(linear_predictor: Array) -> Array:
     return risk
 
 
-def _empty(artefact: Artefact, n: int) -> Assessment:
+def _empty(nomogram: Nomogram, n: int) -> Assessment:
     return Assessment(
         risk=np.empty(n),
         risk_low=np.empty(n),
         risk_high=np.empty(n),
         linear_predictor=np.empty(n),
-        points={predictor.name: np.empty(n) for predictor in artefact.predictors},
+        points={predictor.name: np.empty(n) for predictor in nomogram.predictors},
         total_points=np.empty(n),
-        extrapolated={predictor.name: np.empty(n, dtype=np.bool_) for predictor in artefact.predictors},
+        extrapolated={predictor.name: np.empty(n, dtype=np.bool_) for predictor in nomogram.predictors},
     )

@@ -1,7 +1,8 @@
 """The reconstruction as an artefact's document: every number with where it comes from. Layout: `artefacts/artefact.schema.json`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,24 @@ from model.artefact import DEFAULT, SCHEMA_VERSION
 from model.evidence import published
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, PREDICTORS, UNITS, P
 from model.reconstruction.conditioning import BORROWED
+from model.reconstruction.estimate import (
+    SUBSETS,
+    Estimate,
+    Form,
+    borrowed,
+    reduced_fit,
+    shrinkage,
+    shrunken,
+)
 from model.reconstruction.margins import MINIMUM_AGE_YEARS
 from model.reconstruction.priors import PRIORS
-from model.reconstruction.recipe import READINGS, Reading, Reconstruction
+from model.reconstruction.recipe import ALL, READINGS, Reading, Reconstruction
 from model.stats.logistic import Array
-from model.stats.roc import auc
 
 Json = dict[str, Any]
 
-# Fixed for good: nomograms drawn from one artefact must not change their axes with the data. Magnesium's is its category.
-_AXES = {AGE: (50.0, 95.0), BMI: (15.0, 40.0), MG: (0.0, 1.0), P: (0.6, 1.8), CTX: (0.0, 2.0), P1NP: (0.0, 250.0)}
+# Fixed for good: nomograms drawn from one artefact must not change their axes with the data.
+_AXES = {AGE: (50.0, 95.0), BMI: (15.0, 40.0), MG: (0.6, 1.1), P: (0.6, 1.8), CTX: (0.0, 2.0), P1NP: (0.0, 250.0)}
 # Beyond these no measurement of a living woman lies; they catch 470 pg/mL of beta-CTx given as ng/mL.
 _POSSIBLE = {
     AGE: (18.0, 130.0),
@@ -33,30 +42,116 @@ _INTERVAL_LEVEL = 0.95
 _RECIPE = "maximum likelihood on the reconstructed cohort, with the published log odds ratios as offset"
 
 
-def document(found: Reconstruction) -> Json:
+@dataclass(frozen=True)
+class Variant:
+    """One of the artefacts that the recipe makes."""
+
+    id: str
+    title: str
+    form: Form
+    shrunken: bool = False
+
+
+VARIANTS = {
+    "category": Variant(
+        DEFAULT,
+        "Six-predictor nomogram of Shi et al. 2026, magnesium as the published category, reconstructed in part",
+        "category",
+    ),
+    "continuous": Variant(
+        "shi2026-mg-continuous",
+        "Six-predictor nomogram of Shi et al. 2026, magnesium as a number, reconstructed in part",
+        "continuous",
+    ),
+    "shrunken": Variant(
+        "shi2026-mg-category-shrunken",
+        "Six-predictor nomogram of Shi et al. 2026, magnesium as the published category, reconstructed in part, slopes shrunken",
+        "category",
+        shrunken=True,
+    ),
+}
+
+
+def document(found: Reconstruction, variant: Variant) -> Json:
     """The artefact without its checksum."""
-    figures = published()
-    spread = np.sqrt(np.diag(found.spread))
-    errors = standard_errors(found)
+    models = _models(found, variant)
+    full = models[ALL]
     return {
         "schema_version": SCHEMA_VERSION,
-        "id": DEFAULT,
+        "id": variant.id,
         "version": "1.0.0",
-        "title": "Six-predictor nomogram of Shi et al. 2026, magnesium as the published category, reconstructed in part",
+        "title": variant.title,
         "calibration": "published",
-        "source": figures["source"],
+        "source": published()["source"],
         "outcome": "osteoporosis: lowest T-score of -2.5 or less by DXA now",
         "intercept": {
-            "value": steady(float(found.coefficients[0]), errors[0]),
-            "provenance": _reconstructed(float(spread[0])),
+            "value": steady(float(full.coefficients[0]), full.errors[0]),
+            "provenance": _reconstructed(full.spread_of(0)),
         },
-        "predictors": [_predictor(found, name, float(spread[1 + i])) for i, name in enumerate(PREDICTORS)],
-        "covariance": _covariance(found),
+        "predictors": [_predictor(found, full, name, variant.form) for name in PREDICTORS],
+        "covariance": full.covariance,
+        "expected_auc": round(full.expected_auc, 4),
         "interval_level": _INTERVAL_LEVEL,
         "interval_meaning": "model uncertainty (sampling and reconstruction): no transport, no laboratory error, no claim of coverage",
-        "reduced": [],
-        "development": _development(found),
+        "reduced": [_reduced(name, models[name]) for name in SUBSETS],
+        "development": _development(found, full, variant),
     }
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model as it is written. `factor` is 1 unless its slopes are shrunken."""
+
+    estimate: Estimate
+    coefficients: Array
+    total: Array  # (1 + k, 1 + k) covariance: sampling and reconstruction
+    spread: Array
+    factor: float = 1.0
+
+    @property
+    def errors(self) -> list[float]:
+        """Of the intercept and the coefficients: sampling and reconstruction together, (1 + k,)."""
+        return [math.sqrt(variance) for variance in np.diag(self.total)]
+
+    @property
+    def covariance(self) -> list[list[float]]:
+        """Symmetric, rounded to what is the same on any machine."""
+        symmetric = (self.total + self.total.T) / 2
+        return [
+            [steady(float(x), one * other) for x, other in zip(row, self.errors, strict=True)]
+            for row, one in zip(symmetric, self.errors, strict=True)
+        ]
+
+    @property
+    def expected_auc(self) -> float:
+        """On the reconstructed cohort; shrinking changes no order."""
+        return self.estimate.expected_auc
+
+    def spread_of(self, i: int) -> float:
+        """Root mean square deviation of one coefficient over the assumptions."""
+        return math.sqrt(self.spread[i, i])
+
+
+def _models(found: Reconstruction, variant: Variant) -> dict[str, _Model]:
+    form = variant.form
+    plain = {
+        name: _Model(e, e.coefficients, e.sampling + found.spread[form][name], found.spread[form][name])
+        for name, e in found.models[form].items()
+    }
+    return _shrunken(found, plain, form) if variant.shrunken else plain
+
+
+def _shrunken(found: Reconstruction, plain: Mapping[str, _Model], form: Form) -> dict[str, _Model]:
+    """All slopes times one factor; the reduced models follow the shrunken full one."""
+    cohort, at = found.cohort, found.centres[form]
+    factor = shrinkage(cohort, at, form)
+    full = shrunken(cohort, plain[ALL].coefficients, factor, at, form)
+    made = {}
+    for name, model in plain.items():
+        b = full if name == ALL else reduced_fit(cohort, SUBSETS[name], full, at, form)
+        scale = np.diag([1.0, *[factor] * (len(b) - 1)])
+        made[name] = _Model(model.estimate, b, scale @ model.total @ scale, scale @ model.spread @ scale, factor)
+    return made
 
 
 def steady(value: float, scale: float) -> float:
@@ -64,35 +159,36 @@ def steady(value: float, scale: float) -> float:
     return round(value, 9 - math.floor(math.log10(scale)))
 
 
-def standard_errors(found: Reconstruction) -> list[float]:
-    """Of the intercept and the coefficients: sampling and reconstruction together, (7,)."""
-    return [math.sqrt(variance) for variance in np.diag(found.sampling + found.spread)]
-
-
-def _covariance(found: Reconstruction) -> list[list[float]]:
-    total, errors = found.sampling + found.spread, standard_errors(found)
-    symmetric = (total + total.T) / 2
-    return [
-        [steady(float(x), one * other) for x, other in zip(row, errors, strict=True)]
-        for row, one in zip(symmetric, errors, strict=True)
-    ]
-
-
-def _predictor(found: Reconstruction, name: str, spread: float) -> Json:
+def _predictor(found: Reconstruction, model: _Model, name: str, form: Form) -> Json:
     low, high = development_range(found, name)
-    category = {"cut_off": float(MG_CUT_OFF_MMOL_L)} if name == MG else {}
+    category = name == MG and form == "category"
     i = 1 + PREDICTORS.index(name)
+    provenance = _borrowed(name) if name in borrowed(form) else _reconstructed(model.spread_of(i))
     return {
         "name": name,
         "unit": UNITS[name],
-        "form": "category" if name == MG else "continuous",
-        **category,
-        "centre": found.centres[name],
-        "coefficient": steady(float(found.coefficients[i]), standard_errors(found)[i]),
-        "provenance": _borrowed(name) if name in BORROWED else _reconstructed(spread),
-        "axis": list(_AXES[name]),
+        "form": "category" if category else "continuous",
+        **({"cut_off": float(MG_CUT_OFF_MMOL_L)} if category else {}),
+        "centre": found.centres[form][name],
+        "coefficient": steady(float(model.coefficients[i]), model.errors[i]),
+        "provenance": provenance if model.factor == 1 else _after_shrinking(provenance, model.factor),
+        "axis": [0.0, 1.0] if category else list(_AXES[name]),
         "possible": list(_POSSIBLE[name]),
         "development_range": {"low": low, "high": high, "provenance": _range_provenance(name)},
+    }
+
+
+def _reduced(name: str, model: _Model) -> Json:
+    """It shares units, centres, axes and ranges with the full model."""
+    recipe = "nearest to the full model's risks on the reconstructed cohort"
+    return {
+        "name": name,
+        "predictors": list(model.estimate.terms),
+        "intercept": steady(float(model.coefficients[0]), model.errors[0]),
+        "coefficients": [steady(float(b), e) for b, e in zip(model.coefficients[1:], model.errors[1:], strict=True)],
+        "covariance": model.covariance,
+        "expected_auc": round(model.expected_auc, 4),
+        "provenance": {"kind": "reconstructed", "recipe": recipe},
     }
 
 
@@ -106,6 +202,10 @@ def _borrowed(name: str) -> Json:
         "odds_ratio": row["odds_ratio"],
         "confidence_95": row["confidence_95"],
     }
+
+
+def _after_shrinking(provenance: Json, factor: float) -> Json:
+    return {"kind": "shrunken", "factor": factor, "of": provenance}
 
 
 def _reconstructed(spread: float) -> Json:
@@ -124,19 +224,18 @@ def _range_provenance(name: str) -> Json:
     return {"kind": "reconstructed", "recipe": f"{low}99th percentile of the reconstructed cohort"}
 
 
-def _development(found: Reconstruction) -> Json:
+def _development(found: Reconstruction, model: _Model, variant: Variant) -> Json:
     """What the model was made from, and how well the published figures come back."""
-    linear, cohort = found.design @ found.coefficients, found.cohort
-    groups = published()["groups"]
+    x, weights, groups = found.design(variant.form), found.cohort.weights, published()["groups"]
+    linear = x @ model.coefficients
+    percentiles = weighted_quantiles(_risk(linear), weights, (0.01, 0.5, 0.99))
     return {
         "women": sum(groups.values()),
         "with_osteoporosis": groups["osteoporosis"],
-        "apparent_auc": auc(linear, cohort.osteoporosis, cohort.weights),
-        "risk_percentiles": dict(
-            zip(("1", "50", "99"), weighted_quantiles(_risk(linear), cohort.weights, (0.01, 0.5, 0.99)), strict=True)
-        ),
-        "risk_spread": _risk_spread(found, linear),
-        "free_six_term_fit": _free(found, linear),
+        "shrinkage": model.factor,
+        "risk_percentiles": dict(zip(("1", "50", "99"), percentiles, strict=True)),
+        "risk_spread": _risk_spread(x, model, linear, weights),
+        "free_six_term_fit": _free(found, variant.form, linear),
         "readings_of_model_2": [_reading(found, name, reading) for name, reading in found.readings.items()],
         "priors": [{"pair": list(pair), **prior._asdict()} for pair, prior in PRIORS.items()],
         "magnesium_margins": [
@@ -145,10 +244,10 @@ def _development(found: Reconstruction) -> Json:
     }
 
 
-def _risk_spread(found: Reconstruction, linear: Array) -> Json:
+def _risk_spread(x: Array, model: _Model, linear: Array, weights: Array) -> Json:
     """What the reconstruction alone does to the risks: its standard deviation, over the women of the cohort."""
-    error = np.sqrt(np.sum((found.design @ found.spread) * found.design, axis=1))
-    risk, weights = _risk(linear), found.cohort.weights
+    error = np.sqrt(np.sum((x @ model.spread) * x, axis=1))
+    risk = _risk(linear)
     spread = error * risk * (1 - risk)
     return {
         "mean": float(spread @ weights / weights.sum()),
@@ -156,12 +255,13 @@ def _risk_spread(found: Reconstruction, linear: Array) -> Json:
     }
 
 
-def _free(found: Reconstruction, linear: Array) -> Json:
+def _free(found: Reconstruction, form: Form, linear: Array) -> Json:
     """The unconstrained six-term regression on the same cohort, and how far its risks lie from the model's."""
-    away, weights = np.abs(_risk(linear) - _risk(found.design @ found.free.coefficients)), found.cohort.weights
-    names, errors = ("intercept", *PREDICTORS), np.sqrt(np.diag(found.free.covariance)).tolist()
+    free, weights = found.free[form], found.cohort.weights
+    away = np.abs(_risk(linear) - _risk(found.design(form) @ free.coefficients))
+    names, errors = ("intercept", *PREDICTORS), np.sqrt(np.diag(free.covariance)).tolist()
     return {
-        "coefficients": dict(zip(names, map(steady, found.free.coefficients.tolist(), errors), strict=True)),
+        "coefficients": dict(zip(names, map(steady, free.coefficients.tolist(), errors), strict=True)),
         "standard_errors": dict(zip(names, errors, strict=True)),
         "mean_difference_in_risk": float(away @ weights / weights.sum()),
         "percentile_99_difference_in_risk": weighted_quantiles(away, weights, (0.99,))[0],
@@ -180,12 +280,17 @@ def _reading(found: Reconstruction, name: str, reading: Reading) -> Json:
             term: {"coefficient": float(b), "standard_error": float(e), "ratio_to_published": float(e / printed)}
             for term, b, e, printed in rows
         },
-        "anchored_coefficients": list(map(steady, reading.coefficients.tolist(), standard_errors(found))),
+        "anchored_coefficients": list(map(steady, reading.coefficients.tolist(), _anchored_errors(found))),
         # Six decimals: those near nothing have no stable tenth digit, and no use for one.
         "correlations": [
             {"pair": list(pair), "value": round(value, 6)} for pair, value in reading.correlations.items()
         ],
     }
+
+
+def _anchored_errors(found: Reconstruction) -> list[float]:
+    sampling = found.models["category"][ALL].sampling
+    return [math.sqrt(x) for x in np.diag(sampling + found.spread["category"][ALL])]
 
 
 def _risk(linear: Array) -> Array:

@@ -1,21 +1,20 @@
 """The model rebuilt from what the paper prints: four coefficients borrowed, the rest estimated on a reconstructed cohort.
 
-The recipe. (1) Margins and counts of the cohort from the tables (`model.reconstruction.margins`). (2) Correlations: a prior for every pair
-(`model.reconstruction.priors`), conditioned on the published odds ratios (`model.reconstruction.conditioning`). (3) The four published log odds ratios as an offset;
-intercept, phosphate and P1NP by maximum likelihood beside them. (4) Uncertainty: the six-term information at n = 496 as
+The recipe. (1) Margins and counts of the cohort from the tables (`margins`). (2) Correlations: a prior for every pair (`priors`),
+conditioned on the published odds ratios (`conditioning`). (3) The published log odds ratios as an offset; the intercept and the other
+predictors by maximum likelihood beside them (`estimate`). (4) Uncertainty: the six-term information at n = 496 as
 it is, plus the spread over draws from the priors under both readings of the paper's Model 2. Nothing is random.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.errors import ModelError
 from model.evidence import published
-from model.predictors import P1NP, PREDICTORS, P
+from model.predictors import PREDICTORS
 from model.reconstruction.conditioning import (
-    BORROWED,
     H4,
     H7,
     Conditioner,
@@ -26,14 +25,26 @@ from model.reconstruction.conditioning import (
     published_model_2,
 )
 from model.reconstruction.copula import Cohort, CohortMaker
+from model.reconstruction.estimate import (
+    FORMS,
+    SUBSETS,
+    Centres,
+    Estimate,
+    Form,
+    anchored_fit,
+    centres,
+    design,
+    estimate,
+    reduced_fit,
+)
 from model.reconstruction.margins import Magnesium
 from model.reconstruction.priors import Pair
-from model.stats.logistic import Array, Fit, covariance_at, logistic
-
-ESTIMATED = (P, P1NP)
+from model.stats.logistic import Array, Fit, logistic
 
 # How much each reading of Model 2 counts in the spread: the published standard errors speak for H4, without proving it.
 READINGS = {"H4": (H4, 0.8), "H7": (H7, 0.2)}
+
+ALL = "all"  # the model on all six predictors, beside the names of `SUBSETS`
 
 _POINTS_LOG2 = 13
 _SPREAD_POINTS_LOG2 = 11
@@ -41,7 +52,8 @@ _DRAWS_LOG2 = 6
 
 
 class Reading(NamedTuple):
-    """One reading of Model 2 at its centre: the correlations, the unconstrained fit on its terms, the anchored coefficients (7,)."""
+    """One reading of Model 2 at its centre: the correlations, the unconstrained fit on its terms, the anchored coefficients (7,)
+    with magnesium as its category."""
 
     correlations: dict[Pair, float]
     terms: tuple[str, ...]
@@ -51,33 +63,28 @@ class Reading(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What the recipe yields. Coefficients (7,): the intercept at the centres, then the predictors in their order.
+    """What the recipe yields, under H4.
 
-    `sampling` and `spread` (7, 7) add up to the model's covariance; `free` is the unconstrained six-term regression.
+    `models`: by form of magnesium and then by name (`ALL`, `SUBSETS`); `spread` the same way: mean square deviation
+    (1 + k, 1 + k) of the coefficients over the priors and both readings. `free`: the unconstrained six-term regressions.
     """
 
     readings: dict[str, Reading]
-    centres: dict[str, float]
-    sampling: Array
-    spread: Array
-    free: Fit
+    centres: dict[Form, dict[str, float]]
+    models: dict[Form, dict[str, Estimate]]
+    spread: dict[Form, dict[str, Array]]
+    free: dict[Form, Fit]
     magnesium: tuple[Magnesium, Magnesium]
     published: Published
 
     @property
     def cohort(self) -> Cohort:
-        """The cohort under H4, on which the model is estimated."""
+        """The cohort under H4, on which the models are estimated."""
         return self.readings["H4"].cohort
 
-    @property
-    def coefficients(self) -> Array:
-        """The model's (7,)."""
-        return self.readings["H4"].coefficients
-
-    @property
-    def design(self) -> Array:
+    def design(self, form: Form) -> Array:
         """Ones and the centred predictors of the cohort, (n, 7)."""
-        return self.cohort.design(PREDICTORS, self.centres)
+        return design(self.cohort, PREDICTORS, self.centres[form], form)
 
 
 def reconstruct() -> Reconstruction:
@@ -85,69 +92,80 @@ def reconstruct() -> Reconstruction:
     figures = published()
     target = published_model_2(figures)
     maker = CohortMaker(figures, _POINTS_LOG2)
-    # The groups' means do not depend on the correlations, so any cohort gives the centres. Four digits read well.
-    centres = _centres(maker.cohort(named(prior_means())))
-    readings = {name: _reading(maker, terms, target, centres) for name, (terms, _) in READINGS.items()}
-    main = readings["H4"]
-    design = main.cohort.design(PREDICTORS, centres)
+    # The groups' means do not depend on the correlations, so any cohort gives the centres.
+    prior = maker.cohort(named(prior_means()))
+    at: dict[Form, dict[str, float]] = {form: centres(prior, form) for form in FORMS}
+    readings = {name: _reading(maker, terms, target, at["category"]) for name, (terms, _) in READINGS.items()}
+    cohort = readings["H4"].cohort
     return Reconstruction(
         readings=readings,
-        centres=centres,
-        sampling=covariance_at(design, main.cohort.weights, design @ main.coefficients),
-        spread=_spread(figures, target, centres),
-        free=logistic(design, main.cohort.osteoporosis, main.cohort.weights),
+        centres=at,
+        models={form: _models(cohort, target, at[form], form) for form in FORMS},
+        spread=_spread(figures, target, at),
+        free={form: _free(cohort, at[form], form) for form in FORMS},
         magnesium=maker.magnesium,
         published=target,
     )
 
 
-def anchored_fit(cohort: Cohort, target: Published, centres: Mapping[str, float]) -> Array:
-    """Intercept and the estimated predictors beside the published ones, (7,)."""
-    fixed = dict(zip(BORROWED, (float(b) for b in target.log_odds), strict=True))
-    design = cohort.design(PREDICTORS, centres)
-    column = {name: design[:, 1 + i] for i, name in enumerate(PREDICTORS)}
-    offset = np.sum([fixed[name] * column[name] for name in BORROWED], axis=0)
-    x = np.column_stack([design[:, 0], *(column[name] for name in ESTIMATED)])
-    fit = logistic(x, cohort.osteoporosis, cohort.weights, offset).coefficients
-    known = {**fixed, **dict(zip(ESTIMATED, fit[1:], strict=True))}
-    return np.array([fit[0], *(known[name] for name in PREDICTORS)])
-
-
-def _reading(maker: CohortMaker, terms: tuple[str, ...], target: Published, centres: Mapping[str, float]) -> Reading:
+def _reading(maker: CohortMaker, terms: tuple[str, ...], target: Published, at: Centres) -> Reading:
     conditioner = Conditioner(maker, terms, target)
     correlations = conditioner.condition(prior_means())
     cohort = maker.cohort(named(correlations))
     fit = conditioner.fit(correlations)
-    return Reading(named(correlations), terms, fit, cohort, anchored_fit(cohort, target, centres))
+    return Reading(named(correlations), terms, fit, cohort, anchored_fit(cohort, target, at))
 
 
-def _centres(cohort: Cohort) -> dict[str, float]:
-    return {name: float(f"{cohort.mean(name):.4g}") for name in PREDICTORS}
+def _models(cohort: Cohort, target: Published, at: Centres, form: Form) -> dict[str, Estimate]:
+    found = _coefficients(cohort, target, at, form)
+    return {name: estimate(cohort, terms_of(name), b, at, form) for name, b in found.items()}
 
 
-def _spread(figures: Mapping[str, Any], target: Published, centres: Mapping[str, float]) -> Array:
-    """Mean square deviation (7, 7) of the coefficients from the central ones, over the priors and both readings."""
+def terms_of(name: str) -> tuple[str, ...]:
+    """The predictors of a model by its name."""
+    return PREDICTORS if name == ALL else SUBSETS[name]
+
+
+def _coefficients(cohort: Cohort, target: Published, at: Centres, form: Form) -> dict[str, Array]:
+    full = anchored_fit(cohort, target, at, form)
+    return {ALL: full, **{name: reduced_fit(cohort, terms, full, at, form) for name, terms in SUBSETS.items()}}
+
+
+def _free(cohort: Cohort, at: Centres, form: Form) -> Fit:
+    return logistic(design(cohort, PREDICTORS, at, form), cohort.osteoporosis, cohort.weights)
+
+
+Coefficients = dict[tuple[Form, str], Array]
+
+
+def _spread(figures: Mapping[str, Any], target: Published, at: Mapping[Form, Centres]) -> dict[Form, dict[str, Array]]:
+    """Mean square deviation of the coefficients from the central ones, over the priors and both readings."""
     maker = CohortMaker(figures, _SPREAD_POINTS_LOG2)
-    central: Array | None = None
-    total = np.zeros((len(PREDICTORS) + 1,) * 2)
+    central: Coefficients = {}
+    total: Coefficients = {}
     for terms, share in READINGS.values():
         conditioner = Conditioner(maker, terms, target)
-        if central is None:
-            central = anchored_fit(maker.cohort(named(conditioner.condition(prior_means()))), target, centres)
-        away = np.array([b - central for b in _drawn(maker, conditioner, target, centres)])
-        total += share * (away.T @ away) / len(away)
-    return total
+        central = central or _all(maker, conditioner, prior_means(), target, at)
+        draws = list(_drawn(maker, conditioner, target, at))
+        for key, middle in central.items():
+            away = np.array([found[key] - middle for found in draws])
+            total[key] = total.get(key, 0.0) + share * (away.T @ away) / len(away)
+    return {form: {name: total[form, name] for name in (ALL, *SUBSETS)} for form in FORMS}
 
 
 def _drawn(
-    maker: CohortMaker, conditioner: Conditioner, target: Published, centres: Mapping[str, float]
-) -> list[Array]:
-    """Anchored coefficients (7,) for each draw from the priors that can exist; the others are conditioned away."""
-    fits = []
+    maker: CohortMaker, conditioner: Conditioner, target: Published, at: Mapping[Form, Centres]
+) -> Iterator[Coefficients]:
+    """All models for each draw from the priors that can exist; the others are conditioned away."""
     for draw in prior_draws(_DRAWS_LOG2):
         try:
-            correlations = conditioner.condition(draw)
+            yield _all(maker, conditioner, draw, target, at)
         except ModelError:
             continue
-        fits.append(anchored_fit(maker.cohort(named(correlations)), target, centres))
-    return fits
+
+
+def _all(
+    maker: CohortMaker, conditioner: Conditioner, draw: Array, target: Published, at: Mapping[Form, Centres]
+) -> Coefficients:
+    cohort = maker.cohort(named(conditioner.condition(draw)))
+    return {(form, name): b for form in FORMS for name, b in _coefficients(cohort, target, at[form], form).items()}

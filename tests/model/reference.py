@@ -27,6 +27,18 @@ def shipped() -> dict[str, Any]:
     return loaded
 
 
+def reduced_document(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A reduced model as if it were a whole one."""
+    (row,) = (row for row in document["reduced"] if row["name"] == name)
+    known = {predictor["name"]: predictor for predictor in document["predictors"]}
+    chosen = zip(row["predictors"], row["coefficients"], strict=True)
+    return {
+        "intercept": {"value": row["intercept"]},
+        "covariance": row["covariance"],
+        "predictors": [{**known[predictor], "coefficient": value} for predictor, value in chosen],
+    }
+
+
 def expected(document: dict[str, Any], values: dict[str, Decimal], *, at_or_below: bool) -> Expected:
     """Risk, interval, linear predictor and points of one woman to 50 digits."""
     with localcontext(prec=50):
@@ -35,7 +47,8 @@ def expected(document: dict[str, Any], values: dict[str, Decimal], *, at_or_belo
         away = [used[row["name"]] - row["centre"] for row in rows]
         linear = document["intercept"]["value"] + sum(row["coefficient"] * x for row, x in zip(rows, away, strict=True))
         x = [Decimal(1), *away]
-        variance = sum(x[i] * document["covariance"][i][j] * x[j] for i in range(7) for j in range(7))
+        size = range(len(x))
+        variance = sum(x[i] * document["covariance"][i][j] * x[j] for i in size for j in size)
         half = Z_975 * variance.sqrt()
         return Expected(_risk(linear), _risk(linear - half), _risk(linear + half), linear, _points(rows, used))
 

@@ -14,6 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from model import SHIPPED as NAMES_SHIPPED
 from model import ArtefactError, ModelError, load_artefact
 from model.artefact import checksum, write_artefact
 from tests.model.reference import NAMES, shipped
@@ -34,9 +35,49 @@ def altered(tmp_path: Path, change: Callable[[dict[str, Any]], object], *, resea
     return path
 
 
-def test_the_shipped_artefact_follows_the_schema() -> None:
+@pytest.mark.parametrize("name", NAMES_SHIPPED)
+def test_the_shipped_artefacts_follow_the_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(SHIPPED))
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads((ARTEFACTS / f"{name}.json").read_text()))
+    assert load_artefact(shipped=name).id == name
+
+
+def test_an_artefact_that_is_not_shipped_is_named() -> None:
+    with pytest.raises(ArtefactError, match=r"no artefact shi2027 is shipped. Take one of shi2026-mg-category,"):
+        load_artefact(shipped="shi2027")
+
+
+@pytest.mark.parametrize(
+    ("available", "name"),
+    [
+        ("mg", None),
+        ("age bmi mg", "age-bmi-mg"),
+        ("age bmi mg p1np", "age-bmi-mg"),
+        ("age bmi mg p", "age-bmi-mg-p"),
+        ("age bmi mg p ctx", "age-bmi-mg-p-ctx"),
+        ("age bmi mg p p1np", "age-bmi-mg-p-p1np"),
+        ("age bmi mg ctx p1np", "age-bmi-mg-ctx-p1np"),
+        ("age bmi mg p ctx p1np", "age-bmi-mg-p-ctx"),
+    ],
+)
+def test_the_reduced_nomogram_that_uses_most(available: str, name: str | None) -> None:
+    have = {full for full in NAMES if full.partition("_")[0] in available.split()}
+    found = load_artefact().reduced_for(have)
+    assert (found.name if found else None) == name
+
+
+def test_a_reduced_nomogram_has_its_own_numbers() -> None:
+    artefact = load_artefact()
+    (reduced,) = (n for n in artefact.reduced if n.name == "age-bmi-mg")
+    assert reduced.covariance.shape == (4, 4)
+    assert reduced.expected_auc is not None
+    assert artefact.expected_auc is not None
+    assert 0.68 < reduced.expected_auc < artefact.expected_auc
+    assert [p.axis for p in reduced.predictors] == [p.axis for p in artefact.predictors[:3]]
+    assert all(
+        one.coefficient != other.coefficient
+        for one, other in zip(reduced.predictors, artefact.predictors, strict=False)
+    )
 
 
 def test_identity_and_calibration() -> None:
@@ -120,7 +161,7 @@ def _put(*path: Any) -> Callable[[dict[str, Any]], object]:
         (_put("schema_version", "1"), "site.json is no model artefact"),
         (_put("schema_version", True), "site.json is no model artefact"),
         (_drop("schema_version"), "site.json is no model artefact"),
-        (_drop("covariance"), "site.json lacks 'covariance'.* Rebuild it with `python -m model build"),
+        (_drop("covariance"), "site.json lacks 'covariance'.* Rebuild it with `screener model build"),
         (_put("predictors", 0, "name", "height_cm"), "its predictors are height_cm,"),
         (_put("predictors", 4, "unit", "pg/mL"), "unit or form of ctx_ng_ml is unknown"),
         (_put("predictors", 3, "form", "category"), "only mg_mmol_l is a category, cut at 0.845"),
@@ -136,6 +177,12 @@ def _put(*path: Any) -> Callable[[dict[str, Any]], object]:
         (_put("covariance", 0, 0, -1.0), "not symmetric and positive semi-definite"),
         (_put("covariance", 0, 1, 0.5), "not symmetric and positive semi-definite"),
         (_put("covariance", [[1.0]]), "not a finite 7 x 7 matrix"),
+        (_put("reduced", 0, "covariance", [[1.0]]), "not a finite 4 x 4 matrix"),
+        (_put("reduced", 0, "predictors", 0, "height_cm"), "site.json lacks 'height_cm'"),
+        (_put("reduced", 0, "predictors", ["bmi_kg_m2", "age_years", "mg_mmol_l"]), "are not in their order"),
+        (_put("reduced", 0, "coefficients", [0.0, 0.0]), "site.json cannot be used"),
+        (_put("reduced", 0, "provenance", {}), "does not say where it comes from"),
+        (_put("expected_auc", "good"), "site.json cannot be used"),
     ],
 )
 def test_what_no_model_can_hold_is_refused(

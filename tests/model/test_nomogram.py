@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Assessment, PredictorError, assess, flag, load_artefact
-from tests.model.reference import NAMES, expected, shipped
+from tests.model.reference import NAMES, expected, reduced_document, shipped
 
 ARTEFACT = load_artefact()
 DOCUMENT = shipped()
@@ -96,6 +96,30 @@ def test_agrees_with_decimal_arithmetic_to_1e_12() -> None:
         ]
         worst = max(worst, *(abs(float(a - Decimal(float(b)))) for a, b in pairs))
     assert worst < 1e-12
+
+
+@pytest.mark.parametrize("name", [n.name for n in ARTEFACT.reduced])
+def test_a_reduced_nomogram_agrees_with_decimal_arithmetic(name: str) -> None:
+    (nomogram,) = (n for n in ARTEFACT.reduced if n.name == name)
+    document = reduced_document(DOCUMENT, name)
+    columns, side = population(200)
+    found = assess(nomogram, columns, side)
+    assert list(found.points) == [row["name"] for row in document["predictors"]]
+    for i in range(200):
+        woman = {name: Decimal(float(columns[name][i])) for name in NAMES}
+        exact = expected(document, woman, at_or_below=bool(side[i]))
+        assert float(exact.risk) == pytest.approx(float(found.risk[i]), abs=1e-12)
+        assert float(exact.risk_high) == pytest.approx(float(found.risk_high[i]), abs=1e-12)
+        assert float(sum(exact.points.values())) == pytest.approx(float(found.total_points[i]), abs=1e-9)
+
+
+def test_a_continuous_magnesium_needs_no_cut_off() -> None:
+    continuous = load_artefact(shipped="shi2026-mg-continuous")
+    columns, side = population(100)
+    with_flags, without = assess(continuous, columns, side), assess(continuous, columns, ~side)
+    assert with_flags.risk.tobytes() == without.risk.tobytes()
+    assert not continuous.has_category
+    assert ARTEFACT.has_category
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 4095, 4096, 4097])

@@ -9,12 +9,16 @@ _VERDICTS = {True: "yes", False: "NO", None: "-"}
 _INDENT = "    "
 
 
-def render(found: Sequence[Check]) -> str:
-    """A table, one line a check and its reason indented below; then how many agree. Ends with a line feed."""
-    lines = [_HEADINGS, *(_cells(check) for check in found)]
+def render(found: Sequence[Check], *, every: bool = True) -> str:
+    """A table, one line a check and its reason indented below (or only those that do not agree); then how many agree.
+
+    Ends with a line feed.
+    """
+    shown_ones = [check for check in found if every or check.agrees is False]
+    lines = [_HEADINGS, *(_cells(check) for check in shown_ones)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADINGS))]
     text = [_line(lines[0], widths), _line(tuple("-" * width for width in widths), widths)]
-    for check, cells in zip(found, lines[1:], strict=True):
+    for check, cells in zip(shown_ones, lines[1:], strict=True):
         text.append(_line(cells, widths))
         if check.why:
             text.append(_INDENT + check.why)
