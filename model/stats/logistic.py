@@ -1,5 +1,8 @@
 """Logistic regression with weights and an offset, by Newton's method, to convergence."""
 
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +45,33 @@ def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) ->
         if np.max(np.abs(step)) < _TOLERANCE * (1 + np.max(np.abs(b))):
             return Fit(b, _inverse(information))
     raise ModelError(_DIVERGED)
+
+
+class WaldRow(NamedTuple):
+    """One term: `odds_ratio` per unit with its Wald interval; `p_value` two-sided."""
+
+    name: str
+    coefficient: float
+    standard_error: float
+    z: float
+    p_value: float
+    odds_ratio: float
+    low: float
+    high: float
+
+
+def wald(fit: Fit, names: Sequence[str], level: float = 0.95) -> list[WaldRow]:
+    """What a regression table prints, one row a coefficient in the order of `names`."""
+    normal = NormalDist()
+    half = normal.inv_cdf(0.5 + level / 2)
+    rows = []
+    for name, b, variance in zip(names, fit.coefficients, np.diag(fit.covariance), strict=True):
+        error = math.sqrt(variance)
+        z = float(b) / error
+        limits = (math.exp(b - half * error), math.exp(b + half * error))
+        # erfc keeps its digits where 1 - cdf has none left.
+        rows.append(WaldRow(name, float(b), error, z, math.erfc(abs(z) / math.sqrt(2)), math.exp(b), *limits))
+    return rows
 
 
 def covariance_at(x: Array, weights: Array, linear_predictor: Array) -> Array:

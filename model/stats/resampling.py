@@ -6,7 +6,7 @@ holds one class only, or whose fit is singular or separated, is left out and cou
 stops at one class, and keeps a separated fit with the coefficients where its steps happened to end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.errors import ModelError
 from model.stats.logistic import Array
 from model.stats.roc import auc
+from model.stats.smoothing import smoother
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -27,8 +28,6 @@ _AT_ONCE = 1_000_000  # numbers of one array: resamples go through in batches of
 _LEAST_SHARE = 0.9  # of the resamples: those left out are the extreme ones, and many would flatter the result
 _LEAST_ROWS = 11  # rms's default grid runs from the fifth lowest to the fifth highest risk
 _GRID_POINTS = 50
-_SPAN = 2 / 3
-_DELTA = 0.01  # R's lowess interpolates within this share of the range
 _MEASURES = ("Dxy", "R2", "Intercept", "Slope", "D", "U", "Q", "B", "g", "gp")
 _EMAX_GRID = np.linspace(0, 1, 2001)[1:-1]
 
@@ -199,7 +198,7 @@ def _mean_difference(values: Array, counts: Array) -> Array:
 
 
 def _calibrate(design: Array, y: Array, draws: Iterable[Array], grid: Array | None) -> BootstrapCalibration:
-    smooth = _smoother()
+    smooth = smoother()
     risk = _chance(_original(design, y).coefficients @ design.T)[0]
     points = _grid(risk, grid)
     apparent = smooth(risk, y, points)
@@ -245,24 +244,6 @@ def _grid(risk: Array, grid: Array | None) -> Array:
     if points[0] < risk.min() or points[-1] > risk.max():
         raise ModelError(f"The grid must stay inside the predictions, {risk.min():.3g} to {risk.max():.3g}")
     return points
-
-
-def _smoother() -> Callable[[Array, Array, Array], Array]:
-    """Lowess as R draws it with iter = 0: (risk (n,), y (n,), grid (m,)) to the curve (m,), NaN outside the risks, and where most risks are equal."""
-    try:
-        # Inside, as it is an extra that only curves need; it publishes no types.
-        from statsmodels.nonparametric.smoothers_lowess import lowess  # type: ignore[import-untyped]  # noqa: PLC0415
-    except ImportError as error:
-        raise ModelError("Calibration curves need statsmodels: install the extra 'report'") from error
-
-    def smooth(risk: Array, y: Array, grid: Array) -> Array:
-        if np.unique(np.round(risk, 12), return_counts=True)[1].max() >= int(_SPAN * len(risk)):
-            return np.full(len(grid), np.nan)  # a neighbourhood without width, where statsmodels goes wrong
-        curve = lowess(y, risk, frac=_SPAN, it=0, delta=_DELTA * np.ptp(risk))
-        at, first = np.unique(curve[:, 0], return_index=True)
-        return np.asarray(np.interp(grid, at, curve[first, 1], left=np.nan, right=np.nan))
-
-    return smooth
 
 
 def _draws(n: int, resamples: int, seed: int, batch: int) -> Iterator[Array]:
