@@ -8,6 +8,7 @@ from scipy import special
 
 from model.evidence.checks.result import NOT_PRINTED, Check, Figures, Interval, around, printed_p_interval, with_limits
 from model.evidence.checks.two_by_two import Exposed, exposed_women
+from model.stats.roc import hanley_mcneil
 
 _Z = float(special.ndtri(0.975))
 _AUC_AGREEMENT = 0.002  # Hanley and McNeil's limits; the paper's come from SPSS's non-parametric standard error
@@ -77,13 +78,6 @@ def magnesium_flag(figures: Figures) -> Flag:
     """Sensitivity and specificity of magnesium at or below the cut-off, from the counts behind Model 1."""
     exposed, sizes = exposed_women(figures), figures["groups"]
     return Flag(exposed.osteoporosis / sizes["osteoporosis"], 1 - exposed.without / sizes["without"])
-
-
-def hanley_mcneil(auc: float, cases: int, others: int) -> float:
-    """Standard error of an area under the curve, from the area and the group sizes alone (Radiology 1982;143:29)."""
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (cases - 1) * (q1 - auc**2) + (others - 1) * (q2 - auc**2)
-    return math.sqrt(variance / (cases * others))
 
 
 def counts_of(share: float, size: int, rounding: float) -> list[int]:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
 from scipy import special
 
 from model.evidence.checks.information import MARKER_CORRELATIONS, standard_errors
 from model.evidence.checks.result import Check, Figures, Interval, around, printed_p_interval, with_limits
 from model.evidence.checks.two_by_two import Exposed, behind_model_1, exposed_women
+from model.stats.groups import odds_ratio
 
 _Z = float(special.ndtri(0.975))
 _SE_AGREEMENT = 0.03  # relative: the expected information stands for 496 women whom nobody has seen
@@ -83,11 +85,9 @@ def wald_p_range(row: Figures) -> Interval:
 
 def _woolf(exposed: Exposed, sizes: Figures) -> str:
     """Odds ratio of a 2x2 table with Woolf's interval, as the paper writes them."""
-    cells = (exposed.osteoporosis, sizes["osteoporosis"] - exposed.osteoporosis)
-    others = (exposed.without, sizes["without"] - exposed.without)
-    odds_ratio = cells[0] * others[1] / (cells[1] * others[0])
-    factor = math.exp(_Z * math.sqrt(sum(1 / count for count in (*cells, *others))))
-    return with_limits(odds_ratio, (odds_ratio / factor, odds_ratio * factor))
+    above = (sizes["osteoporosis"] - exposed.osteoporosis, sizes["without"] - exposed.without)
+    found = odds_ratio(np.array([[exposed.osteoporosis, exposed.without], above]))
+    return with_limits(found.value, (found.low, found.high))
 
 
 def _wald(table: str, row: Figures) -> Check:
