@@ -1,0 +1,140 @@
+"""A cohort as a file: one row a woman, the six predictors in the model's units, and whether DXA showed osteoporosis."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.artefact import Artefact, Nomogram, load_artefact
+from model.errors import ModelError
+from model.nomogram import Assessment, assess
+from model.predictors import MG, MG_CUT_OFF_MMOL_L, OCN, PREDICTORS
+from model.stats.logistic import Array
+
+OUTCOME = "osteoporosis"
+FLAG = "mg_at_or_below_cut_off"
+GROUPS = ("assay", "period")  # columns that divide the women, where a file has them
+
+
+@dataclass(frozen=True, eq=False)
+class LocalCohort:
+    """`columns`: the predictors (n,) in the model's units, and others of the file; `mg_at_or_below` (n,); `osteoporosis` (n,) 0 or 1.
+
+    `left_out` counts rows that could not be used, by the column that was empty.
+    """
+
+    columns: Mapping[str, Array]
+    mg_at_or_below: NDArray[np.bool_]
+    osteoporosis: Array
+    groups: Mapping[str, NDArray[np.str_]]
+    left_out: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """How many women."""
+        return len(self.osteoporosis)
+
+    @property
+    def events(self) -> int:
+        """How many of them have osteoporosis."""
+        return int(self.osteoporosis.sum())
+
+    def assess(self, nomogram: Nomogram) -> Assessment:
+        """What a nomogram says of each woman."""
+        return assess(nomogram, self.columns, self.mg_at_or_below)
+
+
+def read_cohort(path: Path, *, also: tuple[str, ...] = ()) -> LocalCohort:
+    """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis`, and those
+    in `also`; `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there.
+
+    Rows with an empty cell are left out and counted. ModelError for a missing column, a value that no woman has (a wrong
+    unit, most often), an outcome other than 0 or 1, or one class only; it names column and line, not the value.
+    """
+    table = _table(path)
+    needed = (*PREDICTORS, *also, OUTCOME)
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise ModelError(
+            f"{path.name} lacks the columns {', '.join(missing)}. Units belong to the names: mg_mmol_l is mmol/L"
+        )
+    numbers = {name: _numbers(table[name], path.name) for name in needed}
+    empty = {name: int(np.isnan(column).sum()) for name, column in numbers.items()}
+    whole = ~np.any([np.isnan(column) for column in numbers.values()], axis=0)
+    _refuse_impossible(numbers, whole, path.name)
+    found = LocalCohort(
+        columns={name: column[whole] for name, column in numbers.items() if name != OUTCOME},
+        mg_at_or_below=_flags(table, numbers[MG])[whole],
+        osteoporosis=numbers[OUTCOME][whole],
+        groups={name: table[name].astype("string").fillna("").to_numpy(str)[whole] for name in GROUPS if name in table},
+        left_out={name: count for name, count in empty.items() if count},
+    )
+    if not 0 < found.events < found.size:
+        raise ModelError(
+            f"{path.name}: of {found.size} whole rows {found.events} have osteoporosis. Women with and without are needed"
+        )
+    return found
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path)
+    except ImportError as error:
+        raise ModelError("reading Parquet needs pyarrow. Install the extra 'report', or give a CSV file") from error
+    except OSError as error:
+        raise ModelError(
+            f"cannot read {path.name}: {error.strerror or type(error).__name__}. Check path and format"
+        ) from error
+    except ValueError as error:  # pandas' parser errors, and bytes that are no text
+        raise ModelError(f"{path.name} is no CSV file in UTF-8 ({type(error).__name__}). Write it anew") from error
+
+
+def _numbers(column: "pd.Series[float]", file: str) -> Array:
+    """As floats, empty cells as NaN."""
+    found = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero((np.isnan(found) & column.notna().to_numpy()) | np.isinf(found))
+    if wrong.size:
+        raise ModelError(
+            f"{file}, line {wrong[0] + 2}: {column.name} is no number ({wrong.size} such rows). Mend or empty it"
+        )
+    return found
+
+
+def _refuse_impossible(numbers: Mapping[str, Array], whole: NDArray[np.bool_], file: str) -> None:
+    for predictor in load_artefact().predictors:
+        column = numbers[predictor.name]
+        low, high = predictor.possible
+        wrong = np.flatnonzero(whole & ~((column >= low) & (column <= high)))
+        if wrong.size:
+            raise ModelError(
+                f"{file}, line {wrong[0] + 2}: {predictor.name} lies outside {low:g} to {high:g} {predictor.unit} "
+                f"({wrong.size} such rows). Check the unit"
+            )
+    if OCN in numbers and np.any(numbers[OCN][whole] <= 0):
+        raise ModelError(f"{file}: {OCN} holds values of 0 or below. Check the column")
+    outcome = numbers[OUTCOME]
+    wrong = np.flatnonzero(whole & ~np.isin(outcome, (0.0, 1.0)))
+    if wrong.size:
+        raise ModelError(
+            f"{file}, line {wrong[0] + 2}: {OUTCOME} is neither 0 nor 1 ({wrong.size} such rows). Code it so"
+        )
+
+
+def _flags(table: pd.DataFrame, mg: Array) -> NDArray[np.bool_]:
+    """As the job decided them on decimals, where the file says so; else from the numbers, which print as they were written."""
+    if FLAG in table.columns:
+        given = table[FLAG].map({True: True, False: False, "True": True, "False": False})
+        if given.notna().all():
+            return given.to_numpy(np.bool_)
+    flags: NDArray[np.bool_] = mg <= float(MG_CUT_OFF_MMOL_L)
+    return flags
+
+
+def load_model(path: Path | None, shipped: str) -> Artefact:
+    """A site's artefact, or a shipped one by its id."""
+    return load_artefact(path) if path else load_artefact(shipped=shipped)

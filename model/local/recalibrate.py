@@ -1,0 +1,257 @@
+"""The model moved onto a site's own women: intercept, intercept and slope, or all coefficients fitted anew.
+
+What is estimated here has its uncertainty from here; what is kept has the artefact's. Predictors are centred at the site's means, where
+the data say most about the intercept. The reduced nomograms are moved the same way, each by its own risks.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from model.artefact import SCHEMA_VERSION, Artefact, Nomogram, Predictor
+from model.errors import ModelError
+from model.local.cohort import LocalCohort
+from model.local.validate import judge, plain
+from model.predictors import MG_CUT_OFF_MMOL_L
+from model.stats.logistic import Array, logistic
+from model.stats.performance import performance
+from model.stats.sample_size import development
+
+Json = dict[str, Any]
+Method = Literal["intercept", "slope", "refit"]
+
+_FOLDS = 10
+_PENALTIES = np.logspace(-2, 4, 25)  # of the squared standardised coefficients, strongest last
+_LEAST_EVENTS = {"intercept": 20, "slope": 50, "refit": 100}  # in the smaller class: below them the update is noise
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The name of a site's artefact."""
+
+    id: str
+    version: str
+    title: str
+
+
+class _Moved(NamedTuple):
+    """Coefficients (1 + k,) and covariance (1 + k, 1 + k) at the site's centres."""
+
+    centres: Array
+    coefficients: Array
+    covariance: Array
+
+
+def recalibrate(cohort: LocalCohort, artefact: Artefact, method: Method, identity: Identity, *, seed: int = 1) -> Json:
+    """The document of a site's artefact, without its checksum. `seed` deals women to folds where a penalty is chosen (refit).
+
+    ModelError where there are too few women for the method.
+    """
+    smaller = min(cohort.events, cohort.size - cohort.events)
+    if smaller < _LEAST_EVENTS[method]:
+        raise ModelError(
+            f"{smaller} women in the smaller class are too few for the method {method}: {_LEAST_EVENTS[method]} are needed. "
+            "Take a simpler method, or gather more women"
+        )
+    moved = {nomogram.name: _move(cohort, nomogram, method, seed) for nomogram in (artefact, *artefact.reduced)}
+    provenance = _provenance(method, artefact)
+    full = moved[artefact.name]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": identity.id,
+        "version": identity.version,
+        "title": identity.title,
+        "calibration": "local",
+        "source": f"{artefact.id} {artefact.version}, recalibrated",
+        "outcome": "osteoporosis: lowest T-score of -2.5 or less by DXA now",
+        "intercept": {"value": float(full.coefficients[0]), "provenance": provenance},
+        "predictors": [_row(p, full, i, provenance) for i, p in enumerate(artefact.predictors)],
+        "covariance": _symmetric(full.covariance),
+        "expected_auc": _auc(cohort, artefact, full),
+        "interval_level": artefact.interval_level,
+        "interval_meaning": "model uncertainty (the site's sampling, and the published model's where it is kept): no laboratory error",
+        "reduced": [_reduced(cohort, nomogram, moved[nomogram.name], provenance) for nomogram in artefact.reduced],
+        "development": _development(cohort, artefact, method, full),
+    }
+
+
+def _move(cohort: LocalCohort, nomogram: Nomogram, method: Method, seed: int) -> _Moved:
+    columns = _columns(cohort, nomogram)
+    centres = np.array([float(f"{column.mean():.4g}") for column in columns])
+    x = np.column_stack([column - centre for column, centre in zip(columns, centres, strict=True)])
+    if method == "refit":
+        return _refit(x, cohort.osteoporosis, centres, seed)
+    slopes = np.array([p.coefficient for p in nomogram.predictors])
+    kept = nomogram.covariance[1:, 1:]
+    linear = x @ slopes
+    return (_by_intercept if method == "intercept" else _by_slope)(linear, cohort.osteoporosis, centres, slopes, kept)
+
+
+def _columns(cohort: LocalCohort, nomogram: Nomogram) -> list[Array]:
+    return [
+        cohort.mg_at_or_below.astype(np.float64) if p.form == "category" else cohort.columns[p.name]
+        for p in nomogram.predictors
+    ]
+
+
+def _by_intercept(linear: Array, y: Array, centres: Array, slopes: Array, kept: Array) -> _Moved:
+    fit = logistic(np.ones((len(y), 1)), y, np.ones(len(y)), linear)
+    covariance = np.zeros((1 + len(slopes),) * 2)
+    covariance[0, 0], covariance[1:, 1:] = fit.covariance[0, 0], kept
+    return _Moved(centres, np.concatenate([fit.coefficients, slopes]), covariance)
+
+
+def _by_slope(linear: Array, y: Array, centres: Array, slopes: Array, kept: Array) -> _Moved:
+    """logit = a + b (linear predictor at the centres): slopes times b."""
+    fit = logistic(np.column_stack([np.ones(len(y)), linear]), y, np.ones(len(y)))
+    a, b = fit.coefficients
+    if b <= 0:
+        raise ModelError("the model ranks these women the wrong way round (slope below 0). Check units and outcome")
+    covariance = np.zeros((1 + len(slopes),) * 2)
+    covariance[0, 0] = fit.covariance[0, 0]
+    covariance[0, 1:] = covariance[1:, 0] = fit.covariance[0, 1] * slopes
+    covariance[1:, 1:] = b**2 * kept + fit.covariance[1, 1] * np.outer(slopes, slopes)
+    return _Moved(centres, np.concatenate([[a], b * slopes]), covariance)
+
+
+def _refit(x: Array, y: Array, centres: Array, seed: int) -> _Moved:
+    """Ridge regression, its penalty chosen by ten-fold cross-validation of the deviance; covariance by the penalised information."""
+    scale = x.std(axis=0)
+    if not scale.all():
+        raise ModelError("a predictor is the same in all women. It cannot be fitted")
+    standardised = (x - x.mean(axis=0)) / scale
+    penalty = _chosen_penalty(standardised, y, seed)
+    b = _ridge(standardised, y, penalty)
+    p = 1 / (1 + np.exp(-(b[0] + standardised @ b[1:])))
+    design = np.column_stack([np.ones(len(y)), standardised])
+    information = (design * (p * (1 - p))[:, None]).T @ design + penalty * np.diag([0.0, *np.ones(len(scale))])
+    back = np.diag([1.0, *(1 / scale)])
+    back[0, 1:] = -x.mean(axis=0) / scale
+    return _Moved(centres, back @ b, back @ np.linalg.inv(information) @ back.T)
+
+
+def _chosen_penalty(x: Array, y: Array, seed: int) -> float:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy, and only for a refit
+    from sklearn.model_selection import StratifiedKFold, cross_val_score  # noqa: PLC0415
+
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    scores = [
+        cross_val_score(
+            LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=1000), x, y, cv=folds, scoring="neg_log_loss"
+        ).mean()
+        for penalty in _PENALTIES
+    ]
+    return float(_PENALTIES[int(np.argmax(scores))])
+
+
+def _ridge(x: Array, y: Array, penalty: float) -> Array:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    found = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(x, y)
+    return np.concatenate([found.intercept_, found.coef_[0]])
+
+
+def _row(predictor: Predictor, moved: _Moved, i: int, provenance: Json) -> Json:
+    category = predictor.form == "category"
+    low, high = predictor.development_range
+    return {
+        "name": predictor.name,
+        "unit": predictor.unit,
+        "form": predictor.form,
+        **({"cut_off": float(MG_CUT_OFF_MMOL_L)} if category else {}),
+        "centre": float(moved.centres[i]),
+        "coefficient": float(moved.coefficients[1 + i]),
+        "provenance": provenance,
+        "axis": list(predictor.axis),
+        "possible": list(predictor.possible),
+        "development_range": {"low": low, "high": high, "provenance": dict(predictor.range_provenance)},
+    }
+
+
+def _reduced(cohort: LocalCohort, nomogram: Nomogram, moved: _Moved, provenance: Json) -> Json:
+    return {
+        "name": nomogram.name,
+        "predictors": [p.name for p in nomogram.predictors],
+        # At the site's means, which are the full nomogram's centres too.
+        "intercept": float(moved.coefficients[0]),
+        "coefficients": moved.coefficients[1:].tolist(),
+        "covariance": _symmetric(moved.covariance),
+        "expected_auc": _auc(cohort, nomogram, moved),
+        "provenance": provenance,
+    }
+
+
+def _auc(cohort: LocalCohort, nomogram: Nomogram, moved: _Moved) -> float:
+    """Apparent, on the site's women; at least 0.5, as a refit always is."""
+    risk = _risk(cohort, nomogram, moved)
+    return max(round(performance(cohort.osteoporosis, risk).c, 4), 0.5)
+
+
+def _risk(cohort: LocalCohort, nomogram: Nomogram, moved: _Moved) -> Array:
+    linear = np.full(cohort.size, moved.coefficients[0])
+    for column, centre, b in zip(_columns(cohort, nomogram), moved.centres, moved.coefficients[1:], strict=True):
+        linear += b * (column - centre)
+    risk: Array = 1 / (1 + np.exp(-linear))
+    return risk
+
+
+def _symmetric(matrix: Array) -> list[list[float]]:
+    rows: list[list[float]] = ((matrix + matrix.T) / 2).tolist()
+    return rows
+
+
+def _provenance(method: Method, artefact: Artefact) -> Json:
+    how = {
+        "intercept": "intercept estimated on the site's women, coefficients kept",
+        "slope": "intercept and one common slope estimated on the site's women",
+        "refit": "ridge regression on the site's women, penalty by cross-validation",
+    }[method]
+    return {"kind": "fitted", "recipe": f"{how}; from {artefact.id} {artefact.version}"}
+
+
+def _development(cohort: LocalCohort, artefact: Artefact, method: Method, moved: _Moved) -> Json:
+    """The data in summary (no woman can be told from it), the model before and after, and whether there were enough women."""
+    y = cohort.osteoporosis
+    before, after = cohort.assess(artefact).risk, _risk(cohort, artefact, moved)
+    return {
+        "women": cohort.size,
+        "with_osteoporosis": cohort.events,
+        "method": method,
+        "from": {"id": artefact.id, "version": artefact.version, "checksum": artefact.checksum},
+        "data": {
+            "digest": digest(cohort),
+            "predictors": {name: _summary(cohort.columns[name]) for name in _names(artefact)},
+        },
+        "before": plain(judge("before", y, before)),
+        "after_apparent": plain(judge("after", y, after)),
+        "women_needed": _needed(cohort, method, after),
+    }
+
+
+def _names(artefact: Artefact) -> list[str]:
+    return [p.name for p in artefact.predictors]
+
+
+def _summary(column: Array) -> dict[str, float]:
+    return {"mean": float(f"{column.mean():.4g}"), "sd": float(f"{column.std(ddof=1):.4g}")}
+
+
+def _needed(cohort: LocalCohort, method: Method, risk: Array) -> Json:
+    """Riley's development criteria, for as many coefficients as the method estimates."""
+    terms = {"intercept": 0, "slope": 1, "refit": 6}[method]
+    if not terms:
+        return {"criteria": "none: one intercept is estimated", "enough": True}
+    found = performance(cohort.osteoporosis, risk)
+    r2 = min(max(found.r2_cox_snell, 0.01), 0.89)
+    needed = development(terms=terms, prevalence=cohort.events / cohort.size, r2_cox_snell=r2)
+    return {"criteria": "Riley et al. 2020", **needed._asdict(), "all": needed.n, "enough": needed.n <= cohort.size}
+
+
+def digest(cohort: LocalCohort) -> str:
+    """SHA-256 over the values used, in an order of their own: it names the data without holding any."""
+    names = sorted(cohort.columns)
+    rows = sorted(zip(*(cohort.columns[name].tolist() for name in names), cohort.osteoporosis.tolist(), strict=True))
+    return hashlib.sha256(json.dumps([names, rows], separators=(",", ":")).encode()).hexdigest()
