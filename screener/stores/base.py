@@ -1,8 +1,8 @@
 """The two protocols of a store, and what passes through them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -56,6 +56,33 @@ class Reading(msgspec.Struct):
     unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
 
 
+class OfPatient(Protocol):
+    """A row that says whose it is."""
+
+    @property
+    def patient(self) -> str:
+        """The patient's logical id; never empty."""
+
+
+R = TypeVar("R", bound=OfPatient)
+R_co = TypeVar("R_co", bound=OfPatient, covariant=True)
+
+
+class Maps(Protocol[R_co]):
+    """A map step: one resource, as it came, into rows."""
+
+    def map(self, raw: bytes | msgspec.Raw) -> tuple[R_co, ...]:
+        """The rows; () for what is not of interest. MalformedResource for what is no resource."""
+
+
+class Reader(Maps[R_co], Protocol[R_co]):
+    """A map step that says what it wants to be given."""
+
+    @property
+    def kinds(self) -> Mapping[str, Sequence[str]]:
+        """The resource types, and of each the codes as `system|code`; none means all of that type."""
+
+
 class Source(Protocol):
     """Where the clinical resources are."""
 
@@ -70,6 +97,9 @@ class Source(Protocol):
         `standing` names those with an assessment of ours: they are read whole even where the rules say early that there is
         nothing to assess.
         """
+
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """What `reader` makes of these patients' resources, beside the records; a resource may come twice."""
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """What has become of these Observations, each asked for by its id."""

@@ -25,7 +25,7 @@ from screener.config import FolderSettings
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.search import Head
-from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
+from screener.stores.base import Fate, Maps, Mode, OfPatient, R, Reader, Reading, Receipt, Scope
 from screener.stores.records import gather
 
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -54,6 +54,7 @@ class FolderSource:
         self._settings = settings
         self._kinds: set[str] = set()  # resource types that the folder holds
         self._rows: dict[str, list[Mapped]] | None = None
+        self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
         self.bad_lines: list[BadLine] = []
         self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
 
@@ -77,6 +78,23 @@ class FolderSource:
         )
         return gather(patients, rows, dict.fromkeys(patients, self._unchecked), self._needs)
 
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """From a second pass over the folder, made once for each reader."""
+        if self._further is None or self._further[0] is not reader:
+            self._further = (reader, self._second_pass(reader))
+        held = cast("dict[str, list[R]]", self._further[1])
+        return [row for patient in patients for row in held.get(patient, ())]
+
+    def _second_pass(self, reader: Reader[R]) -> dict[str, list[R]]:
+        self._by_patient()
+        known = {(bad.file, bad.line) for bad in self.bad_lines}
+        found: list[BadLine] = []
+        rows: dict[str, list[R]] = {}
+        for row in self._read(reader, found):
+            rows.setdefault(row.patient, []).append(row)
+        self.reading.bad_lines += sum((bad.file, bad.line) not in known for bad in found)
+        return rows
+
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
         wanted = set(observations)
@@ -90,7 +108,7 @@ class FolderSource:
     def _by_patient(self) -> dict[str, list[Mapped]]:
         if self._rows is None:
             self._rows = {}
-            for row in self._read():
+            for row in self._read(self._mapper, self.bad_lines):
                 self._rows.setdefault(row.patient, []).append(row)
             self._judge_bad_lines()
             self._judge_missing_types()
@@ -122,32 +140,34 @@ class FolderSource:
                 "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
             )
 
-    def _read(self) -> Iterator[Mapped]:
+    def _read(self, mapper: Maps[R], bad: list[BadLine]) -> Iterator[R]:
         """Rows of the newest copy of each resource.
 
         Copies are compared over the whole folder and before anything is grouped: a newer one may name another patient, or a
         code that is none of ours, and then gives no row here that could supersede the older one.
         """
         newest: dict[tuple[str, str], Version] = {}
-        found: list[tuple[tuple[str, str], Version, tuple[Mapped, ...]]] = []
-        for file in ndjson_files(self._folder):
-            for number, line in _lines(file, self.bad_lines):
-                self.reading.bytes_read += len(line)
-                try:
-                    rows = self._mapper.map(line)
-                    head = _HEADS.decode(line)
-                except (MalformedResource, msgspec.MsgspecError):
-                    self.bad_lines.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
-                    continue
-                self._kinds.add(head.resourceType)
-                key = (head.resourceType, head.id)
-                copy = Version(instant_us(head.meta.lastUpdated), _number(head.meta.versionId))
-                if key not in newest or copy >= newest[key]:
-                    newest[key] = copy
-                    found.append((key, copy, rows))
+        found: list[tuple[tuple[str, str], Version, tuple[R, ...]]] = []
+        for head, rows in self._mapped(mapper, bad):
+            self._kinds.add(head.resourceType)
+            key = (head.resourceType, head.id)
+            copy = Version(instant_us(head.meta.lastUpdated), _number(head.meta.versionId))
+            if key not in newest or copy >= newest[key]:
+                newest[key] = copy
+                found.append((key, copy, rows))
         for key, copy, rows in found:
             if not key[1] or copy == newest[key]:
                 yield from rows
+
+    def _mapped(self, mapper: Maps[R], bad: list[BadLine]) -> Iterator[tuple[Head, tuple[R, ...]]]:
+        for file in ndjson_files(self._folder):
+            for number, line in _lines(file, bad):
+                self.reading.bytes_read += len(line)
+                try:
+                    rows = mapper.map(line)
+                    yield _HEADS.decode(line), rows
+                except (MalformedResource, msgspec.MsgspecError):
+                    bad.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
 
 
 def _number(version_id: str) -> int:

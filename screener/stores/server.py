@@ -21,7 +21,7 @@ from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.search import Found, Meta, search
-from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
+from screener.stores.base import Fate, Maps, Mode, R, Reader, Reading, Receipt, Scope
 from screener.stores.records import gather
 
 log = structlog.get_logger()
@@ -61,6 +61,7 @@ class ServerSource:
         self._needs, self._may_matter = needs, may_matter
         self.reading = Reading()
         self._control = ""  # the id of some Observation that the server has shown us
+        self._components_searchable = True
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients from one paged search that asks for no more than whose result it is."""
@@ -137,25 +138,46 @@ class ServerSource:
             self.reading.unchecked[kind] = error.what
             return None
 
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """One search for each resource type; of Observations also one for those whose components have the codes."""
+        rows: list[R] = []
+        for kind, codes in reader.kinds.items():
+            listed = ",".join(codes)
+            rows += self._read(reader, kind, "subject", patients, [("code", listed)] if listed else [])
+            if kind == "Observation" and listed and self._components_searchable:
+                rows += self._with_components(reader, patients, listed)
+        return rows
+
+    def _with_components(self, reader: Reader[R], patients: Sequence[str], codes: str) -> list[R]:
+        try:
+            return list(self._read(reader, "Observation", "subject", patients, [("component-code", codes)]))
+        except RequestRefused:
+            self._components_searchable = False
+            log.warning("components_not_searched", remedy="the server takes no component-code: panels are not found")
+            return []
+
     def _rows(self, kind: str, by: str, patients: Sequence[str], *, codes: bool = False) -> Iterator[Mapped]:
+        wanted = (*self._mapper.codes_for(Analyte), *self._mapper.menopause_tokens()) if codes else ()
+        return self._read(self._mapper, kind, by, patients, [("code", ",".join(wanted))] if wanted else [])
+
+    def _read(
+        self, mapper: Maps[R], kind: str, by: str, patients: Sequence[str], narrowed: Sequence[tuple[str, str]]
+    ) -> Iterator[R]:
         if not patients:
             return
         asked = set(patients)
         named = ",".join(patients if by == "_id" else (f"Patient/{patient}" for patient in patients))
-        params = [(by, named), *self._common()]
-        if codes:
-            params.append(("code", ",".join((*self._mapper.codes_for(Analyte), *self._mapper.menopause_tokens()))))
-        for found in search(self._client, kind, params, post=True):
+        for found in search(self._client, kind, [(by, named), *self._common(), *narrowed], post=True):
             if kind == "Observation":
                 self._control = self._control or found.head.id
-            for row in self._mapped(found):
+            for row in self._mapped(mapper, found):
                 if row.patient not in asked:
                     raise _ignored(self._client.host, by)
                 yield row
 
-    def _mapped(self, found: Found) -> tuple[Mapped, ...]:
+    def _mapped(self, mapper: Maps[R], found: Found) -> tuple[R, ...]:
         try:
-            return self._mapper.map(found.raw)
+            return mapper.map(found.raw)
         except MalformedResource:
             self.reading.bad_lines += 1
             return ()
