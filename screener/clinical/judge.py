@@ -160,7 +160,7 @@ def _occasion(method: Method, view: PatientView, used: tuple[Fact, ...], today: 
         facts=used,
         age_years=years,
         at_or_below_cut_off=at_or_below(mg),
-        bmi_kg_m2=_bmi(used) if method is Method.NOMOGRAM else None,
+        bmi_kg_m2=bmi_kg_m2(used) if method is Method.NOMOGRAM else None,
         marks=tuple(sorted(marks)),
     )
 
@@ -170,7 +170,8 @@ def at_or_below(mg: Fact) -> bool:
     return mg.comparator.startswith("<") if mg.comparator else flag(mg.value)
 
 
-def _bmi(used: Sequence[Fact]) -> Decimal:
+def bmi_kg_m2(used: Sequence[Fact]) -> Decimal:
+    """Body mass index from the weight in kg and the height in cm among the results; KeyError where one is missing."""
     value = {fact.analyte: fact.value for fact in used}
     with localcontext(prec=34):
         return value[Analyte.WEIGHT] / (value[Analyte.HEIGHT] / 100) ** 2

@@ -1,0 +1,170 @@
+"""The cohort's three files: the rows, what they mean and who was left out, and the comparison. All for their owner only."""
+
+import csv
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from screener import __version__
+from screener.clinical import labels
+from screener.cohort.comparison import HEADER
+from screener.cohort.pull import Design, Pulled
+from screener.cohort.women import COLUMNS, Woman
+from screener.errors import AccountError, InputError
+
+FORMAT = 1
+
+_DEFINITIONS = {
+    labels.LabelKind.T_SCORE: "1 where the lowest T-score of the nearest DXA within the gap is -2.5 or less, else 0; "
+    "empty without such a DXA",
+    labels.LabelKind.DIAGNOSIS: "1 where a diagnosis of osteoporosis held within the gap, else 0: "
+    "right only as far as the site records its diagnoses",
+    labels.LabelKind.EITHER: "1 where a diagnosis of osteoporosis held within the gap, else by the T-score "
+    "(1 at -2.5 or less); empty without either",
+}
+_JUDGED = {
+    "occasion": "by the exclusions that had begun by the day of the magnesium result",
+    "run": "by all that is known on the day of the pull: women treated since are left out",
+}
+
+
+def check_writable(out: Path) -> None:
+    """InputError where a cohort could not be written to `out`: said before the source is read."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"A cohort is written as .csv or .parquet, not as {out.name}", "Change the suffix after --out")
+    if not out.resolve().parent.is_dir():
+        raise InputError(f"The folder for {out.name} does not exist", "Make it, or give --out another path")
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError(
+            "Parquet needs pyarrow, which is not installed",
+            "Install osteoporosis-screener[report], or let --out end in .csv",
+        )
+
+
+def in_order(women: Sequence[Woman]) -> list[tuple[Any, ...]]:
+    """The rows sorted by their values, so that their order says nothing of whose they are or when they were read."""
+    rows = [msgspec.structs.astuple(row) for row in women]
+    return sorted(rows, key=lambda row: tuple((value is not None, value if value is not None else 0) for value in row))
+
+
+def cohort_bytes(women: Sequence[Woman], suffix: str) -> bytes:
+    """The rows as the file that the suffix names; the same women give the same bytes."""
+    rows = in_order(women)
+    return _parquet(rows) if suffix == ".parquet" else _csv([column.name for column in COLUMNS], rows)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _parquet(rows: Sequence[Sequence[Any]]) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415 - of the extra `report`
+    from pyarrow import parquet  # noqa: PLC0415
+
+    kinds = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
+    columns = [[row[place] for row in rows] for place in range(len(COLUMNS))]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    stream = io.BytesIO()
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), stream)
+    return stream.getvalue()
+
+
+def dictionary(
+    pulled: Pulled, written: Sequence[Woman], design: Design, least_count: int, source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the columns mean, how the women were chosen and labelled, and the books. `source`: what it could not give.
+
+    Raises AccountError where the books do not add up.
+    """
+    return {
+        "format": FORMAT,
+        "software": {"name": "osteoporosis-screener", "version": __version__},
+        "columns": [column._asdict() for column in COLUMNS],
+        "label": {
+            "kind": design.rule.kind.value,
+            "definition": _DEFINITIONS[design.rule.kind],
+            "max_gap_days": design.rule.max_gap_days,
+            "t_score_codes": [f"{row.system}|{row.code}" for row in labels.t_score_table()],
+            "diagnosis_codes": [f"{row.system}|{row.code} ({row.match})" for row in labels.diagnosis_table()],
+        },
+        "selection": {
+            "policy": msgspec.to_builtins(design.policy),
+            "judged": _JUDGED[design.as_of],
+            "source": dict(source),
+        },
+        "least_count": least_count,
+        "counts": _counts(pulled, written, least_count),
+    }
+
+
+def _counts(pulled: Pulled, written: Sequence[Woman], least_count: int) -> dict[str, Any]:
+    left_out = Counter(pulled.left_out)
+    if len(written) < len(pulled.women):
+        left_out.update({("unlabelled", reason): count for reason, count in pulled.unlabelled.items()})
+    if len(written) + left_out.total() != pulled.seen:
+        raise AccountError(
+            f"{pulled.seen} patients were seen, but {len(written)} are in the cohort and {left_out.total()} left out",
+            "Nothing was written; please report this",
+        )
+    labelled = Counter(row.osteoporosis for row in written)
+    return {
+        "patients_seen": pulled.seen,
+        "women_in_cohort": len(written),
+        "osteoporosis": labelled[1],
+        "no_osteoporosis": labelled[0],
+        "without_label": labelled[None],
+        "left_out": _pooled(left_out, least_count),
+        "label_resources_refused": _pooled(pulled.unusable, least_count),
+    }
+
+
+def _pooled(counts: Counter[tuple[str, str]], least_count: int) -> dict[str, dict[str, int]]:
+    """By outcome and reason; reasons that are rare are pooled within their outcome, so that the sum stays right."""
+    found: dict[str, dict[str, int]] = {}
+    for (outcome, reason), count in sorted(counts.items()):
+        held = found.setdefault(outcome, {})
+        name = reason if count >= least_count else f"reasons_below_{least_count}"
+        held[name] = held.get(name, 0) + count
+    return found
+
+
+def write(
+    out: Path, women: Sequence[Woman], dictionary_: Mapping[str, Any], compared: Sequence[Sequence[str]]
+) -> list[Path]:
+    """Write the cohort, its dictionary (`OUT.json`, with the cohort's SHA-256) and the comparison (`OUT.comparison.csv`)."""
+    cohort = cohort_bytes(women, out.suffix)
+    described = {**dictionary_, "sha256": hashlib.sha256(cohort).hexdigest()}
+    contents = {
+        out: cohort,
+        out.with_name(f"{out.name}.json"): msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n",
+        out.with_name(f"{out.name}.comparison.csv"): _csv(HEADER, compared),
+    }
+    for path, content in contents.items():
+        _replace(path, content)
+    return list(contents)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """0600 from its first byte: without identifiers it is patient data all the same."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path.name}: {error.strerror}", "Check --out and its permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""From the source to the cohort: who is in, with which label, and who was left out and why."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import msgspec
+import structlog
+
+from model import Artefact
+from screener.clinical.hindsight import as_of_occasion
+from screener.clinical.judge import Verdict, judge
+from screener.clinical.labels import Evidence, LabelReader, LabelRule, Unusable, label, latest
+from screener.clinical.policy import Policy
+from screener.clinical.records import Outcome, PatientRecord
+from screener.cohort.women import Woman, occasion_of, woman
+from screener.stores.base import Scope, Source
+
+log = structlog.get_logger()
+
+Progress = Callable[[int, int], None]
+Reason = tuple[str, str]  # outcome, reason
+
+
+class Design(msgspec.Struct, frozen=True):
+    """What decides who is in the cohort, and with which label.
+
+    `as_of` "occasion" judges each woman by what had begun by her result, "run" by all that is known today.
+    """
+
+    policy: Policy
+    artefact: Artefact
+    now_us: int
+    rule: LabelRule = LabelRule()
+    as_of: Literal["occasion", "run"] = "occasion"
+
+
+class Pulled(msgspec.Struct):
+    """The women of the cohort, labelled or not, and the books: every patient seen is a woman here or left out for a reason."""
+
+    seen: int = 0
+    women: list[Woman] = []
+    left_out: Counter[Reason] = msgspec.field(default_factory=Counter)
+    unlabelled: Counter[str] = msgspec.field(default_factory=Counter)  # why a woman has no label
+    unusable: Counter[Reason] = msgspec.field(default_factory=Counter)  # results: resource type, reason
+
+    @property
+    def labelled(self) -> list[Woman]:
+        """The women with a label."""
+        return [row for row in self.women if row.osteoporosis is not None]
+
+    @property
+    def without_label(self) -> list[Woman]:
+        """The women without one."""
+        return [row for row in self.women if row.osteoporosis is None]
+
+
+def pull(
+    source: Source, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
+) -> Pulled:
+    """Read, judge and label everyone in the scope. Raises ScreenerError where the source cannot be read."""
+    patients = sorted(set(source.population(scope)))
+    pulled = Pulled(seen=len(patients))
+    progress(0, len(patients))
+    for start in range(0, len(patients), batch_patients):
+        part = patients[start : start + batch_patients]
+        _add(pulled, source, reader, design, part)
+        progress(start + len(part), len(patients))
+    return pulled
+
+
+def _add(pulled: Pulled, source: Source, reader: LabelReader, design: Design, patients: Sequence[str]) -> None:
+    included = []
+    for record in source.records(patients, ()):
+        verdict = _guarded(record, design)
+        if verdict is None:
+            pulled.left_out[Outcome.FAILED.value, "internal_error"] += 1
+        elif not verdict.occasions:
+            pulled.left_out[verdict.outcome.value, verdict.reason] += 1
+        else:
+            included.append(verdict)
+    by_patient = _by_patient(source.further(reader, [verdict.patient for verdict in included]))
+    for verdict in included:
+        _include(pulled, verdict, by_patient.get(verdict.patient, ()), design)
+
+
+def _guarded(record: PatientRecord, design: Design) -> Verdict | None:
+    """The verdict; None where a record breaks the rules: it costs that patient and no other."""
+    try:
+        return _verdict(record, design)
+    except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of
+        log.error("patient_failed", error=type(error).__name__)
+        return None
+
+
+def _verdict(record: PatientRecord, design: Design) -> Verdict:
+    """By the job's own rules; with hindsight removed, of the occasions that may count the first with a score, else the last."""
+    candidates = [record]
+    if design.as_of == "occasion":
+        candidates = as_of_occasion(record, design.policy, design.now_us)
+    verdicts = [judge([candidate], design.policy, design.artefact, design.now_us)[0] for candidate in candidates]
+    return next((verdict for verdict in verdicts if verdict.outcome is Outcome.SCORED), verdicts[-1])
+
+
+def _by_patient(evidence: Iterable[Evidence]) -> dict[str, list[Evidence]]:
+    found: dict[str, list[Evidence]] = {}
+    for row in evidence:
+        found.setdefault(row.patient, []).append(row)
+    return found
+
+
+def _include(pulled: Pulled, verdict: Verdict, evidence: Sequence[Evidence], design: Design) -> None:
+    found = label(evidence, occasion_of(verdict).mg.moment.day, design.rule)
+    pulled.women.append(woman(verdict, found, design.policy, design.now_us))
+    if found.osteoporosis is None:
+        pulled.unlabelled[found.reason] += 1
+    for row in latest(evidence):
+        if isinstance(row, Unusable):
+            pulled.unusable[row.resource, row.reason] += 1
