@@ -1,0 +1,122 @@
+"""Validation and recalibration on synthetic sites whose departure from the model is known."""
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from model import Artefact, ModelError, load_artefact
+from model.artefact import write_artefact
+from model.local.cohort import LocalCohort, read_cohort
+from model.local.recalibrate import Identity, Method, recalibrate
+from model.local.validate import validate
+
+MakeSite = Callable[..., Path]
+SCHEMA = json.loads((files("model") / "artefacts" / "artefact.schema.json").read_text(encoding="utf-8"))
+SITE = Identity("site-x", "1.0.0", "Site X")
+PUBLISHED = load_artefact()
+
+
+def made(cohort: LocalCohort, method: Method, folder: Path, base: Artefact = PUBLISHED) -> Artefact:
+    """The recalibrated artefact, by way of its file."""
+    write_artefact(recalibrate(cohort, base, method, SITE), folder / "site.json")
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads((folder / "site.json").read_text()))
+    return load_artefact(folder / "site.json")
+
+
+def test_a_site_like_the_model_is_found_calibrated(make_site: MakeSite) -> None:
+    found = validate(read_cohort(make_site(4000)), PUBLISHED)
+    overall = found["overall"]
+    assert overall["calibration_in_the_large"]["low"] < 0 < overall["calibration_in_the_large"]["high"]
+    assert overall["calibration_slope"]["low"] < 1 < overall["calibration_slope"]["high"]
+    assert overall["observed_expected"]["low"] < 1 < overall["observed_expected"]["high"]
+    assert found["verdict"] == ["Calibrated here as far as these women can tell"]
+    assert {row["name"] for row in found["subgroups"]} >= {"age 50 to 64", "age 75 and above", "period 2025Q1"}
+    assert [row["name"] for row in found["reduced"]] == [nomogram.name for nomogram in PUBLISHED.reduced]
+
+
+def test_a_site_with_a_lower_prevalence_is_told_to_recalibrate_the_intercept(make_site: MakeSite) -> None:
+    found = validate(read_cohort(make_site(4000, intercept=-1.5)), PUBLISHED)
+    assert found["overall"]["calibration_in_the_large"]["value"] == pytest.approx(-1.5, abs=0.15)
+    assert found["overall"]["observed_expected"]["high"] < 1
+    assert "Risks are too high here on average: recalibrate the intercept" in found["verdict"]
+
+
+def test_too_extreme_risks_are_told(make_site: MakeSite) -> None:
+    found = validate(read_cohort(make_site(8000, slope=0.5)), PUBLISHED)
+    assert found["overall"]["calibration_slope"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert "Risks are too extreme here: recalibrate intercept and slope" in found["verdict"]
+
+
+def test_too_few_women_say_nothing_and_the_verdict_says_so(make_site: MakeSite) -> None:
+    found = validate(read_cohort(make_site(120)), PUBLISHED)
+    assert sum(sentence.startswith("Too few women to say") for sentence in found["verdict"]) == 3
+    assert not any("recalibrate intercept and slope" in sentence for sentence in found["verdict"])
+
+
+def test_the_intercept_is_found_and_the_slopes_are_kept(make_site: MakeSite, tmp_path: Path) -> None:
+    cohort = read_cohort(make_site(4000, intercept=-1.5))
+    site = made(cohort, "intercept", tmp_path)
+    assert (site.id, site.calibration) == ("site-x", "local")
+    assert [p.coefficient for p in site.predictors] == [p.coefficient for p in PUBLISHED.predictors]
+    after = validate(cohort, site)
+    assert after["overall"]["calibration_in_the_large"]["value"] == pytest.approx(0, abs=1e-8)
+    for row in after["reduced"]:
+        assert row["calibration_in_the_large"]["value"] == pytest.approx(0, abs=1e-8)
+
+
+def test_intercept_and_slope_are_found_together(make_site: MakeSite, tmp_path: Path) -> None:
+    cohort = read_cohort(make_site(8000, intercept=-1.0, slope=0.6))
+    site = made(cohort, "slope", tmp_path)
+    ratios = [
+        ours.coefficient / theirs.coefficient
+        for ours, theirs in zip(site.predictors, PUBLISHED.predictors, strict=True)
+    ]
+    assert np.ptp(ratios) < 1e-6
+    assert ratios[0] == pytest.approx(0.6, abs=0.08)
+    after = validate(cohort, site)["overall"]
+    assert after["calibration_slope"]["value"] == pytest.approx(1, abs=1e-8)
+    # On women whom it has not seen it holds as well, to sampling error.
+    fresh = validate(read_cohort(make_site(8000, intercept=-1.0, slope=0.6, seed=2, name="fresh.csv")), site)["overall"]
+    assert fresh["calibration_slope"]["low"] < 1 < fresh["calibration_slope"]["high"]
+
+
+def test_a_refit_finds_the_coefficients_again(make_site: MakeSite, tmp_path: Path) -> None:
+    site = made(read_cohort(make_site(8000)), "refit", tmp_path)
+    errors = np.sqrt(np.diag(site.covariance))[1:]
+    for i, (ours, theirs) in enumerate(zip(site.predictors, PUBLISHED.predictors, strict=True)):
+        assert abs(ours.coefficient - theirs.coefficient) < 3.5 * errors[i]
+        assert ours.provenance["kind"] == "fitted"
+
+
+def test_a_refit_does_not_depend_on_the_order_of_the_women_but_for_the_folds(make_site: MakeSite) -> None:
+    first = recalibrate(read_cohort(make_site(1000)), PUBLISHED, "slope", SITE)
+    path = make_site(1000)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    second = recalibrate(read_cohort(path), PUBLISHED, "slope", SITE)
+    assert second["development"]["data"]["digest"] == first["development"]["data"]["digest"]
+    assert second["intercept"]["value"] == pytest.approx(first["intercept"]["value"], abs=1e-12)
+
+
+@pytest.mark.parametrize(("method", "least"), [("intercept", 20), ("slope", 50), ("refit", 100)])
+def test_too_few_women_for_a_method(make_site: MakeSite, method: Method, least: int) -> None:
+    cohort = read_cohort(make_site(30))
+    with pytest.raises(ModelError, match=f"are too few for the method {method}: {least} are needed"):
+        recalibrate(cohort, PUBLISHED, method, SITE)
+
+
+def test_a_model_that_ranks_the_wrong_way_round_is_refused(make_site: MakeSite) -> None:
+    with pytest.raises(ModelError, match="wrong way round"):
+        recalibrate(read_cohort(make_site(2000, slope=-1)), PUBLISHED, "slope", SITE)
+
+
+def test_the_continuous_model_can_be_recalibrated_too(make_site: MakeSite, tmp_path: Path) -> None:
+    continuous = load_artefact(shipped="shi2026-mg-continuous")
+    site = made(read_cohort(make_site(2000)), "intercept", tmp_path, continuous)
+    assert [p.form for p in site.predictors] == ["continuous"] * 6
+    assert site.predictors[2].centre == pytest.approx(0.853, abs=0.01)
