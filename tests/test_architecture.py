@@ -35,6 +35,7 @@ LEVELS = {
     "screener.sandbox": 2,
     "screener.site": 2,
     "screener.pipeline": 3,
+    "screener.cohort": 3,
     "screener.seeding": 3,
     "screener.parts": 3,
     "screener.job": 3,

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the population that the command line asks for."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    resources = generate(given.patients, given.seed, given.today)
+    resources = generate(given.patients, given.seed, given.today, dxa_share=given.dxa_share)
     try:
         written = write_ndjson(given.out, resources, given.lines_per_file, zipped=given.gzip)
     except OSError as error:
@@ -34,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lines-per-file", type=_whole_number, default=100_000, help="resources in one file (default 100000)"
     )
+    parser.add_argument(
+        "--dxa-share", type=_share, default=0.0, help="share of the women of 50 and older with a DXA (default 0)"
+    )
     parser.add_argument("--gzip", action="store_true", help="write .ndjson.gz")
     return parser
 
@@ -42,6 +45,16 @@ def _whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: give a number from 0 to 1")
+    return share
 
 
 def _day(text: str) -> date:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from fhir_fixtures.population import laboratory
+from fhir_fixtures.population.densitometry import densitometry
 from fhir_fixtures.population.histories import histories
 
 Json = dict[str, Any]
@@ -18,19 +19,22 @@ Tag = tuple[str, str]
 _STAYS_BACK_DAYS = 3 * 365
 
 
-def generate(patients: int, seed: int, today: date, tag: Tag | None = None) -> Iterator[Json]:
+def generate(
+    patients: int, seed: int, today: date, tag: Tag | None = None, *, dxa_share: float = 0.0
+) -> Iterator[Json]:
     """FHIR R4 resources of so many patients, a Patient before what refers to it.
 
     Results lie in the three years before `today`; `tag` (system, code) is put on every resource. Decimals are `Decimal`, digits as
-    a laboratory prints them.
+    a laboratory prints them. `dxa_share` is the share of the women of 50 and older with results who have a DXA, too; the rest of the
+    population is the same whatever it is.
     """
     meta = {"meta": {"tag": [{"system": tag[0], "code": tag[1]}]}} if tag else {}
     for number in range(1, patients + 1):
-        for resource in _patient(seed, number, today):
+        for resource in _patient(seed, number, today, dxa_share):
             yield {"resourceType": resource["resourceType"], "id": resource["id"], **meta, **resource}
 
 
-def _patient(seed: int, number: int, today: date) -> Iterator[Json]:
+def _patient(seed: int, number: int, today: date, dxa_share: float) -> Iterator[Json]:
     draw = _generator(seed, number)
     name = _name(number)
     female, age_years = _sex_and_age(draw)
@@ -48,13 +52,18 @@ def _patient(seed: int, number: int, today: date) -> Iterator[Json]:
     yield _odd(draw, person, oddity, max(days, default=today - timedelta(days=400)), today)
     yield from histories(draw, name, number, today, female=female, age_years=age_years)
     body = laboratory.Body.drawn(draw, female=female)
+    measured = []
     for stay, day in enumerate(days, start=1):
-        yield from laboratory.stay(draw, f"{number:06d}-{stay}", name, day, body)
+        measured.append(list(laboratory.stay(draw, f"{number:06d}-{stay}", name, day, body)))
+        yield from measured[-1]
+    chance = _generator(seed, number, ":dxa")
+    if dxa_share and female and age_years >= 50 and measured and chance.random() < dxa_share:
+        yield from densitometry(chance, name, age_years, body, measured, today)
 
 
-def _generator(seed: int, number: int) -> random.Random:
+def _generator(seed: int, number: int, purpose: str = "") -> random.Random:
     # Not for secrets: the same seed must give the same patients.
-    return random.Random(f"{seed}:{number}")  # noqa: S311
+    return random.Random(f"{seed}:{number}{purpose}")  # noqa: S311
 
 
 def _name(number: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from screener.commands.model_cohort import cohort
 from screener.errors import InputError
 
 EPILOG = """\b
@@ -93,3 +94,5 @@ def readings(out: Path) -> None:
     with out.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([COLUMNS, *example(load_artefact())])
     click.echo(f"Readings of our own nomogram are in {out}: put those of the paper's in their place")
+
+model.add_command(cohort)
