@@ -1,4 +1,4 @@
-"""A record as far as the job could have known it when the results came in.
+"""A verdict as the job would have reached it when the results came in.
 
 A site's own patients are looked at with hindsight, and hindsight selects: a woman whose DXA showed osteoporosis is treated for it,
 and treatment excludes. Were she judged by what holds today, the cases would be missing from the very cohort that counts them.
@@ -6,26 +6,37 @@ and treatment excludes. Were she judged by what holds today, the cases would be 
 
 import msgspec
 
-from screener.clinical import occasions
-from screener.clinical.judge import day_of
+from model import Artefact
+from screener.clinical.judge import Verdict, judge
 from screener.clinical.merge import merge
 from screener.clinical.policy import Policy
-from screener.clinical.records import PatientRecord
+from screener.clinical.records import Method, Outcome, PatientRecord
 
 
-def as_of_occasion(record: PatientRecord, policy: Policy, now_us: int) -> list[PatientRecord]:
-    """The record without the exclusions that began only after its occasion, for each occasion that may count, the better first.
+def judge_as_of_occasion(record: PatientRecord, policy: Policy, artefact: Artefact, now_us: int) -> Verdict:
+    """The verdict without the exclusions that began only after the occasion; in all else the job's own verdict.
 
-    These are the newest Mg with all the other predictors, and the newest Mg. Whatever else the rules say holds as ever: a record
-    without a Mg result comes back as it is.
+    Which occasion that is does not depend on exclusions: the nomogram's where she then has a score, else the flag's.
     """
-    view = merge(record)
-    facts = [fact for fact in view.facts if occasions.not_in_future(fact, now_us)]
-    mg = occasions.magnesium(facts, day_of(now_us), policy)
-    complete = occasions.nomogram_facts(mg, facts, policy)
-    days = dict.fromkeys(fact.moment.day for fact in (*complete[:1], *mg[:1]))
-    # From the view, not from the record: an older copy must not stand in for a newer one that was dropped.
-    return [
-        msgspec.structs.replace(record, exclusions=tuple(x for x in view.exclusions if x.start_day <= day))
-        for day in days
-    ] or [record]
+    verdict = _judged(record, policy, artefact, now_us)
+    if verdict.outcome is Outcome.SCORED or not verdict.view.exclusions:
+        return verdict
+    occasions = _judged(msgspec.structs.replace(record, exclusions=()), policy, artefact, now_us).occasions
+    for method in (Method.NOMOGRAM, Method.FLAG):
+        if method in occasions:
+            earlier = begun_by(record, occasions[method].mg.moment.day)
+            verdict = _judged(earlier, policy, artefact, now_us)
+            if method in verdict.occasions:
+                return verdict
+    return verdict
+
+
+def begun_by(record: PatientRecord, day: int) -> PatientRecord:
+    """The record without the exclusions that began after `day` (an ordinal)."""
+    # Merged first: an older copy must not stand in for a newer one that is dropped.
+    kept = tuple(row for row in merge(record).exclusions if row.start_day <= day)
+    return msgspec.structs.replace(record, exclusions=kept)
+
+
+def _judged(record: PatientRecord, policy: Policy, artefact: Artefact, now_us: int) -> Verdict:
+    return judge([record], policy, artefact, now_us)[0]

@@ -8,9 +8,9 @@ import msgspec
 import structlog
 
 from model import Artefact
-from screener.clinical.hindsight import as_of_occasion
-from screener.clinical.judge import Verdict, judge
-from screener.clinical.labels import Evidence, LabelReader, LabelRule, Unusable, label, latest
+from screener.clinical.hindsight import judge_as_of_occasion
+from screener.clinical.judge import Verdict, day_of, judge
+from screener.clinical.labels import Evidence, LabelReader, LabelRule, TScore, Unusable, label, latest
 from screener.clinical.policy import Policy
 from screener.clinical.records import Outcome, PatientRecord
 from screener.cohort.women import Woman, occasion_of, woman
@@ -94,12 +94,10 @@ def _guarded(record: PatientRecord, design: Design) -> Verdict | None:
 
 
 def _verdict(record: PatientRecord, design: Design) -> Verdict:
-    """By the job's own rules; with hindsight removed, of the occasions that may count the first with a score, else the last."""
-    candidates = [record]
+    """By the job's own rules, with or without hindsight."""
     if design.as_of == "occasion":
-        candidates = as_of_occasion(record, design.policy, design.now_us)
-    verdicts = [judge([candidate], design.policy, design.artefact, design.now_us)[0] for candidate in candidates]
-    return next((verdict for verdict in verdicts if verdict.outcome is Outcome.SCORED), verdicts[-1])
+        return judge_as_of_occasion(record, design.policy, design.artefact, design.now_us)
+    return judge([record], design.policy, design.artefact, design.now_us)[0]
 
 
 def _by_patient(evidence: Iterable[Evidence]) -> dict[str, list[Evidence]]:
@@ -110,10 +108,16 @@ def _by_patient(evidence: Iterable[Evidence]) -> dict[str, list[Evidence]]:
 
 
 def _include(pulled: Pulled, verdict: Verdict, evidence: Sequence[Evidence], design: Design) -> None:
-    found = label(evidence, occasion_of(verdict).mg.moment.day, design.rule)
+    known = [row for row in latest(evidence) if not _begins_after(row, day_of(design.now_us))]
+    found = label(known, occasion_of(verdict).mg.moment.day, design.rule)
     pulled.women.append(woman(verdict, found, design.policy, design.now_us))
     if found.osteoporosis is None:
         pulled.unlabelled[found.reason] += 1
-    for row in latest(evidence):
-        if isinstance(row, Unusable):
-            pulled.unusable[row.resource, row.reason] += 1
+    pulled.unusable.update((row.resource, row.reason) for row in known if isinstance(row, Unusable))
+
+
+def _begins_after(row: Evidence, day: int) -> bool:
+    """As with the results: what is dated after the run's instant is not known at it."""
+    if isinstance(row, Unusable):
+        return False
+    return (row.day if isinstance(row, TScore) else row.start_day) > day

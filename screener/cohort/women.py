@@ -74,9 +74,8 @@ def woman(verdict: Verdict, label: Label, policy: Policy, now_us: int) -> Woman:
     """The row of a patient with an occasion: the nomogram's where there is one, else the flag's with what lies around it."""
     occasion = occasion_of(verdict)
     values = _values(verdict, occasion, policy, now_us)
-    bmi = occasion.bmi_kg_m2
-    if bmi is None and {Analyte.WEIGHT, Analyte.HEIGHT} <= values.keys():
-        bmi = bmi_kg_m2(tuple(values.values()))
+    weighed = {Analyte.WEIGHT, Analyte.HEIGHT} <= values.keys()
+    bmi = bmi_kg_m2(tuple(values.values())) if weighed else None
     measured = {analyte: float(fact.value) for analyte, fact in values.items()}
     return Woman(
         age_years=min(occasion.age_years, OLDEST_SHOWN_YEARS),
@@ -102,8 +101,7 @@ def occasion_of(verdict: Verdict) -> Occasion:
 
 
 def _values(verdict: Verdict, occasion: Occasion, policy: Policy, now_us: int) -> dict[Analyte, Fact]:
-    if occasion.method is Method.NOMOGRAM:
-        return {fact.analyte: fact for fact in occasion.facts[1:]}
+    """What lies around the Mg result by the job's windows: of a complete occasion all that its score rests on."""
     if verdict.reasons[Method.NOMOGRAM] == "predictors_implausible":
         return {}
     facts = [fact for fact in verdict.view.facts if occasions.not_in_future(fact, now_us)]
