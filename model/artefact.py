@@ -110,16 +110,15 @@ class Artefact(Nomogram):
         return max(usable, key=lambda nomogram: len(nomogram.predictors), default=None)
 
 
-def load_artefact(path: Path | None = None, *, shipped: str = DEFAULT) -> Artefact:
-    """Read and check an artefact: a file, or one of those that are shipped (`SHIPPED`), by its id.
+def load_artefact(which: str | Path | None = None) -> Artefact:
+    """Read and check an artefact: the id of a shipped one (`SHIPPED`), or a file; None takes the published model.
 
     ArtefactError where the file cannot be read, was altered, is of a newer layout, or holds what no model can.
     """
-    if path is not None:
-        return _load(path)
-    if shipped not in SHIPPED:
-        raise ArtefactError(f"no artefact {shipped} is shipped. Take one of {', '.join(SHIPPED)}, or name a file")
-    with as_file(files("model") / "artefacts" / f"{shipped}.json") as file:
+    name = which or DEFAULT
+    if name not in SHIPPED:
+        return _load(Path(name))
+    with as_file(files("model") / "artefacts" / f"{name}.json") as file:
         return _load(file)
 
 
@@ -176,7 +175,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite)
     except OSError as error:
-        raise ArtefactError(f"cannot read {path.name}: {error.strerror}. Check `model` in the configuration") from error
+        raise ArtefactError(
+            f"cannot read the model {path.name}: {error.strerror}. Give a file, or one of {', '.join(SHIPPED)}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path.name} is not whole JSON: cut short, or another kind of file. {_REBUILD}") from error
     if not isinstance(document, dict):

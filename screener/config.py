@@ -77,6 +77,9 @@ class PolicySettings(Section):
     height_days: int = Field(3652, ge=0, le=36_500)
     minimum_age_years: int = Field(50, ge=50, le=120, description="the model was made from women of 50 and older")
     imprecision_mmol_l: Decimal = Field(Decimal("0.02"), ge=0, le=Decimal("0.2"))
+    reduced_nomograms: bool = Field(
+        default=False, description="where predictors are missing, use the model's reduced nomogram, and say so"
+    )
 
     def policy(self) -> Policy:
         """The same as the record that the clinical rules take."""
@@ -150,7 +153,7 @@ class Settings(Section):
         default=False, description="the site knows that the published model is not calibrated to its patients"
     )
     source_system: str = Field("", description="part of each assessment's identity; default: the server's base URL")
-    model: Path | None = Field(None, description="model artefact (JSON); default: the published model")
+    model: str = Field("shi2026-mg-category", description="model artefact: a file (JSON), or the id of a shipped one")
     server: ServerSettings = ServerSettings()
     state: StateSettings = StateSettings()
     policy: PolicySettings = PolicySettings()

@@ -167,9 +167,9 @@ class Parts:
         return f"{self.watermark_prefix}{self.selection_digest}"
 
 
-def _artefact(path: Path | None) -> Artefact:
+def _artefact(which: str) -> Artefact:
     try:
-        return load_artefact(path)
+        return load_artefact(which)
     except ModelError as error:
         raise ConfigurationError(f"The model cannot be used: {error}") from error
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.artefact import Artefact, Nomogram, load_artefact
+from model.artefact import Nomogram, load_artefact
 from model.errors import ModelError
 from model.nomogram import Assessment, assess
 from model.predictors import MG, MG_CUT_OFF_MMOL_L, OCN, PREDICTORS
@@ -133,8 +133,3 @@ def _flags(table: pd.DataFrame, mg: Array) -> NDArray[np.bool_]:
             return given.to_numpy(np.bool_)
     flags: NDArray[np.bool_] = mg <= float(MG_CUT_OFF_MMOL_L)
     return flags
-
-
-def load_model(path: Path | None, shipped: str) -> Artefact:
-    """A site's artefact, or a shipped one by its id."""
-    return load_artefact(path) if path else load_artefact(shipped=shipped)

@@ -79,7 +79,7 @@ def risks(cohort: LocalCohort, terms: Sequence[str], found: Fit) -> Array:
 def nomogram(cohort: LocalCohort, terms: Sequence[str], found: Fit) -> Nomogram:
     """A six-term regression as a nomogram on the axes of the published artefacts, centred at the cohort's means."""
     category = CATEGORY in terms
-    shipped = load_artefact(shipped="shi2026-mg-category" if category else "shi2026-mg-continuous")
+    shipped = load_artefact("shi2026-mg-category" if category else "shi2026-mg-continuous")
     x = columns(cohort, terms)
     centres = x.mean(axis=0)
     provenance = {"kind": "fitted", "recipe": "maximum likelihood on the cohort"}

@@ -83,7 +83,7 @@ def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
             *(_caveat(code, canonical) for code in caveats),
         ],
         "identifier": [_identifier(canonical, assessment_uuid(voice.source_system, verdict.patient, method))],
-        "method": _method(method, voice),
+        "method": _method(occasion, voice),
         "code": {
             "coding": [{"system": canonical.assessment, "code": "osteoporosis-screening"}],
             "text": texts("assessment"),
@@ -121,12 +121,20 @@ def _tags(voice: Voice) -> list[Json]:
     return [{"system": system, "code": code} for system, code in own]
 
 
-def _method(method: Method, voice: Voice) -> Json:
+def _method(occasion: Occasion, voice: Voice) -> Json:
+    """The family, by which assessments are found, and the model; a reduced nomogram is another code of it."""
+    method = occasion.method
     family = {"system": voice.canonical.method, "code": method.value, "display": voice.texts(f"method.{method}")}
     if method is Method.FLAG:
         return {"coding": [family]}
     artefact = voice.artefact
-    return {"coding": [family, {"system": voice.canonical.model, "version": artefact.version, "code": artefact.id}]}
+    code = f"{artefact.id}-{occasion.reduced}" if occasion.reduced else artefact.id
+    concept: Json = {
+        "coding": [family, {"system": voice.canonical.model, "version": artefact.version, "code": code}],
+    }
+    if occasion.reduced:
+        concept["text"] = voice.texts("method.reduced", detail=occasion.reduced)
+    return concept
 
 
 def _security(verdict: Verdict, occasion: Occasion) -> list[Json]:

@@ -6,11 +6,12 @@ model's sums have a fixed order, so a batch of one and a batch of a thousand giv
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
+from functools import cache
 
 import msgspec
 import numpy as np
 
-from model import MG_CUT_OFF_MMOL_L, Artefact, ModelError, assess, flag
+from model import MG_CUT_OFF_MMOL_L, PREDICTORS, Artefact, ModelError, Nomogram, assess, flag
 from screener.clinical import eligibility, occasions
 from screener.clinical.merge import PatientView, merge
 from screener.clinical.policy import Policy
@@ -19,8 +20,9 @@ from screener.clinical.records import Analyte, Fact, Method, Occasion, Outcome, 
 MICROSECONDS_PER_DAY = 86_400_000_000
 EPOCH_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
 
+_AGE, _BMI, _MG = PREDICTORS[:3]
 _COLUMNS = {
-    "mg_mmol_l": Analyte.MG,
+    _MG: Analyte.MG,
     "p_mmol_l": Analyte.P,
     "ctx_ng_ml": Analyte.CTX,
     "p1np_ng_ml": Analyte.P1NP,
@@ -49,7 +51,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(records: Iterable[PatientRecord], policy: Policy, artefact: Artefact, now_us: int) -> list[Verdict]:
     """A verdict for each record, in the same order. `now_us` is the run's instant."""
-    found = [_decide(merge(record), policy, now_us) for record in records]
+    choose = _chooser(artefact) if policy.reduced_nomograms else None
+    found = [_decide(merge(record), policy, now_us, choose) for record in records]
     scored = [verdict for verdict in found if Method.NOMOGRAM in verdict.occasions]
     with_scores = iter(_scored(scored, artefact))
     return [next(with_scores) if Method.NOMOGRAM in verdict.occasions else verdict for verdict in found]
@@ -79,7 +82,22 @@ def day_of(instant_us: int) -> int:
     return EPOCH_ORDINAL + instant_us // MICROSECONDS_PER_DAY
 
 
-def _decide(view: PatientView, policy: Policy, now_us: int) -> Verdict:
+def _chooser(artefact: Artefact) -> occasions.Choose:
+    """Which reduced nomogram fits the analytes that are there (BMI takes two of them), and which it uses."""
+    needs = {_AGE: frozenset[Analyte](), _BMI: frozenset({Analyte.WEIGHT, Analyte.HEIGHT}), _MG: frozenset[Analyte]()}
+    needs |= {name: frozenset({analyte}) for name, analyte in _COLUMNS.items() if name != _MG}
+
+    @cache
+    def choose(there: frozenset[Analyte]) -> tuple[str, frozenset[Analyte]] | None:
+        nomogram = artefact.reduced_for({name for name, analytes in needs.items() if analytes <= there})
+        if nomogram is None:
+            return None
+        return nomogram.name, frozenset[Analyte]().union(*(needs[p.name] for p in nomogram.predictors))
+
+    return choose
+
+
+def _decide(view: PatientView, policy: Policy, now_us: int, choose: occasions.Choose | None) -> Verdict:
     today = day_of(now_us)
     barred = _barred(view, today, policy)
     if barred:
@@ -91,7 +109,25 @@ def _decide(view: PatientView, policy: Policy, now_us: int) -> Verdict:
     mg = occasions.magnesium(facts, today, policy)
     if not mg:
         return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
-    return _both_methods(view, mg, facts, today, policy)
+    chosen = {Method.FLAG: _Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, choose)}
+    missing = "" if chosen[Method.NOMOGRAM].facts else occasions.missing(mg, facts, policy)
+    return _both_methods(view, chosen, missing, today, policy)
+
+
+class _Evidence(msgspec.Struct, frozen=True):
+    """The results that a method rests on, Mg first; `reduced` names the reduced nomogram that they are for."""
+
+    facts: tuple[Fact, ...]
+    reduced: str = ""
+
+
+def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, choose: occasions.Choose | None) -> _Evidence:
+    """Of the nomogram: all six predictors, at whatever occasion of the lookback, come before a reduced one."""
+    whole = occasions.nomogram_facts(mg, facts, policy)
+    if whole or choose is None:
+        return _Evidence(whole)
+    name, found = occasions.reduced_facts(mg, facts, policy, choose)
+    return _Evidence(found, name)
 
 
 def _barred(view: PatientView, today: int, policy: Policy) -> str:
@@ -114,18 +150,19 @@ def _why_no_magnesium(view: PatientView, today: int, policy: Policy) -> str:
     return "magnesium_refused" if refused else "no_magnesium"
 
 
-def _both_methods(view: PatientView, mg: Sequence[Fact], facts: Sequence[Fact], today: int, policy: Policy) -> Verdict:
-    chosen = {Method.FLAG: (mg[0],), Method.NOMOGRAM: occasions.nomogram_facts(mg, facts, policy)}
+def _both_methods(
+    view: PatientView, chosen: dict[Method, _Evidence], missing: str, today: int, policy: Policy
+) -> Verdict:
     reasons = {
-        method: eligibility.at_occasion(view, used[0].moment.day, today, policy)
-        if used
-        else occasions.missing(mg, facts, policy)
+        method: eligibility.at_occasion(view, used.facts[0].moment.day, today, policy) if used.facts else missing
         for method, used in chosen.items()
     }
     made = {
         method: _occasion(method, view, used, today, policy) for method, used in chosen.items() if not reasons[method]
     }
     outcome, reason = _outcome(reasons)
+    if outcome is Outcome.SCORED and chosen[Method.NOMOGRAM].reduced:
+        reason = f"reduced_{chosen[Method.NOMOGRAM].reduced}"
     return Verdict(view=view, outcome=outcome, reason=reason, occasions=made, reasons=reasons)
 
 
@@ -141,12 +178,15 @@ def _without(view: PatientView, outcome: Outcome, reason: str) -> Verdict:
     return Verdict(view=view, outcome=outcome, reason=reason, occasions={}, reasons=dict.fromkeys(Method, reason))
 
 
-def _occasion(method: Method, view: PatientView, used: tuple[Fact, ...], today: int, policy: Policy) -> Occasion:
+def _occasion(method: Method, view: PatientView, evidence: _Evidence, today: int, policy: Policy) -> Occasion:
     assert view.demographics is not None  # noqa: S101 - eligibility.at_occasion has said so
+    used = evidence.facts
     mg = used[0]
     years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
     marks = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
     marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
+    if evidence.reduced:
+        marks.add(f"reduced_nomogram:{evidence.reduced}")
     if not exact:
         marks.add("age_from_partial_birth_date")
     if eligibility.menopause_status(view, today) != "post":
@@ -162,6 +202,7 @@ def _occasion(method: Method, view: PatientView, used: tuple[Fact, ...], today: 
         at_or_below_cut_off=at_or_below(mg),
         bmi_kg_m2=bmi_kg_m2(used) if method is Method.NOMOGRAM else None,
         marks=tuple(sorted(marks)),
+        reduced=evidence.reduced,
     )
 
 
@@ -178,17 +219,24 @@ def bmi_kg_m2(used: Sequence[Fact]) -> Decimal:
 
 
 def _score(verdicts: Sequence[Verdict], artefact: Artefact) -> list[Scores]:
-    if not verdicts:
-        return []
+    """Scores in the order of the verdicts; one call for each nomogram that is used."""
     chosen = [verdict.occasions[Method.NOMOGRAM] for verdict in verdicts]
-    columns = {
-        "age_years": np.array([occasion.age_years for occasion in chosen], dtype=np.float64),
-        "bmi_kg_m2": np.array([float(occasion.bmi_kg_m2 or 0) for occasion in chosen], dtype=np.float64),
-    }
-    for name, analyte in _COLUMNS.items():
-        columns[name] = np.array([_value(occasion, analyte) for occasion in chosen], dtype=np.float64)
+    found: list[Scores | None] = [None] * len(chosen)
+    for nomogram in (artefact, *artefact.reduced):
+        name = "" if nomogram is artefact else nomogram.name
+        places = [i for i, occasion in enumerate(chosen) if occasion.reduced == name]
+        for i, scores in zip(places, _scores([chosen[i] for i in places], nomogram), strict=True):
+            found[i] = scores
+    return [scores for scores in found if scores is not None]
+
+
+def _scores(chosen: Sequence[Occasion], nomogram: Nomogram) -> list[Scores]:
+    if not chosen:
+        return []
+    columns = {p.name: np.array([_value(o, p.name) for o in chosen], dtype=np.float64) for p in nomogram.predictors}
     side = np.array([occasion.at_or_below_cut_off for occasion in chosen], dtype=np.bool_)
-    found, other = assess(artefact, columns, side), assess(artefact, columns, ~side)
+    found = assess(nomogram, columns, side)
+    other = assess(nomogram, columns, ~side) if nomogram.has_category else None
     return [
         Scores(
             risk=float(found.risk[i]),
@@ -198,11 +246,16 @@ def _score(verdicts: Sequence[Verdict], artefact: Artefact) -> list[Scores]:
             points={name: float(column[i]) for name, column in found.points.items()},
             total_points=float(found.total_points[i]),
             extrapolated=tuple(sorted(name for name, column in found.extrapolated.items() if column[i])),
-            other_side_risk=float(other.risk[i]) if "near_cut_off" in occasion.marks else None,
+            other_side_risk=float(other.risk[i]) if other and "near_cut_off" in occasion.marks else None,
         )
         for i, occasion in enumerate(chosen)
     ]
 
 
-def _value(occasion: Occasion, analyte: Analyte) -> float:
-    return next(float(fact.value) for fact in occasion.facts if fact.analyte is analyte)
+def _value(occasion: Occasion, predictor: str) -> float:
+    """A predictor's value on the occasion, in the model's unit."""
+    if predictor == _AGE:
+        return float(occasion.age_years)
+    if predictor == _BMI:
+        return float(occasion.bmi_kg_m2 or 0)
+    return next(float(fact.value) for fact in occasion.facts if fact.analyte is _COLUMNS[predictor])

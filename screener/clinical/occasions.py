@@ -1,10 +1,12 @@
 """Which results an assessment rests on: the occasion of the flag, and the occasion of the nomogram."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from screener.clinical.dates import may_exist_at
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact
+
+Choose = Callable[[frozenset[Analyte]], tuple[str, frozenset[Analyte]] | None]
 
 PREDICTORS = (Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
@@ -31,6 +33,23 @@ def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], polic
             if len(around) == len(PREDICTORS):
                 return (mg, *(around[analyte] for analyte in PREDICTORS))
     return ()
+
+
+def reduced_facts(
+    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, choose: Choose
+) -> tuple[str, tuple[Fact, ...]]:
+    """The newest Mg around which a reduced nomogram finds what it needs: the nomogram's name, and its facts, Mg first.
+
+    `choose` answers for the analytes that are there which nomogram fits, and what it uses of them; None for none.
+    """
+    for mg in mg_newest_first:
+        if not mg.comparator:
+            around = predictors_around(mg, facts, policy)
+            fitting = choose(frozenset(around))
+            if fitting is not None:
+                name, used = fitting
+                return name, (mg, *(around[analyte] for analyte in PREDICTORS if analyte in used))
+    return "", ()
 
 
 def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> str:

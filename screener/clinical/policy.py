@@ -9,7 +9,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Windows and limits of the clinical rules; the defaults are argued for in the README.
 
     `imprecision_mmol_l` is the half-width around the Mg cut-off within which a repeated measurement could fall on the
-    other side (the assay's imprecision).
+    other side (the assay's imprecision). `reduced_nomograms`: where predictors are missing, use the reduced nomogram for those that
+    are there, and name it.
     """
 
     lookback_days: int = 730
@@ -19,3 +20,4 @@ class Policy(msgspec.Struct, frozen=True):
     height_days: int = 3652
     minimum_age_years: int = 50
     imprecision_mmol_l: Decimal = Decimal("0.02")
+    reduced_nomograms: bool = False

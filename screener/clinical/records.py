@@ -165,6 +165,7 @@ class Occasion(Row, frozen=True, array_like=True):
     at_or_below_cut_off: bool
     bmi_kg_m2: Decimal | None = None
     marks: tuple[str, ...] = ()
+    reduced: str = ""  # the name of the reduced nomogram, where predictors are missing and the site wants one
 
     @property
     def mg(self) -> Fact:

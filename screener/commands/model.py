@@ -95,4 +95,5 @@ def readings(out: Path) -> None:
         csv.writer(stream).writerows([COLUMNS, *example(load_artefact())])
     click.echo(f"Readings of our own nomogram are in {out}: put those of the paper's in their place")
 
+
 model.add_command(cohort)

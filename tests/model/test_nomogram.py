@@ -114,7 +114,7 @@ def test_a_reduced_nomogram_agrees_with_decimal_arithmetic(name: str) -> None:
 
 
 def test_a_continuous_magnesium_needs_no_cut_off() -> None:
-    continuous = load_artefact(shipped="shi2026-mg-continuous")
+    continuous = load_artefact("shi2026-mg-continuous")
     columns, side = population(100)
     with_flags, without = assess(continuous, columns, side), assess(continuous, columns, ~side)
     assert with_flags.risk.tobytes() == without.risk.tobytes()

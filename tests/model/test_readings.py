@@ -32,7 +32,7 @@ def written(path: Path, rows: list[Row]) -> Path:
 
 @pytest.mark.parametrize("name", ["shi2026-mg-category", "shi2026-mg-continuous"])
 def test_our_own_nomogram_is_read_back(tmp_path: Path, made: Reconstruction, name: str) -> None:
-    artefact = load_artefact(shipped=name)
+    artefact = load_artefact(name)
     readings = load_readings(written(tmp_path / "figure.csv", example(artefact)))
     write_artefact(digitised(readings, made), tmp_path / "digitised.json")
     found = load_artefact(tmp_path / "digitised.json")

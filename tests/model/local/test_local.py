@@ -116,7 +116,7 @@ def test_a_model_that_ranks_the_wrong_way_round_is_refused(make_site: MakeSite) 
 
 
 def test_the_continuous_model_can_be_recalibrated_too(make_site: MakeSite, tmp_path: Path) -> None:
-    continuous = load_artefact(shipped="shi2026-mg-continuous")
+    continuous = load_artefact("shi2026-mg-continuous")
     site = made(read_cohort(make_site(2000)), "intercept", tmp_path, continuous)
     assert [p.form for p in site.predictors] == ["continuous"] * 6
     assert site.predictors[2].centre == pytest.approx(0.853, abs=0.01)
