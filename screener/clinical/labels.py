@@ -22,6 +22,8 @@ T_SCORE_CUT_OFF = Decimal("-2.5")
 T_SCORE_LEAST, T_SCORE_GREATEST = Decimal(-8), Decimal(6)
 # A T-score counts standard deviations and has no unit. UCUM reads whatever stands in braces as 1, so the word must be looked at.
 _T_SCORE_UNITS = frozenset({"t-score", "tscore", "t score", "sd", "1", ""})
+# Enough to keep a woman from an assessment, where it is an exclusion; not enough to be the truth that a model is judged by.
+_SUSPECTED = frozenset({"unconfirmed", "provisional", "differential"})
 
 
 class LabelKind(StrEnum):
@@ -63,7 +65,7 @@ class TScore(Row, frozen=True, array_like=True):
 
 
 class Diagnosis(Row, frozen=True, array_like=True):
-    """Osteoporosis as a diagnosis. `start_day` 0: ever since; `end_day` 0: it goes on. `counts` False: taken back."""
+    """Osteoporosis as a diagnosis. `start_day` 0: ever since; `end_day` 0: it goes on. `counts` False: taken back, or suspected."""
 
     patient: str
     resource: str
@@ -192,7 +194,9 @@ class LabelReader:
         copy = version(condition.meta)
         about = (patient, "Condition", condition.id or "", copy)
         span = exclusions.condition_span(condition, copy)
-        return (Diagnosis(*about, span.start_day, span.end_day, not exclusions.refuted(condition)),)
+        suspected = not _SUSPECTED.isdisjoint(exclusions.codes_of(bytes(condition.verificationStatus)))
+        counts = not suspected and not exclusions.refuted(condition)
+        return (Diagnosis(*about, span.start_day, span.end_day, counts),)
 
     def _is_t_score(self, code: msgspec.Raw) -> bool:
         concept = wire.decode_concept(code) if wire.present(code) else wire.CodeableConcept()

@@ -91,6 +91,7 @@ def dictionary(
     return {
         "format": FORMAT,
         "software": {"name": "osteoporosis-screener", "version": __version__},
+        "confidentiality": "No identifiers and no dates, but one row a woman: keep it as patient data",
         "columns": [column._asdict() for column in COLUMNS],
         "label": {
             "kind": design.rule.kind.value,

@@ -180,8 +180,9 @@ def test_diagnoses_of_osteoporosis(system: str, name: str, ours: bool) -> None: 
     assert bool(read(condition(code(name, system)))) is ours
 
 
-def test_a_refuted_diagnosis_does_not_count() -> None:
-    status = code("refuted", "http://terminology.hl7.org/CodeSystem/condition-ver-status")
+@pytest.mark.parametrize("verified", ["refuted", "entered-in-error", "provisional", "differential", "unconfirmed"])
+def test_a_refuted_or_suspected_diagnosis_does_not_count(verified: str) -> None:
+    status = code(verified, "http://terminology.hl7.org/CodeSystem/condition-ver-status")
     (row,) = read(condition(code("64859006", SNOMED), verificationStatus=status, onsetDateTime="2025-01-01"))
     assert row == Diagnosis("p1", "Condition", "c1", Version(), date(2025, 1, 1).toordinal(), 0, False)
 
