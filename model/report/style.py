@@ -17,7 +17,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 7,
     "axes.labelsize": 7,
@@ -50,7 +50,10 @@ _RC: dict[str, Any] = {
 @contextmanager
 def drawn() -> Iterator[None]:
     """The house style while a figure is drawn or saved; what the caller's own settings are does not matter."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **_RC, "backend": "agg"}):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        for name, value in _RC.items():
+            mpl.rcParams[name] = value
         yield
 
 

@@ -6,13 +6,19 @@ from typing import Any
 import click
 
 from screener.commands.model_cohort import cohort
+from screener.commands.model_local import fit, recalibrate, validate
 from screener.errors import InputError
 
 EPILOG = """\b
 Examples:
   screener model evidence
   screener model build --out shi2026.json
-  screener model build --variant all --out artefacts/
+  screener model reproduce --out reproduction/
+\b
+With a site's own women:
+  screener model cohort --out women.parquet
+  screener model validate --cohort women.parquet --out validation/
+  screener model recalibrate --cohort women.parquet --id hospital-x --out hospital-x.json
 """
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -96,4 +102,21 @@ def readings(out: Path) -> None:
     click.echo(f"Readings of our own nomogram are in {out}: put those of the paper's in their place")
 
 
-model.add_command(cohort)
+@model.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
+@click.option(
+    "--resamples", type=click.IntRange(10, 100_000), default=2000, show_default=True, help="Of the bootstrap."
+)
+def reproduce(out: Path, resamples: int) -> None:
+    """Rerun the paper on 496 synthetic women that return its figures: every table and figure on one page, differences explained.
+
+    \b
+    Example:  screener model reproduce --out reproduction/
+    """
+    from model.report.reproduction import write_reproduction  # noqa: PLC0415 - scipy, matplotlib: not for --help
+
+    click.echo(f"The page is {write_reproduction(out, resamples)}")
+
+
+for command in (cohort, validate, recalibrate, fit):
+    model.add_command(command)

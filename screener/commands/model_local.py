@@ -1,0 +1,160 @@
+"""`screener model validate`, `recalibrate` and `fit`: the model on a site's own women."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from model.local.cohort import LocalCohort
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+cohort_option = click.option(
+    "--cohort", "cohort_file", type=_FILE, required=True, help="CSV or Parquet, one row a woman."
+)
+
+
+artefact_option = click.option(
+    "--artefact",
+    default="shi2026-mg-category",
+    show_default=True,
+    help="A site's artefact (a file), or the id of a shipped one: shi2026-mg-category, -mg-continuous, -mg-category-shrunken.",
+)
+
+
+@click.command()
+@cohort_option
+@artefact_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for results.json and figures.")
+def validate(cohort_file: Path, artefact: str, out: Path | None) -> None:
+    """Judge a model on a site's own women: discrimination, calibration, net benefit, by subgroup, with intervals.
+
+    It says so where the women are too few to say anything (Riley's criteria). Columns of the cohort: age_years, bmi_kg_m2,
+    mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis (0 or 1); assay and period divide it where they are there.
+
+    \b
+    Example:  screener model validate --cohort women.csv --out validation/
+    """
+    from model.artefact import load_artefact  # noqa: PLC0415 - numpy: not for --help
+    from model.local.cohort import read_cohort  # noqa: PLC0415
+    from model.local.validate import validate as judge  # noqa: PLC0415
+
+    women = read_cohort(cohort_file)
+    model = load_artefact(artefact)
+    found = judge(women, model)
+    _say_left_out(women)
+    click.echo(f"{model.id} {model.version} on {women.size} women, {women.events} with osteoporosis\n")
+    for line in _table([found["overall"], *found["subgroups"], *found["reduced"]]):
+        click.echo(line)
+    click.echo("")
+    for sentence in found["verdict"]:
+        click.echo(f"- {sentence}")
+    if out:
+        from model.report.validation import write_validation  # noqa: PLC0415 - matplotlib
+
+        click.echo(f"Results and figures are in {write_validation(found, women, model, out)}")
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """One line a group, estimates with their 95 % intervals."""
+    heads = ("group", "women", "events", "C", "observed / expected", "in the large", "slope", "Brier")
+    cells = [
+        (
+            row["name"],
+            str(row["women"]),
+            str(row["events"]),
+            *(
+                _interval(row[name])
+                for name in ("c", "observed_expected", "calibration_in_the_large", "calibration_slope")
+            ),
+            f"{row['brier']:.3f}",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in (heads, *cells)) for i in range(len(heads))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in (heads, *cells)
+    ]
+
+
+def _interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _say_left_out(women: "LocalCohort") -> None:
+    for column, count in women.left_out.items():
+        click.echo(f"{count} rows are left out: {column} is empty")
+
+
+@click.command()
+@cohort_option
+@artefact_option
+@click.option(
+    "--method",
+    type=click.Choice(["intercept", "slope", "refit"]),
+    default="intercept",
+    show_default=True,
+    help="intercept: the site's prevalence; slope: how far risks spread, too; refit: all coefficients, with a penalty.",
+)
+@click.option("--id", "name", required=True, help="Id of the site's artefact, e.g. hospital-x-2026.")
+@click.option("--version", default="1.0.0", show_default=True, help="Its version; raise it with each new calibration.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Deals women to folds (refit).")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Artefact to write.")
+def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **given: Any) -> None:
+    """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
+
+    The new artefact is `local`: it needs no acknowledge_uncalibrated. Set `model` in the configuration to its path, then run a
+    backfill: every assessment is rewritten by the new model.
+
+    \b
+    Example:  screener model recalibrate --cohort women.csv --method slope --id hospital-x --out hospital-x.json
+    """
+    from model.artefact import load_artefact, write_artefact  # noqa: PLC0415 - numpy: not for --help
+    from model.errors import ArtefactError  # noqa: PLC0415
+    from model.local.cohort import read_cohort  # noqa: PLC0415
+    from model.local.recalibrate import Identity  # noqa: PLC0415
+    from model.local.recalibrate import recalibrate as move  # noqa: PLC0415
+
+    if not out.absolute().parent.is_dir():
+        raise ArtefactError(f"cannot write {out}: there is no such folder. Make it first")
+    women, model = read_cohort(cohort_file), load_artefact(artefact)
+    identity = Identity(given["name"], given["version"], f"{model.title}; recalibrated ({method})")
+    document = move(women, model, method, identity, seed=given["seed"])
+    write_artefact(document, out.absolute())
+    made, development = load_artefact(out), document["development"]
+    _say_left_out(women)
+    for when, row in (("before", development["before"]), ("after (apparent)", development["after_apparent"])):
+        click.echo(
+            f"{when:17} observed / expected {_interval(row['observed_expected'])}, slope {_interval(row['calibration_slope'])}"
+        )
+    needed = development["women_needed"]
+    if not needed["enough"]:
+        click.echo(f"- Few women for this method: {women.size}, and {needed['all']} are needed ({needed['criteria']})")
+    click.echo(f"{made.id} {made.version} written to {out}; validate it on other women than these")
+
+
+@click.command()
+@cohort_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
+@click.option(
+    "--resamples", type=click.IntRange(10, 100_000), default=2000, show_default=True, help="Of the bootstrap."
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+def fit(cohort_file: Path, out: Path, resamples: int, seed: int) -> None:
+    """Run the paper's whole method on a cohort: every number in results.json, tables and figures in report.html.
+
+    Columns: age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, ocn_ng_ml, osteoporosis (0 or 1).
+
+    \b
+    Example:  screener model fit --cohort women.csv --out fitted/
+    """
+    from model.local.cohort import read_cohort  # noqa: PLC0415 - pandas: not for --help
+    from model.local.paper import run  # noqa: PLC0415
+    from model.predictors import OCN  # noqa: PLC0415
+    from model.report.fitted import write_fitted  # noqa: PLC0415 - matplotlib
+
+    women = read_cohort(cohort_file, also=(OCN,))
+    _say_left_out(women)
+    results = run(women, resamples=resamples, seed=seed)
+    click.echo(f"Results and report of {women.size} women are in {write_fitted(results, women, out)}")
