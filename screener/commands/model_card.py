@@ -1,0 +1,79 @@
+"""`screener model card`: what a reader must know before using a model, written from its artefact."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from screener.errors import InputError
+
+_OUT = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--artefact", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A site's artefact, a file."
+)
+@click.option("--shipped", metavar="ID", help="Id of a shipped model [default: shi2026-mg-category].")
+@click.option("--out", type=_OUT, help="File for the card (Markdown); without it the card is printed.")
+@click.option(
+    "--document-reference", type=_OUT, help="File for a FHIR R4 DocumentReference that holds the card (JSON)."
+)
+@click.option(
+    "--canonical-base",
+    default="https://osteoporosis-screener.example",
+    show_default=True,
+    help="URL that the identifiers in the DocumentReference begin with: the site's own.",
+)
+def card(
+    artefact: Path | None, shipped: str | None, out: Path | None, document_reference: Path | None, canonical_base: str
+) -> None:
+    """Write the model card: what the model is for, its coefficients and where each comes from, its limits, TRIPOD+AI, PROBAST.
+
+    Every figure is the artefact's, the paper's, or computed from these; a site's recalibrated artefact has its own card.
+
+    \b
+    Examples:  screener model card --out card.md
+               screener model card --shipped shi2026-mg-continuous | less
+               screener model card --artefact ours.json --out ours.md --document-reference ours-card.json
+    """
+    from model.card import card as write  # noqa: PLC0415 - scipy: not for --help
+
+    if artefact and shipped:
+        raise InputError("--artefact and --shipped name two models. Give one of them")
+    document = _document(artefact, shipped)
+    text = write(document)
+    if document_reference:
+        _write_reference(text, document, document_reference, canonical_base)
+    if out:
+        out.write_text(text, encoding="utf-8")
+        click.echo(f"The card of {document['id']} {document['version']} is in {out}")
+    elif not document_reference:
+        click.echo(text, nl=False)
+
+
+def _document(artefact: Path | None, shipped: str | None) -> dict[str, Any]:
+    """The JSON of an artefact that has been checked."""
+    import json  # noqa: PLC0415
+    from importlib.resources import files  # noqa: PLC0415
+
+    from model.artefact import DEFAULT, SHIPPED, load_artefact  # noqa: PLC0415 - numpy: not for --help
+
+    name = shipped or DEFAULT
+    if artefact is None and name not in SHIPPED:
+        raise InputError(f"no model {name} is shipped. Give one of {', '.join(SHIPPED)}, or a file with --artefact")
+    load_artefact(artefact or name)
+    file = artefact or files("model") / "artefacts" / f"{name}.json"
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return document
+
+
+def _write_reference(text: str, document: dict[str, Any], file: Path, canonical_base: str) -> None:
+    import json  # noqa: PLC0415
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from model.card import document_reference  # noqa: PLC0415
+
+    resource = document_reference(text, document, datetime.now(UTC), canonical_base)
+    file.write_text(json.dumps(resource, indent=1) + "\n", encoding="utf-8")
+    click.echo(f"The DocumentReference is in {file}", err=True)
