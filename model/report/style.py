@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.errors import ModelError
+
 MM = 1 / 25.4
 SINGLE, DOUBLE = 89 * MM, 183 * MM  # a journal's column widths, in inches
 
@@ -61,6 +63,13 @@ def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axe
     """An empty figure, in inches, with panels side by side."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+
+
+def colours(count: int) -> tuple[str, ...]:
+    """So many colours that are told apart; ModelError beyond six, where a seventh would be a repetition."""
+    if count > len(CYCLE):
+        raise ModelError(f"{count} series are too many for one figure; draw at most {len(CYCLE)}, or several figures")
+    return CYCLE[:count]
 
 
 def panel_letters(axes: list[Axes]) -> None:

@@ -24,11 +24,15 @@ class Curve(NamedTuple):
 def calibration(
     curves: Sequence[Curve], y: Array, risk: Array, groups: Sequence[Group] = (), notes: Sequence[str] = ()
 ) -> Figure:
-    """Curves, groups with 95 % binomial intervals (Wilson), the distribution of the risks by outcome, and notes in a corner."""
+    """Observed against predicted risk in one square panel (89 mm).
+
+    At most two curves; groups (of `hosmer_lemeshow`) with 95 % binomial intervals (Wilson); the distribution of `risk` (n,) by
+    outcome `y` (n,), as spikes below; and lines of text in a corner.
+    """
     with drawn():
         figure, (panel,) = new(SINGLE, SINGLE)
         panel.plot([0, 1], [0, 1], color=GREY, lw=0.6, ls=(0, (4, 3)), label="Ideal")
-        for curve, colour in zip(curves, (BLUE, VERMILION), strict=False):
+        for curve, colour in zip(curves, (BLUE, VERMILION)[: len(curves)], strict=True):
             panel.plot(curve.predicted, curve.observed, color=colour, label=curve.name)
         if groups:
             _groups(panel, groups)
@@ -67,3 +71,5 @@ def _spikes(panel: Axes, y: Array, risk: Array) -> None:
     panel.bar(middles, with_it * scale, width * 0.8, bottom=-0.06, color="#8C8C8C", lw=0)
     panel.bar(middles, -without * scale, width * 0.8, bottom=-0.06, color=PALE, lw=0)
     panel.axhline(-0.06, color=GREY, lw=0.4)
+    for height, side, text in ((-0.055, "bottom", "osteoporosis"), (-0.065, "top", "without")):
+        panel.text(0.01, height, text, fontsize=5, color=GREY, va=side)

@@ -1,13 +1,12 @@
 """LASSO: coefficients along the penalty, and the cross-validated deviance that chooses it."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.report.style import CYCLE, DOUBLE, GREY, INK, VERMILION, drawn, new, panel_letters
+from model.report.style import DOUBLE, GREY, INK, VERMILION, colours, drawn, new, panel_letters
 from model.stats.lasso import CrossValidation
 from model.stats.logistic import Array
 
@@ -25,10 +24,11 @@ def lasso(found: CrossValidation, names: Sequence[str], sds: Array) -> Figure:
 def _path(panel: Axes, found: CrossValidation, names: Sequence[str], sds: Array) -> None:
     logs = np.log(found.path.lambdas)
     scaled = found.path.coefficients * sds
-    for i, colour in zip(range(len(names)), CYCLE, strict=False):
-        panel.plot(logs, scaled[:, i], color=colour)
+    colour_of = colours(len(names))
+    for column, colour in zip(scaled.T, colour_of, strict=True):
+        panel.plot(logs, column, color=colour)
     heights = _apart(scaled[-1], 0.055 * float(np.ptp(scaled)))
-    for name, height, colour in zip(names, heights, CYCLE, strict=False):
+    for name, height, colour in zip(names, heights, colour_of, strict=True):
         panel.annotate(
             name, (logs[-1], height), (3, 0), textcoords="offset points", color=colour, fontsize=6, va="center"
         )
@@ -80,12 +80,27 @@ def _counts(panel: Axes, found: CrossValidation) -> None:
     top = panel.secondary_xaxis("top")
     top.set_xticks(logs[shown], [str(np.count_nonzero(found.path.coefficients[i])) for i in shown])
     top.tick_params(length=2, labelsize=6)
+    top.set_xlabel("Predictors kept", fontsize=6)
     top.spines["top"].set_visible(False)
 
 
 def _apart(heights: Array, least: float) -> Array:
-    """The same heights in the same order, moved up where two lie nearer than `least`."""
-    order, moved = np.argsort(heights), heights.astype(float).copy()
-    for below, above in pairwise(order):
-        moved[above] = max(moved[above], moved[below] + least)
+    """The same heights in the same order, at least `least` apart, neighbours that were nearer moved up and down alike."""
+    order = np.argsort(heights)
+    groups: list[list[float]] = []  # of labels that touch: their own heights
+    for height in heights[order]:
+        groups.append([float(height)])
+        while len(groups) > 1 and _bottom(groups[-1], least) - _top(groups[-2], least) < least:
+            last = groups.pop()
+            groups[-1] += last
+    moved = heights.astype(float).copy()
+    moved[order] = [_bottom(group, least) + i * least for group in groups for i in range(len(group))]
     return moved
+
+
+def _bottom(group: Sequence[float], least: float) -> float:
+    return float(np.mean(group)) - least * (len(group) - 1) / 2
+
+
+def _top(group: Sequence[float], least: float) -> float:
+    return float(np.mean(group)) + least * (len(group) - 1) / 2

@@ -1,16 +1,17 @@
 """The nomogram, drawn as R's `plot(rms::nomogram(...))` draws it: points, one axis a predictor, total points, risk."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from model.artefact import Nomogram, Predictor
+from model.errors import ModelError
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, P
-from model.report.style import BLUE, DOUBLE, GREY, INK, VERMILION, drawn, new
+from model.report.style import BLUE, DOUBLE, GREY, INK, SINGLE, VERMILION, drawn, new
 
 LABELS = {
     AGE: "Age (years)",
@@ -21,9 +22,23 @@ LABELS = {
     P1NP: "P1NP (ng/mL)",
 }
 RISKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
-_TICKS = 8  # about so many on an axis
+RARE = (
+    0.0001,
+    0.001,
+    0.005,
+    0.01,
+    *RISKS,
+    0.99,
+    0.995,
+    0.999,
+    0.9999,
+)  # where fewer than two of the others are reached
+_INTERVALS = 8  # about so many between the ticks of an axis
+_ROUNDING = 1e-6  # of a step: 0.6 / 0.2 is not quite 3
 _LEFT, _RIGHT = 0.25, 0.975  # of the width: names stand left of the axes
 _TICK = 0.13  # of the distance between two axes
+_ROOM = 0.8  # of the width: right of it a text stands left of its place
+_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
 _CLOSE = 0.034  # of the figure's width: labels nearer than this would touch
 
 
@@ -45,41 +60,58 @@ class Scale(NamedTuple):
 
 
 def nomogram(drawing: Nomogram, example: Mapping[str, float] | None = None, title: str = "") -> Figure:
-    """Draw a nomogram of any of the predictors, on the axes that it fixes. `example` (values by predictor) is drawn as a reading."""
+    """Draw a nomogram of any of the predictors, on the axes that it fixes (183 mm wide).
+
+    `example` (values by predictor, in their units, magnesium in mmol/L in either form) is drawn as a reading: up to the
+    points, and from their sum down to the risk. ModelError where it lacks a predictor or leaves an axis.
+    """
     scales = [_points(), *(predictor_scale(p, drawing.points_per_logit) for p in drawing.predictors), *_totals(drawing)]
     with drawn():
         figure, (panel,) = new(DOUBLE, 0.42 * (len(scales) + 1))
         figure.set_layout_engine("none")
         panel.set_position((0, 0, 1, 1))
-        panel.set(xlim=(0, 1), ylim=(-0.6, len(scales) - (0.2 if title else 0.4)))
+        panel.set(xlim=(0, 1), ylim=(-0.6, len(scales) - (0.05 if title else 0.4)))
         panel.axis("off")
         for row, scale in enumerate(reversed(scales)):
             _draw(panel, scale, row)
         if example:
             _read(panel, drawing, scales, example)
         if title:
-            panel.text(0.012, len(scales) - 0.35, title, weight="bold", size=8, va="center")
+            panel.text(0.012, len(scales) - 0.3, title, weight="bold", size=8, va="center")
     return figure
 
 
 def predictor_scale(predictor: Predictor, points_per_logit: float) -> Scale:
     """A predictor's axis: its values where their points are, 100 points being the whole width."""
 
-    def at(value: float) -> float:
-        return (predictor.coefficient * (value - predictor.centre) - predictor.effect[0]) * points_per_logit
-
     if predictor.form == "category":
-        ticks = [Tick(f"> {MG_CUT_OFF_MMOL_L}", at(0.0)), Tick(f"≤ {MG_CUT_OFF_MMOL_L}", at(1.0))]
+        values = {f"> {MG_CUT_OFF_MMOL_L}": 0.0, f"≤ {MG_CUT_OFF_MMOL_L}": 1.0}
     else:
-        ticks = [Tick(f"{value:g}", at(value)) for value in pretty(*predictor.axis)]
-    ends = sorted(at(end) for end in predictor.axis)
-    return Scale(LABELS[predictor.name], ticks, (ends[0], ends[1]), 100.0)
+        values = {f"{value:g}": value for value in pretty(*predictor.axis)}
+    ticks = [Tick(text, _points_at(predictor, value, points_per_logit)) for text, value in values.items()]
+    low, high = sorted(_points_at(predictor, end, points_per_logit) for end in predictor.axis)
+    return Scale(LABELS[predictor.name], ticks, (low, high), 100.0)
+
+
+def _points_at(predictor: Predictor, value: float, points_per_logit: float) -> float:
+    return (predictor.coefficient * (value - predictor.centre) - predictor.effect[0]) * points_per_logit
 
 
 def pretty(low: float, high: float) -> list[float]:
-    """Round values inside an axis, at steps of 1, 2, 2.5 or 5 times a power of ten."""
-    values = MaxNLocator(nbins=_TICKS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [round(float(value), 10) for value in values if low - 1e-9 <= value <= high + 1e-9]
+    """Round values inside an axis, at steps of 1, 2 or 5 times a power of ten as R's pretty() takes them.
+
+    A step that marks both ends of the axis is preferred, then the one nearest to eight intervals.
+    """
+    size = 10.0 ** np.floor(np.log10((high - low) / _INTERVALS))
+    steps = [step * size for step in (1.0, 2.0, 5.0, 10.0)]
+    fitting = [step for step in steps if 4 <= (high - low) / step <= 12 + _ROUNDING and _marks_ends(low, high, step)]
+    step = min(fitting or steps, key=lambda step: abs((high - low) / step - _INTERVALS))
+    first, last = math.ceil(low / step - _ROUNDING), math.floor(high / step + _ROUNDING)
+    return [round(float(i * step), 10) for i in range(first, last + 1)]
+
+
+def _marks_ends(low: float, high: float, step: float) -> bool:
+    return all(abs(end / step - round(end / step)) < _ROUNDING for end in (low, high))
 
 
 def _points() -> Scale:
@@ -91,13 +123,18 @@ def _totals(drawing: Nomogram) -> list[Scale]:
     top = sum(high - low for low, high in (p.effect for p in drawing.predictors)) * drawing.points_per_logit
     values = pretty(0, top)
     fine = np.arange(0, top + 1e-9, (values[1] - values[0]) / 5).tolist()
-    at = {risk: float(np.log(risk / (1 - risk)) - drawing.linear_predictor_at_no_points) for risk in RISKS}
-    risks = [Tick(f"{risk:g}", x * drawing.points_per_logit) for risk, x in at.items()]
-    inside = [tick for tick in risks if 0 <= tick.at <= top]
-    return [
-        Scale("Total points", [Tick(f"{x:g}", x) for x in values], (0.0, top), top, fine),
-        Scale("Risk of osteoporosis", inside, (inside[0].at, inside[-1].at), top),
-    ]
+    return [Scale("Total points", [Tick(f"{x:g}", x) for x in values], (0.0, top), top, fine), _risks(drawing, top)]
+
+
+def _risks(drawing: Nomogram, top: float) -> Scale:
+    """The risks that 0 to `top` points can mean; the whole line without ticks where that is less than two round ones."""
+    for risks in (RISKS, RARE):
+        logits = [float(np.log(risk / (1 - risk))) for risk in risks]
+        places = [(logit - drawing.linear_predictor_at_no_points) * drawing.points_per_logit for logit in logits]
+        ticks = [Tick(f"{risk:g}", at) for risk, at in zip(risks, places, strict=True) if 0 <= at <= top]
+        if len(ticks) > 1:
+            return Scale("Risk of osteoporosis", ticks, (ticks[0].at, ticks[-1].at), top)
+    return Scale("Risk of osteoporosis", ticks, (0.0, top), top)
 
 
 def _x(scale: Scale, at: float) -> float:
@@ -120,8 +157,7 @@ def _draw(panel: Axes, scale: Scale, row: int) -> None:
 
 def _label(panel: Axes, at: tuple[float, float], text: str, side: str) -> None:
     aligned = {"left": "right", "right": "left"}.get(side, "center")
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
-    panel.text(*at, text, ha=aligned, va="top" if side == "below" else "bottom", size=6, bbox=white)
+    panel.text(*at, text, ha=aligned, va="top" if side == "below" else "bottom", size=6, bbox=_WHITE)
 
 
 def sides(places: Sequence[float]) -> list[str]:
@@ -139,34 +175,50 @@ def _read(panel: Axes, drawing: Nomogram, scales: Sequence[Scale], example: Mapp
     """A woman's values up to the points, and their sum down to the risk."""
     top, total = len(scales) - 1, 0.0
     for i, (predictor, scale) in enumerate(zip(drawing.predictors, scales[1:-2], strict=True), start=1):
-        given = example[predictor.name]
-        value = float(given <= float(MG_CUT_OFF_MMOL_L)) if predictor.form == "category" else given
-        at = (predictor.coefficient * (value - predictor.centre) - predictor.effect[0]) * drawing.points_per_logit
+        at = _points_at(predictor, _given(predictor, example), drawing.points_per_logit)
         total += at
         panel.plot([_x(scale, at)] * 2, [top - i, top], color=BLUE, lw=0.5, ls=(0, (4, 2)), zorder=0)
         panel.plot([_x(scale, at)], [top - i], "o", color=BLUE, ms=3)
     x = _x(scales[-2], total)
-    panel.plot([x, x], [0, 1], color=VERMILION, lw=0.8)
-    panel.plot([x, x], [0, 1], "o", color=VERMILION, ms=3)
+    panel.plot([x, x], [0, 1], "o-", color=VERMILION, lw=0.8, ms=3)
     risk = 1 / (1 + np.exp(-(drawing.linear_predictor_at_no_points + total / drawing.points_per_logit)))
-    panel.text(
-        x + 0.008,
-        0.5,
-        f"{total:.0f} points: {risk:.0%}",
-        color=VERMILION,
-        va="center",
-        size=6.5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
-    )
+    _say(panel, x, f"{total:.0f} points: risk {risk:.2f}")
+
+
+def _say(panel: Axes, x: float, text: str) -> None:
+    """Beside the line from total points to risk, on the side where there is room."""
+    offset, aligned = (0.008, "left") if x < _ROOM else (-0.008, "right")
+    panel.text(x + offset, 0.56, text, color=VERMILION, va="center", ha=aligned, size=6.5, bbox=_WHITE)
+
+
+def _given(predictor: Predictor, example: Mapping[str, float]) -> float:
+    """The example's value as the predictor counts it: a category as 0 or 1."""
+    if predictor.name not in example:
+        raise ModelError(f"the example of the nomogram lacks {predictor.name}; give all of its predictors")
+    value = float(example[predictor.name])
+    if predictor.form == "category" and np.isfinite(value):
+        return float(value <= float(MG_CUT_OFF_MMOL_L))
+    low, high = predictor.axis
+    if not low <= value <= high:
+        raise ModelError(
+            f"the example's {predictor.name} lies outside its axis, {low:g} to {high:g} {predictor.unit}; draw another"
+        )
+    return value
 
 
 def reading_bars(points: Mapping[str, float]) -> Figure:
-    """A woman's points by predictor, the largest first, as horizontal bars."""
+    """A woman's points by predictor (`Assessment.points` of one row), the largest first, as horizontal bars (89 mm wide).
+
+    Points below none, of a value beyond the axis, run to the left.
+    """
     rows = sorted(points.items(), key=lambda row: row[1])
+    values = [float(value) for _, value in rows]
     with drawn():
-        figure, (panel,) = new(DOUBLE / 2, 0.25 * len(rows) + 0.45)
-        panel.barh([LABELS[name] for name, _ in rows], [value for _, value in rows], color=BLUE, height=0.6)
-        panel.bar_label(panel.containers[0], fmt="%.0f", padding=2, fontsize=6.5)  # type: ignore[arg-type]
-        panel.set(xlabel="Points", xlim=(0, max(105, max(points.values()) * 1.1)))
+        figure, (panel,) = new(SINGLE, 0.22 * len(rows) + 0.45)
+        bars = panel.barh([LABELS[name] for name, _ in rows], values, color=BLUE, height=0.6)
+        panel.bar_label(bars, fmt="%.0f", padding=2, fontsize=6.5)
+        panel.axvline(0, color=INK, lw=0.6)
+        panel.set(xlabel="Points", xlim=(min(0.0, *(1.2 * value for value in values)), max(105, *values) * 1.02))
         panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(False)
     return figure
