@@ -65,9 +65,11 @@ def _use(document: Json, texts: Mapping[str, str]) -> str:
         "What it is for",
         bullets(
             [
-                f"It is a **diagnostic** model. It answers: would DXA, done now, show {document['outcome']}?",
-                f"It helps to decide who may be worth a DXA among postmenopausal women of at least {texts['minimum_age']} years "
-                "whose laboratory results are there already.",
+                f"It is a **diagnostic** model. It answers whether DXA, done now, would show this outcome: {document['outcome']}.",
+                (
+                    f"It helps to decide who may be worth a DXA among postmenopausal women of at least {texts['minimum_age']} years "
+                    "whose laboratory results are there already."
+                ),
                 "A clinician reads it beside the woman's history; it decides nothing by itself.",
             ]
         ),
@@ -82,9 +84,11 @@ def _no_use(texts: Mapping[str, str]) -> str:
                 "It gives no risk of fracture and says nothing about the future.",
                 "It does not replace DXA, and no treatment follows from it. A low risk does not rule out osteoporosis.",
                 f"Not for men, women before menopause, or women below {texts['minimum_age']} years.",
-                "Not for women whom the paper excluded: under treatment that strongly affects bone (antiresorptive or anabolic "
-                "drugs, long-term high-dose glucocorticoids), with severe liver or kidney insufficiency, malignancy, or another "
-                "metabolic bone disease.",
+                (
+                    "Not for women whom the paper excluded: under treatment that strongly affects bone (antiresorptive or anabolic "
+                    "drugs, long-term high-dose glucocorticoids), with severe liver or kidney insufficiency, malignancy, or another "
+                    "metabolic bone disease."
+                ),
                 "Not for judging whether to give magnesium: an association in one cross-section shows no effect of a treatment.",
             ]
         ),
@@ -127,9 +131,11 @@ def _flag() -> list[str]:
     flag = paper.flag
     ppv, npv = flag.predictive_values(other)
     return [
-        f"**The magnesium flag is weak.** At or below {paper.texts['cut_off']} mmol/L: sensitivity {flag.sensitivity:.3f}, "
-        f"specificity {flag.specificity:.3f}, LR+ {flag.positive_likelihood_ratio:.2f}, LR- {flag.negative_likelihood_ratio:.2f}. "
-        f"Where {per_cent(other)} have osteoporosis, PPV is {ppv:.2f} and NPV {npv:.2f}, against {1 - other:.2f} free of it without any test."
+        (
+            f"**The magnesium flag is weak.** At or below {paper.texts['cut_off']} mmol/L: sensitivity {flag.sensitivity:.3f}, "
+            f"specificity {flag.specificity:.3f}, LR+ {flag.positive_likelihood_ratio:.2f}, LR- {flag.negative_likelihood_ratio:.2f}. "
+            f"Where {per_cent(other)} have osteoporosis, PPV is {ppv:.2f} and NPV {npv:.2f}, against {1 - other:.2f} free of it without any test."
+        )
     ]
 
 
@@ -142,11 +148,15 @@ def _cut_off(document: Json) -> list[str]:
     )
     return [
         *_cliff(document),
-        f"**The cut-off is no threshold of nature.** {cut} is the midpoint of two values that a laboratory reports, {low} and {high}. "
-        f"Near it lie {near}. A repeat whose error has an SD of {figures.REPEAT_ERROR_SD_MMOL_L} mmol/L changes the flag of "
-        f"{per_cent(found.flips)} of women (reconstructed distribution).",
-        f"**It was chosen on the same women.** In other samples of the same size the best cut-off falls between {found.range_95[0]:.3f} and "
-        f"{found.range_95[1]:.3f} in 95 of 100, and shows a log odds ratio of {found.shown:.2f} where {found.true:.2f} is true.",
+        (
+            f"**The cut-off is no threshold of nature.** {cut} is the midpoint of two values that a laboratory reports, {low} and {high}. "
+            f"Near it lie {near}. A repeat whose error has an SD of {figures.REPEAT_ERROR_SD_MMOL_L} mmol/L changes the flag of "
+            f"{per_cent(found.flips)} of women (reconstructed distribution)."
+        ),
+        (
+            f"**It was chosen on the same women.** In other samples of the same size the best cut-off falls between {found.range_95[0]:.3f} and "
+            f"{found.range_95[1]:.3f} in 95 of 100, and shows a log odds ratio of {found.shown:.2f} where {found.true:.2f} is true."
+        ),
         *_two_forms(),
     ]
 
@@ -159,8 +169,10 @@ def _cliff(document: Json) -> list[str]:
         ]
     jump = figures.largest_jump(magnesium["coefficient"])
     return [
-        f"**A cliff at the cut-off.** Crossing {magnesium['cut_off']} mmol/L moves the risk by up to {100 * jump:.0f} percentage points, "
-        "whatever the size of the change. Near it both risks are given."
+        (
+            f"**A cliff at the cut-off.** Crossing {magnesium['cut_off']} mmol/L moves the risk by up to {100 * jump:.0f} percentage points, "
+            "whatever the size of the change. Near it both risks are given."
+        )
     ]
 
 
@@ -171,18 +183,24 @@ def _two_forms() -> list[str]:
         for limit, share in zip(figures.LARGE_DIFFERENCES, found.beyond, strict=True)
     )
     return [
-        f"**Category or number?** The paper does not say which its nomogram used. Between the two published-calibration models risks differ {beyond} "
-        f"of women, by {100 * found.mean:.1f} points on average."
+        (
+            f"**Category or number?** The paper does not say which its nomogram used. Between the two published-calibration models risks differ {beyond} "
+            f"of women, by {100 * found.mean:.1f} points on average."
+        )
     ]
 
 
 def _bias(document: Json) -> list[str]:
     texts = figures.of_the_paper().texts
     return [
-        "**High risk of bias by PROBAST** (below): selected inpatients, a cut-off driven by the data, no evaluation elsewhere, a nomogram "
-        f"that is not the printed model, and a Hosmer-Lemeshow p of {texts['hosmer_lemeshow_p']}: its own test finds it miscalibrated.",
-        f"**Sample size.** Riley's criteria ask for {texts['needed_six']} women for the nomogram's terms and {texts['needed_seven']} for those "
-        f"of Model 2; the paper had {texts['women']}.",
+        (
+            "**High risk of bias by PROBAST** (below): selected inpatients, a cut-off driven by the data, no evaluation elsewhere, a nomogram "
+            f"that is not the printed model, and a Hosmer-Lemeshow p of {texts['hosmer_lemeshow_p']}: its own test finds it miscalibrated."
+        ),
+        (
+            f"**Sample size.** Riley's criteria ask for {texts['needed_six']} women for the nomogram's terms and {texts['needed_seven']} for those "
+            f"of Model 2; the paper had {texts['women']}."
+        ),
         "**Verification bias.** At a site, only women who were sent to DXA have a label. Performance measured on them need not hold for the others.",
         f"**The interval** covers {document.get('interval_meaning', 'what the artefact does not say')}.",
     ]

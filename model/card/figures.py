@@ -1,18 +1,21 @@
 """The figures of the card that are not in the artefact: from the paper's data, or computed from them by the package's own code."""
 
+import json
 import math
+from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from model.artefact import SHIPPED, Artefact, load_artefact
+from model.artefact import DEFAULT, SHIPPED, Artefact, load_artefact
 from model.evidence import published
 from model.evidence.checks import Check, checks
 from model.evidence.checks.curves import Flag, magnesium_flag
+from model.evidence.checks.result import NOT_PRINTED
 from model.predictors import CTX, MG_CUT_OFF_MMOL_L, PREDICTORS
-from model.reconstruction.conditioning import named, prior_means
 from model.reconstruction.copula import CohortMaker
 from model.reconstruction.margins import POINTS, magnesium
 from model.stats.logistic import Array
@@ -22,8 +25,9 @@ EXAMPLE_RISK = 0.80
 REPEAT_ERROR_SD_MMOL_L = 0.02  # of a repeated magnesium, in the example
 NEAR_MMOL_L = (0.01, 0.02)
 LARGE_DIFFERENCES = (0.05, 0.10)
+_NEEDED = "women needed to develop"  # as the checks name it
 _DRAWS = 2000
-_POINTS_LOG2 = 10
+_POINTS_LOG2 = 12
 
 
 class CutOff(NamedTuple):
@@ -91,12 +95,12 @@ def of_the_paper() -> Published:
         "ctx_mean": str(figures["table_1"][CTX]["without"][0]),
     }
     errors = [check for check in found if check.agrees is False]
-    derived = [check for check in found if check.published == "not printed"]
+    derived = [c for c in found if c.published == NOT_PRINTED or c.quantity.startswith(_NEEDED)]
     return Published(women, events, magnesium_flag(figures), errors, derived, texts)
 
 
 def _needed(found: list[Check], terms: int) -> str:
-    return next(str(c.recomputed) for c in found if c.quantity == f"women needed to develop {terms} terms")
+    return next(str(c.recomputed) for c in found if c.quantity == f"{_NEEDED} {terms} terms")
 
 
 @cache
@@ -134,14 +138,17 @@ def _chosen_cut_offs(masses: list[Array], sizes: tuple[int, int]) -> tuple[Array
 
 @cache
 def of_the_two_forms() -> Disagreement:
-    """On a cohort with the published margins and the prior means of the correlations; rounded to whole points it does not depend on them."""
-    cohort = CohortMaker(published(), _POINTS_LOG2).cohort(named(prior_means()))
+    """On the reconstructed cohort, made again from the correlations that the shipped artefact records (reading H4)."""
+    text = (files("model") / "artefacts" / f"{DEFAULT}.json").read_text(encoding="utf-8")
+    reading = next(row for row in json.loads(text)["development"]["readings_of_model_2"] if row["name"] == "H4")
+    correlations = {(row["pair"][0], row["pair"][1]): row["value"] for row in reading["correlations"]}
+    cohort = CohortMaker(published(), _POINTS_LOG2).cohort(correlations)
     category, number = (_risk(load_artefact(name), cohort.columns, cohort.mg_at_or_below) for name in SHIPPED[:2])
     away, weights = np.abs(category - number), cohort.weights / cohort.weights.sum()
     return Disagreement(float(away @ weights), tuple(float(weights[away > limit].sum()) for limit in LARGE_DIFFERENCES))
 
 
-def _risk(artefact: Artefact, columns: dict[str, Array], low_magnesium: Array) -> Array:
+def _risk(artefact: Artefact, columns: Mapping[str, Array], low_magnesium: Array) -> Array:
     linear = np.full(len(low_magnesium), artefact.intercept)
     for name, predictor in zip(PREDICTORS, artefact.predictors, strict=True):
         value = low_magnesium if predictor.form == "category" else columns[name]

@@ -10,6 +10,7 @@ from model.card.markdown import bullets, number, per_cent, section, table
 
 Json = Mapping[str, Any]
 
+_NO_DIFFERENCE_AUC = 0.01  # smaller ones are within what the reconstruction had to assume
 _MEANING = {
     "published, borrowed": "printed in the paper for another model of it (Model 2), and borrowed for the nomogram",
     "reconstructed": "not printed anywhere; estimated on women reconstructed from the paper's tables",
@@ -24,7 +25,9 @@ def coefficients(document: Json) -> str:
     errors = [math.sqrt(row[i]) for i, row in enumerate(document["covariance"])]
     level = document.get("interval_level", 0.95)
     first = document["intercept"]
-    rows = [("intercept", "", "", number(first["value"], 6), number(errors[0]), "", _where(first["provenance"]))]
+    rows: list[tuple[str, ...]] = [
+        ("intercept", "", "", number(first["value"], 6), number(errors[0]), "", _where(first["provenance"]))
+    ]
     rows += [_row(row, error, level) for row, error in zip(document["predictors"], errors[1:], strict=True)]
     heads = (
         "term",
@@ -55,7 +58,7 @@ def _row(row: Json, error: float, level: float) -> tuple[str, ...]:
         number(row["centre"]),
         number(b, 6),
         number(error),
-        f"{number(math.exp(b))} ({number(low)} to {number(high)})",
+        f"{number(math.exp(b), 5)} ({number(low)} to {number(high)})",
         _where(row["provenance"]),
     )
 
@@ -206,7 +209,7 @@ def reduced(document: Json) -> str:
     return section(
         "Reduced nomograms",
         "For women in whom some predictors were not measured: each with its own coefficients, used only where a site switches it on, named in every "
-        "result. They inherit all assumptions of the full model. AUCs less than 0.01 apart do not differ.",
+        f"result. They inherit all assumptions of the full model. AUCs less than {_NO_DIFFERENCE_AUC} apart do not differ.",
         table(("name", "coefficients", "intercept", "expected AUC", "where it comes from"), rows),
     )
 

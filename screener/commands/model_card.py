@@ -21,12 +21,14 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--canonical-base",
-    default="https://osteoporosis-screener.example",
-    show_default=True,
-    help="URL that the identifiers in the DocumentReference begin with: the site's own.",
+    help="URL that identifiers in the DocumentReference begin with [default: that of `screener run`'s configuration].",
 )
 def card(
-    artefact: Path | None, shipped: str | None, out: Path | None, document_reference: Path | None, canonical_base: str
+    artefact: Path | None,
+    shipped: str | None,
+    out: Path | None,
+    document_reference: Path | None,
+    canonical_base: str | None,
 ) -> None:
     """Write the model card: what the model is for, its coefficients and where each comes from, its limits, TRIPOD+AI, PROBAST.
 
@@ -68,12 +70,13 @@ def _document(artefact: Path | None, shipped: str | None) -> dict[str, Any]:
     return document
 
 
-def _write_reference(text: str, document: dict[str, Any], file: Path, canonical_base: str) -> None:
+def _write_reference(text: str, document: dict[str, Any], file: Path, canonical_base: str | None) -> None:
     import json  # noqa: PLC0415
     from datetime import UTC, datetime  # noqa: PLC0415
 
     from model.card import document_reference  # noqa: PLC0415
+    from screener.assessment.identity import Canonical  # noqa: PLC0415
 
-    resource = document_reference(text, document, datetime.now(UTC), canonical_base)
+    resource = document_reference(text, document, datetime.now(UTC), canonical_base or Canonical().base)
     file.write_text(json.dumps(resource, indent=1) + "\n", encoding="utf-8")
     click.echo(f"The DocumentReference is in {file}", err=True)
