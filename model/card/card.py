@@ -132,7 +132,7 @@ def _flag() -> list[str]:
     ppv, npv = flag.predictive_values(other)
     return [
         (
-            f"**The magnesium flag is weak.** At or below {paper.texts['cut_off']} mmol/L: sensitivity {flag.sensitivity:.3f}, "
+            f"**The magnesium flag is weak.** At or below {paper.texts['cut_off']} mmol/L, in the paper's women: sensitivity {flag.sensitivity:.3f}, "
             f"specificity {flag.specificity:.3f}, LR+ {flag.positive_likelihood_ratio:.2f}, LR- {flag.negative_likelihood_ratio:.2f}. "
             f"Where {per_cent(other)} have osteoporosis, PPV is {ppv:.2f} and NPV {npv:.2f}, against {1 - other:.2f} free of it without any test."
         )
@@ -184,7 +184,7 @@ def _two_forms() -> list[str]:
     )
     return [
         (
-            f"**Category or number?** The paper does not say which its nomogram used. Between the two published-calibration models risks differ {beyond} "
+            f"**Category or number?** The paper does not say which its nomogram used. Between the two shipped models risks differ {beyond} "
             f"of women, by {100 * found.mean:.1f} points on average."
         )
     ]
@@ -224,7 +224,7 @@ def _units(document: Json, texts: Mapping[str, str]) -> str:
     shift = ctx["coefficient"] * (wrong - float(texts["ctx_mean"]))
     return section(
         "Units",
-        f"beta-CTx and P1NP enter in {units['ctx_ng_ml']} and {units['p1np_ng_ml']}. The paper's tables print pg/mL, which is wrong. "
+        f"beta-CTx enters in {units['ctx_ng_ml']}, P1NP in {units['p1np_ng_ml']}. The paper's tables print pg/mL, which is wrong. "
         "Laboratories report beta-CTx in pg/mL or ng/L as often as in ng/mL. "
         f"The mean of {texts['ctx_mean']} ng/mL, given as {wrong:.0f}, would add {shift:.0f} to the log odds: a risk of {_saturated(shift)} for everyone. "
         f"Values beyond {number(ctx['possible'][1])} are therefore refused.",

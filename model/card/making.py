@@ -7,10 +7,17 @@ from typing import Any
 
 from model.artefact import load_artefact
 from model.card.markdown import bullets, number, per_cent, section, table
+from model.evidence.checks.result import with_limits
 
 Json = Mapping[str, Any]
 
 _NO_DIFFERENCE_AUC = 0.01  # smaller ones are within what the reconstruction had to assume
+_INHERITED = {
+    "intercept": "Only the intercept is the site's. All coefficients are those of the model it started from: what is borrowed or "
+    "reconstructed there is so here, and that model's card says which",
+    "slope": "Only the intercept and one common factor are the site's. How the coefficients compare with each other comes from the model it "
+    "started from: what is borrowed or reconstructed there is so here, and that model's card says which",
+}
 _MEANING = {
     "published, borrowed": "printed in the paper for another model of it (Model 2), and borrowed for the nomogram",
     "reconstructed": "not printed anywhere; estimated on women reconstructed from the paper's tables",
@@ -58,7 +65,7 @@ def _row(row: Json, error: float, level: float) -> tuple[str, ...]:
         number(row["centre"]),
         number(b, 6),
         number(error),
-        f"{number(math.exp(b), 5)} ({number(low)} to {number(high)})",
+        f"{math.exp(b):.4f} ({low:.4f} to {high:.4f})",
         _where(row["provenance"]),
     )
 
@@ -66,8 +73,8 @@ def _row(row: Json, error: float, level: float) -> tuple[str, ...]:
 def _where(provenance: Json) -> str:
     kind = provenance.get("kind", "not said")
     if kind == "published, borrowed":
-        low, high = provenance["confidence_95"]
-        return f"{kind}: {provenance['table']}, {provenance['row']}, odds ratio {provenance['odds_ratio']} ({low} to {high})"
+        printed = with_limits(provenance["odds_ratio"], provenance["confidence_95"])
+        return f"{kind}: {provenance['table']}, {provenance['row']}, odds ratio {printed}"
     if kind == "shrunken":
         return f"{kind}: times {number(provenance['factor'])}; {_where(provenance['of'])}"
     spread = f"; spread over the assumptions {number(provenance['spread'])}" if "spread" in provenance else ""
@@ -172,6 +179,8 @@ def _site(made: Json) -> str:
     if "digest" in data:
         said.append(f"Digest of the data: {data['digest']}")
     rows = [(name, number(row["mean"]), number(row["sd"])) for name, row in data.get("predictors", {}).items()]
+    if made.get("method") in _INHERITED:
+        said.append(_INHERITED[made["method"]])
     parts = [bullets(said), table(("predictor", "mean", "SD"), rows) if rows else "", _before_after(made)]
     return "\n\n".join(part for part in parts if part)
 

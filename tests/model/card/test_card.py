@@ -123,7 +123,7 @@ def test_what_a_reader_must_know_has_its_figures() -> None:
     """As evidence by hand: 137/288 and 140/208; (137/288) / (68/208) = 1.455; odds 0.58 of 58.06 % at 20 %: 0.20; 0.80: 0.42."""
     text = card(shipped(SHIPPED[0]))
     for said in (
-        "sensitivity 0.476, specificity 0.673, LR+ 1.46, LR- 0.78",
+        "in the paper's women: sensitivity 0.476, specificity 0.673, LR+ 1.46, LR- 0.78",
         "PPV is 0.27 and NPV 0.84",
         "a risk of 58 % becomes 20 % and a risk of 80 % becomes 42 %",
         "up to 16 percentage points",
@@ -131,6 +131,8 @@ def test_what_a_reader_must_know_has_its_figures() -> None:
         "435 women for the nomogram's terms and 507 for those of Model 2; the paper had 496",
         "no risk of fracture",
         "does not replace DXA",
+        "published, borrowed: Table 3, Model 2, beta-CTx, odds ratio 2.229 (1.034-4.809)",
+        "| 2.2290 (",  # exp(log 2.229), from the coefficient
     ):
         assert said in text
 
@@ -156,6 +158,7 @@ def test_a_local_artefact_says_local_and_shows_its_data(local: Json) -> None:
     assert f"Digest of the data: {made['data']['digest']}" in text
     assert "- **fitted** (estimated, or moved, on a site's own women): intercept, " + ", ".join(PREDICTORS) in text
     assert f"{made['before']['c']['value']:.3f}" in next(row for row in rows_of(text, "c") if row[0] == "| c")[1]
+    assert "Only the intercept and one common factor are the site's." in text
     assert "its risks rank women" not in text
     assert "judgement** too" not in text
 
