@@ -1,6 +1,9 @@
 """The card follows its artefact. Expected figures are those of the artefact, or worked by hand where a comment says so."""
 
+import ast
 import json
+import re
+from collections.abc import Iterator
 from copy import deepcopy
 from importlib.resources import files
 from typing import Any
@@ -174,3 +177,30 @@ def test_a_bare_development_is_no_obstacle(name: str, local: Json) -> None:
 def test_what_is_no_artefact_is_refused() -> None:
     with pytest.raises(ModelError, match=r"lacks id, version.*screener model build"):
         card({"predictors": []})
+
+
+@pytest.mark.parametrize("name", ["card.py", "making.py", "tripod_ai.json", "probast.json"])
+def test_no_figure_is_typed_into_the_sentences(name: str) -> None:
+    """Decimal numbers and percentages in texts, beside the numbers of PROBAST's questions."""
+    text = (files("model.card") / name).read_text(encoding="utf-8")
+    strings = list(_strings(json.loads(text)) if name.endswith(".json") else _literals(ast.parse(text)))
+    assert len(strings) > 50
+    assert [s for s in strings if re.search(r"\d+\.\d+|\d ?%", s) and not re.fullmatch(r"[1-4]\.[1-9]", s)] == []
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    else:
+        for part in value.values() if isinstance(value, dict) else value or ():
+            yield from _strings(part)
+
+
+def _literals(tree: ast.AST) -> Iterator[str]:
+    """String constants, those of f-strings too, but not their format specifications."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(tree, ast.FormattedValue) and child is tree.format_spec:
+            continue
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value
+        yield from _literals(child)
