@@ -144,8 +144,7 @@ def _x(scale: Scale, at: float) -> float:
 def _draw(panel: Axes, scale: Scale, row: int) -> None:
     panel.text(0.012, row, scale.name, va="center", ha="left", size=7)
     panel.plot([_x(scale, at) for at in scale.ends], [row, row], color=INK, lw=0.7, solid_capstyle="butt")
-    for at in scale.fine:
-        panel.plot([_x(scale, at)] * 2, [row, row + _TICK * 0.55], color=GREY, lw=0.4)
+    panel.vlines([_x(scale, at) for at in scale.fine], row, row + _TICK * 0.55, color=GREY, lw=0.4)
     ordered = sorted(scale.ticks, key=lambda tick: tick.at)
     places = [_x(scale, tick.at) for tick in ordered]
     for tick, x, side in zip(ordered, places, sides(places), strict=True):

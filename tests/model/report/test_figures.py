@@ -34,8 +34,7 @@ CONTINUOUS = load_artefact("shi2026-mg-continuous")
 DRAWINGS = {
     "category": CATEGORY,
     "continuous": CONTINUOUS,
-    **{f"category-{reduced.name}": reduced for reduced in CATEGORY.reduced},
-    **{f"continuous-{reduced.name}": reduced for reduced in CONTINUOUS.reduced},
+    **{reduced.name: reduced for reduced in CATEGORY.reduced},
 }
 WOMAN = {AGE: 72.0, BMI: 21.5, MG: 0.81, P: 1.05, CTX: 0.62, P1NP: 61.0}
 RISK = np.linspace(0.05, 0.95, 400)
