@@ -115,11 +115,19 @@ def load_artefact(which: str | Path | None = None) -> Artefact:
 
     ArtefactError where the file cannot be read, was altered, is of a newer layout, or holds what no model can.
     """
-    name = which or DEFAULT
-    if name not in SHIPPED:
-        return _load(Path(name))
-    with as_file(files("model") / "artefacts" / f"{name}.json") as file:
-        return _load(file)
+    document, source = _found(which)
+    try:
+        return _checked(_artefact(document))
+    except KeyError as error:
+        raise ArtefactError(f"{source} lacks {error}. {_REBUILD}") from error
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ArtefactError(f"{source} cannot be used: {error}. {_REBUILD}") from error
+
+
+def load_document(which: str | Path | None = None) -> dict[str, Any]:
+    """The JSON of an artefact, with all that `Artefact` leaves out (development, evidence); checked as by `load_artefact`."""
+    load_artefact(which)
+    return _found(which)[0]
 
 
 def checksum(document: Json) -> str:
@@ -152,7 +160,16 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _load(path: Path) -> Artefact:
+def _found(which: str | Path | None) -> tuple[dict[str, Any], str]:
+    """The document, unaltered and of a layout known here, and the name of its file."""
+    name = which or DEFAULT
+    if name not in SHIPPED:
+        return _unaltered(Path(name))
+    with as_file(files("model") / "artefacts" / f"{name}.json") as file:
+        return _unaltered(file)
+
+
+def _unaltered(path: Path) -> tuple[dict[str, Any], str]:
     document = _document(path)
     version = document.get("schema_version")
     if type(version) is not int or version < 1:
@@ -163,12 +180,7 @@ def _load(path: Path) -> Artefact:
         )
     if document.get("checksum") != checksum(document):
         raise ArtefactError(f"{path.name} does not match its checksum: it was altered. {_REBUILD}")
-    try:
-        return _checked(_artefact(document))
-    except KeyError as error:
-        raise ArtefactError(f"{path.name} lacks {error}. {_REBUILD}") from error
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ArtefactError(f"{path.name} cannot be used: {error}. {_REBUILD}") from error
+    return document, path.name
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from screener.commands.model_card import card
 from screener.commands.model_cohort import cohort
 from screener.commands.model_local import fit, recalibrate, validate
 from screener.errors import InputError
@@ -14,6 +15,7 @@ Examples:
   screener model evidence
   screener model build --out shi2026.json
   screener model reproduce --out reproduction/
+  screener model card --out card.md
 \b
 With a site's own women:
   screener model cohort --out women.parquet
@@ -118,5 +120,5 @@ def reproduce(out: Path, resamples: int) -> None:
     click.echo(f"The page is {write_reproduction(out, resamples)}")
 
 
-for command in (cohort, validate, recalibrate, fit):
+for command in (card, cohort, validate, recalibrate, fit):
     model.add_command(command)

@@ -5,16 +5,13 @@ from typing import Any
 
 import click
 
-from screener.errors import InputError
+from screener.commands.model_local import artefact_option
 
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.option(
-    "--artefact", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A site's artefact, a file."
-)
-@click.option("--shipped", metavar="ID", help="Id of a shipped model [default: shi2026-mg-category].")
+@artefact_option
 @click.option("--out", type=_OUT, help="File for the card (Markdown); without it the card is printed.")
 @click.option(
     "--document-reference", type=_OUT, help="File for a FHIR R4 DocumentReference that holds the card (JSON)."
@@ -24,8 +21,7 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
     help="URL that identifiers in the DocumentReference begin with [default: that of `screener run`'s configuration].",
 )
 def card(
-    artefact: Path | None,
-    shipped: str | None,
+    artefact: str,
     out: Path | None,
     document_reference: Path | None,
     canonical_base: str | None,
@@ -36,14 +32,13 @@ def card(
 
     \b
     Examples:  screener model card --out card.md
-               screener model card --shipped shi2026-mg-continuous | less
+               screener model card --artefact shi2026-mg-continuous | less
                screener model card --artefact ours.json --out ours.md --document-reference ours-card.json
     """
-    from model.card import card as write  # noqa: PLC0415 - scipy: not for --help
+    from model.artefact import load_document  # noqa: PLC0415 - numpy: not for --help
+    from model.card import card as write  # noqa: PLC0415 - scipy
 
-    if artefact and shipped:
-        raise InputError("--artefact and --shipped name two models. Give one of them")
-    document = _document(artefact, shipped)
+    document = load_document(artefact)
     text = write(document)
     if document_reference:
         _write_reference(text, document, document_reference, canonical_base)
@@ -52,22 +47,6 @@ def card(
         click.echo(f"The card of {document['id']} {document['version']} is in {out}")
     elif not document_reference:
         click.echo(text, nl=False)
-
-
-def _document(artefact: Path | None, shipped: str | None) -> dict[str, Any]:
-    """The JSON of an artefact that has been checked."""
-    import json  # noqa: PLC0415
-    from importlib.resources import files  # noqa: PLC0415
-
-    from model.artefact import DEFAULT, SHIPPED, load_artefact  # noqa: PLC0415 - numpy: not for --help
-
-    name = shipped or DEFAULT
-    if artefact is None and name not in SHIPPED:
-        raise InputError(f"no model {name} is shipped. Give one of {', '.join(SHIPPED)}, or a file with --artefact")
-    load_artefact(artefact or name)
-    file = artefact or files("model") / "artefacts" / f"{name}.json"
-    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return document
 
 
 def _write_reference(text: str, document: dict[str, Any], file: Path, canonical_base: str | None) -> None:

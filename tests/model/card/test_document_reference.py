@@ -56,7 +56,7 @@ def test_the_command_writes_both(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_a_shipped_model() -> None:
-    result = CliRunner().invoke(command, ["--shipped", "shi2026-mg-continuous"])
+    result = CliRunner().invoke(command, ["--artefact", "shi2026-mg-continuous"])
     assert result.exit_code == 0
     assert result.output.startswith("# Model card: Six-predictor nomogram of Shi et al. 2026, magnesium as a number")
 
@@ -64,8 +64,11 @@ def test_the_command_prints_a_shipped_model() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shipped", "unknown"], "no model unknown is shipped. Give one of shi2026-mg-category"),
-        (["--shipped", "shi2026-mg-continuous", "--artefact", __file__], "Give one of them"),
+        (
+            ["--artefact", "unknown"],
+            "cannot read the model unknown: No such file or directory. Give a file, or one of shi",
+        ),
+        (["--artefact", __file__], "is not whole JSON"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_find(arguments: list[str], message: str) -> None:
