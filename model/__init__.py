@@ -6,7 +6,7 @@ Light to import (numpy only); what builds the model imports scipy when it is cal
 from model.artefact import SHIPPED, Artefact, Nomogram, Predictor, load_artefact
 from model.errors import ArtefactError, ModelError, PredictorError
 from model.nomogram import Assessment, assess
-from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag
+from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag, flags
 
 __all__ = [
     "MG_CUT_OFF_MMOL_L",
@@ -22,5 +22,6 @@ __all__ = [
     "PredictorError",
     "assess",
     "flag",
+    "flags",
     "load_artefact",
 ]

@@ -2,6 +2,9 @@
 
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 AGE, BMI, MG, P, CTX, P1NP = PREDICTORS = (
     "age_years",
     "bmi_kg_m2",
@@ -21,3 +24,13 @@ MG_CUT_OFF_MMOL_L = Decimal("0.845")
 def flag(mg_mmol_l: Decimal) -> bool:
     """Whether serum magnesium lies at or below 0.845 mmol/L, compared as decimals."""
     return mg_mmol_l <= MG_CUT_OFF_MMOL_L
+
+
+def flags(mg_mmol_l: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The same for an array of floats, (n,); NaN is not at or below.
+
+    A float stands for the decimal that it was read from. Up to 15 significant digits, distinct decimals are distinct floats
+    in the same order, so that comparing the floats decides as comparing the decimals would.
+    """
+    found: NDArray[np.bool_] = mg_mmol_l <= float(MG_CUT_OFF_MMOL_L)
+    return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.artefact import Nomogram, load_artefact
 from model.errors import ModelError
 from model.nomogram import Assessment, assess
-from model.predictors import MG, MG_CUT_OFF_MMOL_L, OCN, PREDICTORS
+from model.predictors import MG, OCN, PREDICTORS, flags
 from model.stats.logistic import Array
 
 OUTCOME = "osteoporosis"
@@ -131,5 +131,4 @@ def _flags(table: pd.DataFrame, mg: Array) -> NDArray[np.bool_]:
         given = table[FLAG].map({True: True, False: False, "True": True, "False": False})
         if given.notna().all():
             return given.to_numpy(np.bool_)
-    flags: NDArray[np.bool_] = mg <= float(MG_CUT_OFF_MMOL_L)
-    return flags
+    return flags(mg)
