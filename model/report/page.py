@@ -12,12 +12,13 @@ from model.report.style import save
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below their headings; `note` says how to read it."""
+    """Rows of text below their headings; `note` says how to read it. A folded one shows its title until it is opened."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Odds ratios beside one another: published, refitted, free, anchored."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from model.report.style import DOUBLE, GREY, PALE, colours, drawn, new
 
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _LINE = 0.135  # inches for each odds ratio
+_LEGEND_COLUMNS = 2
 _SPREAD = 0.8  # of a row's height, for its series
 
 
@@ -28,7 +30,9 @@ def forest(rows: Sequence[str], series: Mapping[str, Mapping[str, Odds]]) -> Fig
     A term that a series lacks is left out; at most six series.
     """
     with drawn():
-        figure, (panel,) = new(DOUBLE, _LINE * len(rows) * (len(series) + 0.6) + 0.75)
+        figure, (panel,) = new(
+            DOUBLE, _LINE * len(rows) * (len(series) + 0.6) + 0.6 + 0.15 * math.ceil(len(series) / _LEGEND_COLUMNS)
+        )
         for k, ((name, found), colour) in enumerate(zip(series.items(), colours(len(series)), strict=True)):
             step = (k - (len(series) - 1) / 2) * _SPREAD / len(series)
             places = {i + step: found[row] for i, row in enumerate(rows) if row in found}
@@ -36,7 +40,7 @@ def forest(rows: Sequence[str], series: Mapping[str, Mapping[str, Odds]]) -> Fig
         panel.axvline(1, color=GREY, lw=0.6, ls=(0, (4, 3)), zorder=1)
         _rows(panel, rows)
         _scale(panel)
-        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), borderaxespad=0.3)
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=_LEGEND_COLUMNS, borderaxespad=0.3)
     return figure
 
 
