@@ -136,6 +136,13 @@ class FolderSettings(Section):
     bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
 
 
+class CohortSettings(Section):
+    """The site's own codes of the truth that a validation cohort is labelled by (`screener model cohort`)."""
+
+    t_scores: Path | None = Field(None, description="CSV of T-score codes, columns as in the shipped dxa.csv")
+    diagnoses: Path | None = Field(None, description="CSV of diagnoses, columns as in the shipped osteoporosis.csv")
+
+
 class ScheduleSettings(Section):
     """When `screener schedule` runs what."""
 
@@ -161,6 +168,7 @@ class Settings(Section):
     codes: CodeSettings = CodeSettings()
     output: OutputSettings = OutputSettings()
     folder: FolderSettings = FolderSettings()
+    cohort: CohortSettings = CohortSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 
     @property

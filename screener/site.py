@@ -1,10 +1,11 @@
-"""The site's own tables of codes, units and exclusions, from the files that the settings name."""
+"""The site's own tables of codes, units, exclusions and labels, from the files that the settings name."""
 
 import csv
 from pathlib import Path
 
+from screener.clinical.labels import LabelTables
 from screener.clinical.mapping import MappingTables
-from screener.config import CodeSettings
+from screener.config import CodeSettings, CohortSettings
 from screener.errors import ConfigurationError
 
 
@@ -17,6 +18,11 @@ def site_tables(settings: CodeSettings) -> MappingTables:
     )
 
 
+def label_tables(settings: CohortSettings) -> LabelTables:
+    """The codes of T-scores and diagnoses, extended by the site's rows. ConfigurationError names file and line."""
+    return LabelTables.default(_rows(settings.t_scores), _rows(settings.diagnoses))
+
+
 def _rows(path: Path | None) -> list[dict[str, str]]:
     if path is None:
         return []
@@ -24,4 +30,4 @@ def _rows(path: Path | None) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return [dict(row) for row in csv.DictReader(stream)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"Cannot read {path.name}: {error}", "Check [codes] in the configuration") from error
+        raise ConfigurationError(f"Cannot read {path.name}: {error}", "Check its path in the configuration") from error

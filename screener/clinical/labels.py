@@ -1,6 +1,7 @@
 """Whether a woman had osteoporosis about the time of her magnesium result: from DXA T-scores, from diagnoses, or from both.
 
-Needed only where the model is checked against a site's own patients. The codes are in data/dxa.csv and data/osteoporosis.csv.
+Needed only where the model is checked against a site's own patients. The codes are in data/dxa.csv and
+data/osteoporosis.csv, and in the tables that a site adds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from screener.clinical import exclusions, observations, wire
-from screener.clinical.codes import TableRow, decimal_of, read_table, system_aliases
+from screener.clinical.codes import SiteRows, TableRow, decimal_of, read_rows, read_table, system_aliases
 from screener.clinical.exclusions import CodeList, ListRow
 from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.patients import version
@@ -51,6 +52,21 @@ class TScoreRow(TableRow, frozen=True, kw_only=True):
 
 class DiagnosisRow(ListRow, frozen=True, kw_only=True):
     """One code that is a diagnosis of osteoporosis."""
+
+
+class LabelTables(msgspec.Struct, frozen=True):
+    """The effective codes: our own with a site's rows over them."""
+
+    t_scores: tuple[TScoreRow, ...]
+    diagnoses: tuple[DiagnosisRow, ...]
+
+    @classmethod
+    def default(cls, extra_t_scores: SiteRows = (), extra_diagnoses: SiteRows = ()) -> "LabelTables":
+        """The shipped tables (T-scores of lumbar spine, hip and femur, where the WHO's cut-off applies) with a site's rows."""
+        t_scores = (*read_table("dxa.csv", TScoreRow), *read_rows(extra_t_scores, TScoreRow, "cohort.t_scores"))
+        ours = read_table("osteoporosis.csv", DiagnosisRow)
+        diagnoses = (*ours, *read_rows(extra_diagnoses, DiagnosisRow, "cohort.diagnoses"))
+        return cls(t_scores, diagnoses)
 
 
 class TScore(Row, frozen=True, array_like=True):
@@ -129,13 +145,13 @@ _decode_kind = msgspec.json.Decoder(_Kind).decode
 class LabelReader:
     """Maps Observations and Conditions to evidence of osteoporosis. Whose they are is read as `mapper` reads it."""
 
-    def __init__(self, mapper: Mapper, kind: LabelKind) -> None:
+    def __init__(self, mapper: Mapper, kind: LabelKind, tables: LabelTables) -> None:
         self._patient = mapper.patient_id
         self._kind = kind
         self._aliases = system_aliases()
-        self._t_scores = t_score_table()
+        self._t_scores = tables.t_scores
         self._codes = frozenset((row.system, row.code) for row in self._t_scores)
-        self._diagnoses = CodeList(diagnosis_table(), self._aliases)
+        self._diagnoses = CodeList(tables.diagnoses, self._aliases)
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
@@ -217,16 +233,6 @@ class LabelReader:
         ours = self._is_t_score(envelope.code) if kind == "Observation" else self._diagnoses.find(kind, concept)
         patient = self._patient(subject.reference) if ours else ""
         return (Unusable(patient, kind, name, version(meta), "malformed"),) if patient else ()
-
-
-def t_score_table() -> tuple[TScoreRow, ...]:
-    """The codes of T-scores: of lumbar spine, hip and femur, where the WHO's cut-off applies."""
-    return tuple(read_table("dxa.csv", TScoreRow))
-
-
-def diagnosis_table() -> tuple[DiagnosisRow, ...]:
-    """The codes of osteoporosis as a diagnosis."""
-    return tuple(read_table("osteoporosis.csv", DiagnosisRow))
 
 
 def _t_score(raw: msgspec.Raw) -> Decimal | str:

@@ -82,7 +82,12 @@ def _parquet(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def dictionary(
-    pulled: Pulled, written: Sequence[Woman], design: Design, least_count: int, source: Mapping[str, Any]
+    pulled: Pulled,
+    written: Sequence[Woman],
+    design: Design,
+    tables: labels.LabelTables,
+    source: Mapping[str, Any],
+    least_count: int,
 ) -> dict[str, Any]:
     """What the columns mean, how the women were chosen and labelled, and the books. `source`: what it could not give.
 
@@ -97,8 +102,8 @@ def dictionary(
             "kind": design.rule.kind.value,
             "definition": _DEFINITIONS[design.rule.kind],
             "max_gap_days": design.rule.max_gap_days,
-            "t_score_codes": [f"{row.system}|{row.code}" for row in labels.t_score_table()],
-            "diagnosis_codes": [f"{row.system}|{row.code} ({row.match})" for row in labels.diagnosis_table()],
+            "t_score_codes": [f"{row.system}|{row.code}" for row in tables.t_scores],
+            "diagnosis_codes": [f"{row.system}|{row.code} ({row.match})" for row in tables.diagnoses],
         },
         "selection": {
             "policy": msgspec.to_builtins(design.policy),

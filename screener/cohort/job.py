@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from screener.clinical.labels import LabelReader, LabelRule
+from screener.clinical.labels import LabelReader, LabelRule, LabelTables
 from screener.clinical.mapping import Mapper
 from screener.cohort.comparison import comparison
 from screener.cohort.files import check_writable, dictionary, write
@@ -16,6 +16,7 @@ from screener.cohort.pull import Design, Progress, Pulled, pull
 from screener.config import Settings
 from screener.errors import InputError
 from screener.parts import Options, Parts
+from screener.site import label_tables
 from screener.stores.base import Mode, Scope, Source
 
 
@@ -57,16 +58,17 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
         )
         oldest = parts.now.date() - timedelta(days=design.policy.lookback_days)
         scope = Scope(Mode.BACKFILL, oldest=oldest.isoformat())
-        source, reader = parts.source(), LabelReader(Mapper(parts.tables), request.rule.kind)
+        labels = label_tables(settings.cohort)
+        source, reader = parts.source(), LabelReader(Mapper(parts.tables), request.rule.kind, labels)
         pulled = pull(source, scope, reader, design, settings.server.batch_patients, progress)
-    return _written(request, design, pulled, source)
+    return _written(request, design, labels, pulled, source)
 
 
-def _written(request: Request, design: Design, pulled: Pulled, source: Source) -> Made:
+def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: Source) -> Made:
     women = pulled.women if request.with_unlabelled else pulled.labelled
     reading = source.reading
     told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}
-    described = dictionary(pulled, women, design, request.least_count, told)
+    described = dictionary(pulled, women, design, labels, told, request.least_count)
     if not women:
         reasons = {**described["counts"]["left_out"]}
         raise InputError(

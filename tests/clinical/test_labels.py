@@ -15,6 +15,7 @@ from screener.clinical.labels import (
     LabelKind,
     LabelReader,
     LabelRule,
+    LabelTables,
     TScore,
     Unusable,
     label,
@@ -27,7 +28,7 @@ LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 ICD_9 = "http://hl7.org/fhir/sid/icd-9-cm"
-READER = LabelReader(Mapper(MappingTables.default()), LabelKind.EITHER)
+READER = LabelReader(Mapper(MappingTables.default()), LabelKind.EITHER, LabelTables.default())
 FIRST = Version(1, 1)
 MG_DAY = date(2025, 6, 1).toordinal()
 EITHER, T_SCORE, DIAGNOSIS = (LabelRule(kind) for kind in (LabelKind.EITHER, LabelKind.T_SCORE, LabelKind.DIAGNOSIS))
@@ -209,7 +210,7 @@ def test_what_is_none_of_ours_gives_nothing_even_where_it_is_malformed() -> None
     ],
 )
 def test_no_more_is_asked_for_than_the_label_needs(kind: LabelKind, kinds: set[str]) -> None:
-    reader = LabelReader(Mapper(MappingTables.default()), kind)
+    reader = LabelReader(Mapper(MappingTables.default()), kind, LabelTables.default())
     assert reader.kinds.keys() == kinds
     assert bool(read(exam(), reader)) is ("Observation" in kinds)
     assert bool(read(condition(code("64859006", SNOMED)), reader)) is ("Condition" in kinds)

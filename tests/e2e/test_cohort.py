@@ -454,3 +454,33 @@ def test_a_server_is_not_written_to(site: Site, out: Path) -> None:
     assert held() == before
     assert site.search("RiskAssessment", subject=f"Patient/canaryid-{site.name}-a") == []
     assert not (site.folder / "state.sqlite").exists()
+
+
+def test_a_sites_own_codes_label_too(tmp_path: Path) -> None:
+    """The laboratory's own code of a T-score and of a diagnosis: unseen without the tables, seen with them, and listed."""
+    local = "https://hospital.example/codes"
+    own = dxa("a", -3.0, 5, "DXA-L")
+    own["code"]["coding"][0]["system"] = local
+    resources = [woman("a"), *stay("a", mg="0.81"), own, woman("b"), *stay("b", mg="0.82"), dxa("b", -1.0)]
+    resources += [woman("c"), *stay("c", mg="0.83"), condition("c", local, "OST", day(-10))]
+    export(tmp_path / "export", resources)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "women.csv"
+    pulled(out, "--label", "either")
+    assert labels(out) == {"0.82": "0"}
+    (tmp_path / "t.csv").write_text(f"system,code,site,source\n{local},DXA-L,hip,our DXA\n")
+    (tmp_path / "d.csv").write_text(f"resources,system,code,match,source\nCondition,{local},OST,exact,our coding\n")
+    (tmp_path / "screener.toml").write_text('[cohort]\nt_scores = "t.csv"\ndiagnoses = "d.csv"\n')
+    pulled(out, "--label", "either")
+    assert labels(out) == {"0.81": "1", "0.82": "0", "0.83": "1"}
+    assert f"{local}|DXA-L" in described(out)["label"]["t_score_codes"]
+    assert f"{local}|OST (exact)" in described(out)["label"]["diagnosis_codes"]
+
+
+def test_a_sites_table_that_cannot_be_used_is_named_with_row_and_columns(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "t.csv").write_text("system,code,source\nhttps://hospital.example/codes,DXA-L,our DXA\n")
+    (tmp_path / "screener.toml").write_text('[cohort]\nt_scores = "t.csv"\n')
+    ended = command(tmp_path, "--from", "export", "--out", str(out), expect=2)
+    assert "cohort.t_scores: row 1 cannot be used" in ended.stderr
+    assert "system, code, site" in ended.stderr
+    assert list(out.parent.iterdir()) == []
