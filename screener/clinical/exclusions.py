@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar
 
-import msgspec
-
 from screener.clinical import dates, wire
 from screener.clinical.codes import SiteRows, TableRow, read_rows, read_table
-from screener.clinical.records import Version
+from screener.clinical.records import Span, Version
 
 ICD_10 = "http://hl7.org/fhir/sid/icd-10-cm"
 ATC = "http://www.whocc.no/atc"
@@ -59,15 +57,6 @@ class MenopauseObservationRow(TableRow, frozen=True, kw_only=True):
     system: str
     code: str
     means: Literal["last_period", "age_at_menopause"]
-
-
-class Span(msgspec.Struct, frozen=True):
-    """When something held. Days are ordinals; 0 is unknown. `documented_end` is False where the end is only inferred."""
-
-    start_day: int = 0
-    end_day: int = 0
-    over: bool = False
-    documented_end: bool = False
 
 
 L = TypeVar("L", bound=ListRow)

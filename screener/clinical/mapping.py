@@ -5,7 +5,7 @@ something that may exclude one): it is counted, never lost.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,12 +19,15 @@ from screener.clinical.records import (
     Demographics,
     Exclusion,
     Fact,
+    Medicine,
     Menopause,
     Moment,
     Refusal,
-    Row,
+    Unreadable,
+    Unsettled,
     Version,
 )
+from screener.clinical.statements import Statements
 from screener.clinical.units import RangeRow, Reading, UnitRow, UnitTable, range_table, unit_table
 
 _REMEMBERED = 16_384  # texts of each kind
@@ -35,16 +38,8 @@ class MalformedResource(ValueError):
     """The bytes are not one JSON object that names its resource type. The message never holds content."""
 
 
-class Unreadable(Row, frozen=True, array_like=True):
-    """A resource that may matter for `patient` and cannot be understood. `patient` is never empty."""
-
-    patient: str
-    resource: str
-    id: str
-    version: Version
-
-
-Mapped = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable
+Settled = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable
+Mapped = Settled | Unsettled
 Rows = tuple[Mapped, ...]
 
 
@@ -92,24 +87,26 @@ class Mapper:
     def __init__(self, tables: MappingTables, base_url: str | None = None, *, use_preliminary: bool = False) -> None:
         self._codes = CodeMap(tables.codes, tables.aliases)
         self._units = UnitTable(tables.units, tables.ranges)
-        self._exclusions = CodeList(tables.exclusions, tables.aliases)
-        self._menopause = CodeList(tables.menopause, tables.aliases)
         self._menopause_observations = {(row.system, row.code): row.means for row in tables.menopause_observations}
         self._aliases = tables.aliases
-        self._patient = References(base_url).patient
+        self._patient = References("Patient", base_url).find
+        self._statements = Statements(
+            CodeList(tables.exclusions, tables.aliases),
+            CodeList(tables.menopause, tables.aliases),
+            self._patient,
+            References("Medication", base_url).find,
+        )
         self._usable = observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE
         self._match = dates.Remembered(self._match_anew, _REMEMBERED)
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
-        self._rules = dates.Remembered(self._rules_anew, _REMEMBERED)
-        self._states = dates.Remembered(self._states_anew, _REMEMBERED)
         self._by_type: dict[type, Callable[[Any, bytes | msgspec.Raw], Rows]] = {
             wire.Observation: self._observation,
             wire.Patient: self._person,
-            wire.Condition: self._condition,
-            wire.Procedure: self._procedure,
-            wire.MedicationRequest: self._medicated,
-            wire.MedicationStatement: self._medicated,
-            wire.MedicationAdministration: self._medicated,
+            wire.Condition: self._statements.condition,
+            wire.Procedure: self._statements.procedure,
+            wire.MedicationRequest: self._statements.medicated,
+            wire.MedicationStatement: self._statements.medicated,
+            wire.MedicationAdministration: self._statements.medicated,
         }
 
     def map(self, raw: bytes | msgspec.Raw) -> Rows:
@@ -132,6 +129,14 @@ class Mapper:
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""
         return self._patient(wire.Reference(reference))
+
+    def settled(self, rows: Iterable[Mapped], medicines: Mapping[str, Medicine]) -> Iterator[Settled]:
+        """The rows, in their order, with each statement about a medicine settled by the Medication resources that are known."""
+        for row in rows:
+            if isinstance(row, Unsettled):
+                yield from self._statements.settle(row, medicines)
+            else:
+                yield row
 
     # Observations
 
@@ -196,7 +201,7 @@ class Mapper:
 
     def _status_by_value(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str, day: int) -> str:
         if wire.present(observation.valueCodeableConcept):
-            stated = self._states["Observation", bytes(observation.valueCodeableConcept)]
+            stated = self._statements.menopause("Observation", bytes(observation.valueCodeableConcept))
             if stated:
                 return stated[0].status
         if means == "age_at_menopause" and wire.present(observation.valueQuantity):
@@ -211,65 +216,6 @@ class Mapper:
     def _person(self, patient: wire.Patient, _raw: bytes | msgspec.Raw) -> Rows:
         found = demographics(patient)
         return (found,) if found else ()
-
-    # What excludes
-
-    def _condition(self, condition: wire.Condition, raw: bytes | msgspec.Raw) -> Rows:
-        code = bytes(condition.code)
-        rules, states = self._rules["Condition", code], self._states["Condition", code]
-        patient = self._patient(condition.subject) if rules or states else ""
-        if not patient:
-            return ()
-        copy = version(condition.meta)
-        span = exclusions.condition_span(condition, copy)
-        stands = not exclusions.refuted(condition)
-        id_ = condition.id or _content_id(raw)
-        statuses = tuple(
-            # Menopause does not end; a status before it does.
-            Menopause(
-                patient,
-                "Condition",
-                id_,
-                copy,
-                row.status,
-                span.start_day,
-                stands and (row.status == "post" or not span.over),
-            )
-            for row in states[:1]
-        )
-        return (*_excluding("Condition", patient, id_, copy, rules, span, stands=stands), *statuses)
-
-    def _procedure(self, procedure: wire.Procedure, raw: bytes | msgspec.Raw) -> Rows:
-        code = bytes(procedure.code)
-        rules, states = self._rules["Procedure", code], self._states["Procedure", code]
-        patient = self._patient(procedure.subject) if rules or states else ""
-        if not patient:
-            return ()
-        copy, id_ = version(procedure.meta), procedure.id or _content_id(raw)
-        span, done = exclusions.procedure_span(procedure), exclusions.meant(procedure)
-        statuses = tuple(
-            Menopause(
-                patient, "Procedure", id_, copy, row.status, span.start_day, done and procedure.status == "completed"
-            )
-            for row in states[:1]
-        )
-        return (*_excluding("Procedure", patient, id_, copy, rules, span, stands=done), *statuses)
-
-    def _medicated(self, resource: wire.Medicated, raw: bytes | msgspec.Raw) -> Rows:
-        kind = type(resource).__name__
-        patient = self._patient(resource.subject)
-        if not patient:
-            return ()
-        copy, id_ = version(resource.meta), resource.id or _content_id(raw)
-        code = _medicine(resource)
-        if code is None:
-            # The medicine stands in a resource of its own that we were not given: it may be one that excludes.
-            return (Unreadable(patient, kind, id_, copy),) if exclusions.meant(resource) else ()
-        rules = self._rules[kind, code]
-        if not rules:
-            return ()
-        span = exclusions.medication_span(resource, copy)
-        return _excluding(kind, patient, id_, copy, rules, span, stands=exclusions.meant(resource))
 
     # What repeats is read once
 
@@ -287,14 +233,6 @@ class Mapper:
             return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
 
         return dates.Remembered(read, _REMEMBERED)
-
-    def _rules_anew(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
-        resource, code = key
-        return self._exclusions.find(resource, wire.decode_concept(code)) if code else ()
-
-    def _states_anew(self, key: tuple[str, bytes]) -> tuple[MenopauseRow, ...]:
-        resource, code = key
-        return self._menopause.find(resource, wire.decode_concept(code)) if code else ()
 
     # What does not fit
 
@@ -317,12 +255,7 @@ class Mapper:
         if kind == "Observation":
             return self._salvaged_observation(envelope, patient, id_, version(meta))
         concept = _lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
-        if (
-            concept
-            and concept.coding
-            and not self._exclusions.find(kind, concept)
-            and not self._menopause.find(kind, concept)
-        ):
+        if concept and self._statements.none_of_ours(kind, concept):
             return ()  # the code can be read and is none of ours: the rest does not matter
         return (Unreadable(patient, kind, id_, version(meta)),)
 
@@ -347,47 +280,3 @@ def _lenient(raw: msgspec.Raw, wanted: type[T]) -> T | None:
         return msgspec.json.decode(raw, type=wanted) if wire.present(raw) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _excluding(
-    kind: str,
-    patient: str,
-    id_: str,
-    copy: Version,
-    rules: tuple[ExclusionRow, ...],
-    span: exclusions.Span,
-    *,
-    stands: bool,
-) -> Rows:
-    found: dict[str, Exclusion] = {}
-    for row in rules:
-        start, end, counts = exclusions.window(row, span)
-        new = Exclusion(patient, kind, id_, copy, row.rule, start, end, counts and stands)
-        held = found.get(row.rule)
-        # Two codings of one rule (SNOMED beside ICD): the one that excludes for longer.
-        if held is None or _reach(new) > _reach(held):
-            found[row.rule] = new
-    return tuple(found.values())
-
-
-def _reach(row: Exclusion) -> tuple[bool, bool, int]:
-    return row.counts, row.end_day == 0, row.end_day
-
-
-def _medicine(resource: wire.Medicated) -> bytes | None:
-    """The code of the medicine, raw; b"" where none is given; None where it stands in another resource."""
-    if wire.present(resource.medicationCodeableConcept):
-        return bytes(resource.medicationCodeableConcept)
-    reference = resource.medicationReference.reference if resource.medicationReference else None
-    if not reference:
-        return b""
-    for inner in resource.contained or ():
-        held = wire.decode_contained(inner)
-        if reference == f"#{held.id}":
-            return bytes(held.code)
-    return None
-
-
-def _content_id(raw: bytes | msgspec.Raw) -> str:
-    """Stands for the id of a resource without one, so that two of them are not taken for copies of each other."""
-    return "#" + hashlib.sha256(bytes(raw)).hexdigest()[:32]

@@ -14,24 +14,26 @@ _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 SEX_EXTENSIONS = (f"{_US_CORE}individual-sex", f"{_US_CORE}sex", f"{_US_CORE}birthsex")
 _SEX = {"248152002": "female", "248153007": "male", "F": "female", "M": "male", "female": "female", "male": "male"}
 _GENDERS = frozenset({"female", "male", "other", "unknown"})
-_PATIENT_PATH = re.compile(r"(?:^|/)Patient/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_PATH = r"(?:^|/){kind}/([A-Za-z0-9.-]{{1,64}})(?:/_history/[A-Za-z0-9.-]{{1,64}})?"
 _URN = "urn:uuid:"
 
 
 class References:
-    """Reads references to patients. `base_url` is the source's own: other servers' patients are not ours."""
+    """Reads references to resources of one type. `base_url` is the source's own: other servers' resources are not ours."""
 
-    def __init__(self, base_url: str | None) -> None:
+    def __init__(self, kind: str, base_url: str | None) -> None:
+        self._kind = kind
+        self._pattern = re.compile(_PATH.format(kind=kind))
         self._base = base_url.rstrip("/") + "/" if base_url else None
         self._paths = dates.Remembered(self._path, 65_536)
 
-    def patient(self, reference: wire.Reference | None) -> str:
-        """The logical id of the patient that `reference` names, or "" where it names none of ours.
+    def find(self, reference: wire.Reference | None) -> str:
+        """The logical id of the resource that `reference` names, or "" where it names none of ours.
 
         A contained Patient has no identity of its own (R4, references.html#contained): no server could be asked for it, and
         no assessment could be about it, so it is none of ours.
         """
-        if reference is None or not reference.reference or reference.type not in (None, "Patient"):
+        if reference is None or not reference.reference or reference.type not in (None, self._kind):
             return ""
         return self._paths[reference.reference]
 
@@ -40,12 +42,12 @@ class References:
             return text[len(_URN) :]
         if "://" in text:
             if self._base is None:
-                found = _PATIENT_PATH.search(text)
+                found = self._pattern.search(text)
                 return found[1] if found and found.end() == len(text) else ""
             if not text.startswith(self._base):
                 return ""
             text = text[len(self._base) :]
-        found = _PATIENT_PATH.fullmatch(text)
+        found = self._pattern.fullmatch(text)
         return found[1] if found and not text.startswith("/") else ""
 
 

@@ -118,6 +118,44 @@ class Demographics(Row, frozen=True, array_like=True):
     security: tuple[str, ...] = ()
 
 
+class Unreadable(Row, frozen=True, array_like=True):
+    """A resource that may matter for `patient` and cannot be understood. `patient` is never empty."""
+
+    patient: str
+    resource: str
+    id: str
+    version: Version
+
+
+class Span(Row, frozen=True, array_like=True):
+    """When something held. Days are ordinals; 0 is unknown. `documented_end` is False where the end is only inferred."""
+
+    start_day: int = 0
+    end_day: int = 0
+    over: bool = False
+    documented_end: bool = False
+
+
+class Unsettled(Row, frozen=True, array_like=True):
+    """A statement about a medicine that stands in a Medication resource of its own: `medicine` is that one's id, or ""."""
+
+    patient: str
+    resource: str
+    id: str
+    version: Version
+    medicine: str
+    span: Span
+    stands: bool
+
+
+class Medicine(Row, frozen=True, array_like=True):
+    """A Medication resource; `concept` is the CodeableConcept of all its codings, as JSON."""
+
+    id: str
+    version: Version
+    concept: bytes
+
+
 class PatientRecord(msgspec.Struct, frozen=True):
     """All that is known of one patient, in any order, versions not yet merged.
 

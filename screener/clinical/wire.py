@@ -167,11 +167,19 @@ class DispenseRequest(Element, frozen=True):
     numberOfRepeatsAllowed: int | None = None  # noqa: N815
 
 
-class Contained(Element, frozen=True):
-    """A resource inside another one, as far as it may be the medicine."""
+class Ingredient(Element, frozen=True):
+    """A substance in a medicine."""
+
+    itemCodeableConcept: Raw = Raw()  # noqa: N815
+
+
+class Medication(Element, frozen=True):
+    """A medicine, in a resource of its own or inside another one."""
 
     id: str | None = None
+    meta: Meta | None = None
     code: Raw = Raw()
+    ingredient: tuple[Ingredient, ...] | None = None
 
 
 class _Medicated(Resource, frozen=True):
@@ -276,7 +284,7 @@ EXCLUDING = frozenset(TYPES - {"Observation", "Patient"})
 
 decode_resource = msgspec.json.Decoder(AnyResource).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode
-decode_contained = msgspec.json.Decoder(Contained).decode
+decode_medication = msgspec.json.Decoder(Medication).decode
 decode_concept = msgspec.json.Decoder(CodeableConcept).decode
 decode_quantity = msgspec.json.Decoder(Quantity).decode
 

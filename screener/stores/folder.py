@@ -18,9 +18,10 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
+from screener.clinical import statements
 from screener.clinical.dates import instant_us
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper, Unreadable
-from screener.clinical.records import Analyte, Exclusion, Fact, PatientRecord, Refusal, Version
+from screener.clinical.mapping import MalformedResource, Mapper, Settled
+from screener.clinical.records import Analyte, Exclusion, Fact, Medicine, PatientRecord, Refusal, Unreadable, Version
 from screener.config import FolderSettings
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
@@ -53,7 +54,8 @@ class FolderSource:
         self._unchecked = self._off
         self._settings = settings
         self._kinds: set[str] = set()  # resource types that the folder holds
-        self._rows: dict[str, list[Mapped]] | None = None
+        self._rows: dict[str, list[Settled]] | None = None
+        self._medicines: dict[str, Medicine] = {}
         self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
         self.bad_lines: list[BadLine] = []
         self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
@@ -105,10 +107,10 @@ class FolderSource:
                     found.setdefault(row.id.partition("#")[0], []).append(row)
         return {name: Basis(seen=bool(found.get(name)), rows=_latest(found.get(name, []))) for name in wanted}
 
-    def _by_patient(self) -> dict[str, list[Mapped]]:
+    def _by_patient(self) -> dict[str, list[Settled]]:
         if self._rows is None:
             self._rows = {}
-            for row in self._read(self._mapper, self.bad_lines):
+            for row in self._mapper.settled(list(self._read(self._mapper, self.bad_lines)), self._medicines):
                 self._rows.setdefault(row.patient, []).append(row)
             self._judge_bad_lines()
             self._judge_missing_types()
@@ -164,10 +166,17 @@ class FolderSource:
             for number, line in _lines(file, bad):
                 self.reading.bytes_read += len(line)
                 try:
-                    rows = mapper.map(line)
-                    yield _HEADS.decode(line), rows
+                    rows, head = mapper.map(line), _HEADS.decode(line)
+                    if head.resourceType == "Medication":
+                        self._keep(statements.medicine(line))
+                    yield head, rows
                 except (MalformedResource, msgspec.MsgspecError):
                     bad.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
+
+    def _keep(self, medicine: Medicine | None) -> None:
+        held = self._medicines.get(medicine.id) if medicine else None
+        if medicine and (held is None or medicine.version >= held.version):
+            self._medicines[medicine.id] = medicine
 
 
 def _number(version_id: str) -> int:

@@ -12,10 +12,20 @@ from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.owned import difference
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
-from screener.clinical import eligibility
+from screener.clinical import eligibility, statements
 from screener.clinical.dates import instant_us
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper
-from screener.clinical.records import LABORATORY, Analyte, Demographics, Fact, Method, PatientRecord, Refusal
+from screener.clinical.records import (
+    LABORATORY,
+    Analyte,
+    Demographics,
+    Fact,
+    Medicine,
+    Method,
+    PatientRecord,
+    Refusal,
+    Unsettled,
+)
 from screener.config import OutputSettings, ServerSettings
 from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.fhir import bundles
@@ -62,6 +72,8 @@ class ServerSource:
         self.reading = Reading()
         self._control = ""  # the id of some Observation that the server has shown us
         self._components_searchable = True
+        self._medicines: dict[str, Medicine] = {}
+        self._medicines_readable = True
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients from one paged search that asks for no more than whose result it is."""
@@ -118,7 +130,27 @@ class ServerSource:
             if read is None:
                 for patient in matter:
                     unchecked[patient].append(kind)
-        return gather(patients, rows, unchecked, self._needs)
+        settled = self._mapper.settled(rows, self._known_medicines(rows))
+        return gather(patients, settled, unchecked, self._needs)
+
+    def _known_medicines(self, rows: Iterable[Mapped]) -> Mapping[str, Medicine]:
+        """The Medication resources that statements among `rows` name; each is asked for once a run."""
+        wanted = {row.medicine for row in rows if isinstance(row, Unsettled) and row.medicine}
+        lacking = sorted(wanted - self._medicines.keys()) if self._medicines_readable else []
+        for start in range(0, len(lacking), self._settings.batch_patients):
+            names = ",".join(lacking[start : start + self._settings.batch_patients])
+            try:
+                for found in search(self._client, "Medication", [("_id", names), *self._common()], post=True):
+                    medicine = statements.medicine(found.raw)
+                    if medicine:
+                        self._medicines[medicine.id] = medicine
+            except (AuthorisationError, RequestRefused):
+                self._medicines_readable = False
+                log.warning(
+                    "medications_not_readable", remedy="grant Medication: prescriptions that name one are unread"
+                )
+                break
+        return self._medicines
 
     def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
         """The rows of one excluding type; None where it is off, or optional and not readable."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from screener.clinical.exclusions import CodeList, ExclusionRow, Span, exclusion_table, window
-from screener.clinical.mapping import Mapper, MappingTables, Unreadable
-from screener.clinical.records import Exclusion, Menopause, Version
+from screener.clinical.exclusions import CodeList, ExclusionRow, exclusion_table, window
+from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.records import Exclusion, Menopause, Span, Unreadable, Version
+from screener.clinical.statements import medicine
 from screener.errors import ConfigurationError
 
 SNOMED = "http://snomed.info/sct"
@@ -309,13 +310,58 @@ def test_the_medicine_in_a_contained_resource() -> None:
     assert row.rule == "antiresorptive"
 
 
-@pytest.mark.parametrize("reference", ["Medication/7", "#missing"])
+def settled(medicines: list[dict[str, Any]], status: str = "active", reference: str = "Medication/7") -> list[Any]:
+    """A prescription that names a Medication, once `medicines` are known."""
+    rows = mapped("MedicationRequest", status=status, medicationReference={"reference": reference})
+    known = [medicine(json.dumps({"resourceType": "Medication", **held}).encode()) for held in medicines]
+    return list(MAPPER.settled(rows, {row.id: row for row in known if row}))
+
+
+ALENDRONATE = {"id": "7", "code": coded(ATC, "M05BA04")}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["Medication/7", "Medication/7/_history/2", "https://fhir.hospital.example/r4/Medication/7", "urn:uuid:7"],
+)
+def test_the_medicine_in_a_resource_of_its_own(reference: str) -> None:
+    (row,) = settled([ALENDRONATE], reference=reference)
+    assert (row.resource, row.id, row.rule, row.counts) == ("MedicationRequest", "x1", "antiresorptive", True)
+
+
+def test_a_medicine_that_is_none_of_ours_excludes_nobody() -> None:
+    assert settled([{"id": "7", "code": coded(ATC, "C09AA05")}]) == []
+    assert settled([{"id": "7", "code": {"text": "as discussed"}}]) == []
+
+
+def test_an_ingredient_excludes_as_the_medicine_does() -> None:
+    parts = [{"itemCodeableConcept": coded(RXNORM, "46041")}, {"itemReference": {"reference": "Substance/1"}}]
+    (row,) = settled([{"id": "7", "code": {"text": "weekly tablets"}, "ingredient": parts}])
+    assert row.rule == "antiresorptive"
+    contained = [{"resourceType": "Medication", "id": "m", "ingredient": parts}]
+    held = exclusion("MedicationRequest", status="active", contained=contained, medicationReference={"reference": "#m"})
+    assert held.rule == "antiresorptive"
+
+
+@pytest.mark.parametrize("reference", ["Medication/8", "#missing", "Substance/7"])
 def test_a_medicine_that_we_cannot_see_is_said_to_be_unreadable(reference: str) -> None:
-    elements = {"medicationReference": {"reference": reference}}
-    assert mapped("MedicationRequest", status="active", **elements) == (
-        Unreadable("p1", "MedicationRequest", "x1", Version()),
-    )
-    assert mapped("MedicationRequest", status="cancelled", **elements) == ()
+    assert settled([ALENDRONATE], reference=reference) == [Unreadable("p1", "MedicationRequest", "x1", Version())]
+    assert settled([ALENDRONATE], status="cancelled", reference=reference) == []
+
+
+def test_a_medicine_named_only_by_an_identifier_is_unreadable() -> None:
+    rows = mapped("MedicationRequest", status="active", medicationReference={"identifier": {"value": "55"}})
+    assert list(MAPPER.settled(rows, {})) == [Unreadable("p1", "MedicationRequest", "x1", Version())]
+
+
+def test_what_was_not_meant_does_not_count_whatever_the_medicine() -> None:
+    (row,) = settled([ALENDRONATE], status="cancelled")
+    assert not row.counts
+
+
+def test_a_medication_that_cannot_be_read_is_none() -> None:
+    assert medicine(b'{"resourceType": "Medication", "id": "7", "code": "alendronate"}') is None
+    assert medicine(b'{"resourceType": "Medication", "code": {"text": "no id"}}') is None
 
 
 def test_dialysis_as_a_procedure() -> None:

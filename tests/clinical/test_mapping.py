@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from screener.clinical.mapping import MalformedResource, Mapper, MappingTables, Unreadable
-from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Version
+from screener.clinical.mapping import MalformedResource, Mapper, MappingTables
+from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Unreadable, Version
 
 MAPPER = Mapper(MappingTables.default())
 ATC = "http://www.whocc.no/atc"

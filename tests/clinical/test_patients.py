@@ -36,21 +36,21 @@ def person(**elements: object) -> Demographics:
 )
 @pytest.mark.parametrize("base_url", ["https://fhir.example.org/r4", "https://fhir.example.org/r4/"])
 def test_references_of_a_server(text: str, expected: str, base_url: str) -> None:
-    assert References(base_url).patient(wire.Reference(text)) == expected
+    assert References("Patient", base_url).find(wire.Reference(text)) == expected
 
 
 def test_without_a_base_every_absolute_reference_is_local() -> None:
-    references = References(None)
-    assert references.patient(wire.Reference("https://other.example.org/r4/Patient/p1/_history/7")) == "p1"
-    assert references.patient(wire.Reference("https://other.example.org/r4/Group/p1")) == ""
-    assert references.patient(wire.Reference("https://other.example.org/Patient/p1/more/of/it")) == ""
+    references = References("Patient", None)
+    assert references.find(wire.Reference("https://other.example.org/r4/Patient/p1/_history/7")) == "p1"
+    assert references.find(wire.Reference("https://other.example.org/r4/Group/p1")) == ""
+    assert references.find(wire.Reference("https://other.example.org/Patient/p1/more/of/it")) == ""
 
 
 def test_references_to_no_patient() -> None:
-    references = References(None)
-    assert references.patient(None) == ""
-    assert references.patient(wire.Reference(None)) == ""
-    assert references.patient(wire.Reference("urn:uuid:6f0d", type="Group")) == ""
+    references = References("Patient", None)
+    assert references.find(None) == ""
+    assert references.find(wire.Reference(None)) == ""
+    assert references.find(wire.Reference("urn:uuid:6f0d", type="Group")) == ""
 
 
 def test_versions() -> None:

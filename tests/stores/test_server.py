@@ -1,6 +1,6 @@
 """A FHIR server as source and destination, where it does what no well-behaved server does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import parse_qs
 
@@ -29,11 +29,11 @@ NEEDS = {"Condition": "required"}
 
 
 @contextmanager
-def source(script: Script) -> Iterator[ServerSource]:
+def source(script: Script, needs: Mapping[str, str] = NEEDS) -> Iterator[ServerSource]:
     with scripted(script) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
-            yield ServerSource(client, settings, Mapper(MappingTables.default()), NEEDS, with_magnesium)
+            yield ServerSource(client, settings, Mapper(MappingTables.default()), needs, with_magnesium)
 
 
 @contextmanager
@@ -71,6 +71,50 @@ def test_an_exclusion_that_names_the_server_by_another_address_counts() -> None:
     with source(script) as read:
         (found,) = read.records(["w1"], frozenset())
     assert [row.rule for row in found.exclusions] == ["malignancy"]
+
+
+def prescriptions(medication: Reply) -> tuple[list[Request], Script]:
+    """A woman with a result and a prescription that names Medication/m7; `medication` answers the search for it."""
+    asked: list[Request] = []
+
+    def script(request: Request) -> Reply:
+        kind = request.path.split("/")[2]
+        if kind == "Medication":
+            asked.append(request)
+            return medication
+        named = {"status": "active", "intent": "order", "medicationReference": {"reference": "Medication/m7"}}
+        about = {"subject": {"reference": "Patient/w1"}}
+        found: dict[str, list[Json]] = {
+            "Patient": [patient("w1")],
+            "Observation": [observation("mg1", "w1", "mg", "0.80", "2025-06-01T08:00:00Z")],
+            "MedicationRequest": [{"resourceType": "MedicationRequest", "id": "r1", **about, **named}],
+        }
+        return Reply(body=bundle(*found[kind]))
+
+    return asked, script
+
+
+def test_a_medication_is_asked_for_once_a_run() -> None:
+    code = {"coding": [{"system": "http://www.whocc.no/atc", "code": "M05BA04"}]}
+    asked, script = prescriptions(Reply(body=bundle({"resourceType": "Medication", "id": "m7", "code": code})))
+    with source(script, {"MedicationRequest": "required"}) as read:
+        first, second = (read.records(["w1"], frozenset())[0] for _ in range(2))
+    assert [row.rule for row in first.exclusions] == [row.rule for row in second.exclusions] == ["antiresorptive"]
+    assert [parse_qs(request.body)["_id"] for request in asked] == [["m7"]]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_medications_that_may_not_be_read_leave_the_prescription_unread(status: int) -> None:
+    refusal = Reply(status, {"resourceType": "OperationOutcome", "issue": [{"code": "forbidden"}]})
+    asked, script = prescriptions(refusal)
+    with source(script, {"MedicationRequest": "required"}) as read:
+        for _ in range(2):
+            (found,) = read.records(["w1"], frozenset())
+            assert (found.exclusions, found.unreadable) == ((), ("MedicationRequest",))
+    assert len(asked) == 1
+    with source(script, {"MedicationRequest": "optional"}) as read:
+        (found,) = read.records(["w1"], frozenset())
+    assert (found.unreadable, found.unchecked) == ((), ("MedicationRequest",))
 
 
 def test_a_server_that_takes_no_date_missing_is_still_asked_by_date() -> None:
