@@ -1,4 +1,5 @@
-"""From a quantity as sent to a value in the model's unit, decimally exact. Factors are in data/units.csv.
+"""From a quantity as sent to a value in the model's unit, decimally exact. Factors are in data/units.csv; codes of UCUM that
+are not there are read by its grammar.
 
 A value is converted by its unit, whatever property its code claims; no unit is guessed. Factors are fractions of decimals
 (mg/dL of Mg: 10 / 24.305), so that 1.69 meq/L and 2.0537725 mg/dL are both exactly 0.845 mmol/L.
@@ -11,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from model import MG_CUT_OFF_MMOL_L
-from screener.clinical import wire
+from screener.clinical import ucum, wire
 from screener.clinical.codes import Match, SiteRows, TableRow, decimal_of, read_rows, read_table
 from screener.clinical.records import Analyte
 
@@ -105,11 +106,15 @@ class UnitTable:
         if not code and not text:
             code = match.unit
         by_code = self._units.get((match.analyte, code))
+        if code and not by_code and quantity.system in UCUM:
+            # Where UCUM means nothing of ours by it ("mg", "Cel"), the text beside it is not believed either.
+            by_grammar = _by_grammar(match.analyte, code)
+            if isinstance(by_grammar, str):
+                return by_grammar
+            by_code = by_grammar
         by_text = self._units.get((match.analyte, text))
         if not code and not text:
             return "unit_missing"
-        if code and not by_code and quantity.system in UCUM:
-            return "unit_unknown"  # UCUM means something by it ("Mg/dl": megagram), and nothing of ours
         if by_code and by_text and not _same_factor(by_code, by_text):
             return "unit_contradiction"
         return by_code or by_text or "unit_unknown"
@@ -136,6 +141,16 @@ class UnitTable:
         if not self._within(match.analyte, "usual", value):
             marks.add("unusual")
         return tuple(sorted(marks))
+
+
+def _by_grammar(analyte: Analyte, code: str) -> UnitRow | str:
+    found = ucum.factor(analyte, code)
+    if isinstance(found, str):
+        return found
+    numerator, denominator, quantity = found
+    return UnitRow(
+        analyte=analyte, unit=code, kind="ucum", numerator=numerator, denominator=denominator, quantity=quantity
+    )
 
 
 def _number(raw: msgspec.Raw) -> Decimal | str:

@@ -96,10 +96,7 @@ def test_printed_units(analyte: str, value: str, unit: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("analyte", "unit"),
     [
-        ("mg", "Mg/dl"),
-        ("mg", "eq/L"),
         ("mg", "mmol"),
-        ("mg", "ng/mL"),
         ("mg", "%"),
         ("weight", "cm"),
         ("weight", "kG"),
@@ -108,8 +105,24 @@ def test_printed_units(analyte: str, value: str, unit: str, expected: str) -> No
         ("p1np", "g/cm-2"),
     ],
 )
-def test_unknown_and_absurd_units(analyte: str, unit: str) -> None:
+def test_units_of_something_else(analyte: str, unit: str) -> None:
     assert ucum(analyte, "1", unit) == "unit_unknown"
+
+
+@pytest.mark.parametrize(
+    ("analyte", "value", "unit"),
+    [("mg", "2.0", "Mg/dl"), ("mg", "1.69", "eq/L"), ("mg", "0.84", "ng/mL"), ("weight", "70", "ft")],
+)
+def test_valid_ucum_that_says_something_absurd(analyte: str, value: str, unit: str) -> None:
+    assert ucum(analyte, value, unit) == "implausible"
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [("845", "10*-6.mol/L"), ("0.845", "mmol/L{serum}"), ("20.537725", "mg/(10.dL)"), ("1.69", "ueq/mL")],
+)
+def test_the_cut_off_is_exact_in_what_the_grammar_reads(value: str, code: str) -> None:
+    assert ucum("mg", value, code) == "0.845"
 
 
 def test_known_units_without_an_agreed_factor() -> None:
@@ -134,7 +147,7 @@ def test_code_and_text_together() -> None:
     # A code of another system says nothing to us: the text does.
     assert shown(read("mg", "0.84", system="http://snomed.info/sct", code="258813002", unit="mmol/L")) == "0.84"
     # In UCUM, Mg/dl is megagram: the text beside it does not mend that.
-    assert read("mg", "2.0", system=UCUM, code="Mg/dl", unit="mg/dL") == "unit_unknown"
+    assert read("mg", "2.0", system=UCUM, code="Mg/dl", unit="mg/dL") == "unit_contradiction"
 
 
 def test_the_unit_decides_and_the_mismatch_is_marked() -> None:
