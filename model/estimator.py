@@ -6,6 +6,7 @@ Not imported by `model`: scikit-learn takes a second to load.
 from pathlib import Path
 from typing import Any, Self
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
@@ -31,41 +32,44 @@ class _OfNomogram(BaseEstimator):  # type: ignore[misc] # scikit-learn publishes
         self.reduced = reduced
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:  # noqa: ARG002, N803 - scikit-learn's names
-        """Load the artefact and check the columns: by name in any order (a table), or k columns in the nomogram's order.
+        """Load the artefact and check the columns: a table's by name, in any order and among others of any kind; an array's, which
+        have no names, in the nomogram's order and no others.
 
         ArtefactError for an artefact that cannot be used, ModelError for columns that do not fit, PredictorError for values that
         cannot be measurements.
         """
         self.nomogram_ = _nomogram(self.artefact, self.reduced)
-        self._assess(validate_data(self, X, dtype=np.float64))
+        self._assess(X, reset=True)
         return self
 
     def _assessed(self, X: Any) -> Assessment:  # noqa: N803
         check_is_fitted(self)
-        return self._assess(validate_data(self, X, reset=False, dtype=np.float64))
+        return self._assess(X, reset=False)
 
-    def _assess(self, table: NDArray[np.float64]) -> Assessment:
+    def _assess(self, X: Any, *, reset: bool) -> Assessment:  # noqa: N803
+        table = validate_data(self, self._own(X), reset=reset, dtype=np.float64, ensure_all_finite=False)
         columns = self._columns(table)
         side = flags(columns[MG]) if MG in columns else np.zeros(len(table), dtype=np.bool_)
         return assess(self.nomogram_, columns, side)
 
-    def _columns(self, table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def _own(self, X: Any) -> Any:  # noqa: N803
+        """Of a table the nomogram's own columns, in its order; anything else as it is."""
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        if not isinstance(frame, nw.DataFrame):
+            return X
         wanted = [predictor.name for predictor in self.nomogram_.predictors]
-        named = getattr(self, "feature_names_in_", None)
-        places = self._places(wanted, None if named is None else list(named), table.shape[1])
-        return {name: np.ascontiguousarray(table[:, place]) for name, place in places.items()}
-
-    def _places(self, wanted: list[str], named: list[str] | None, width: int) -> dict[str, int]:
-        if named is None:
-            if width != len(wanted):
-                raise ModelError(
-                    f"X has {width} columns without names, and the nomogram takes {len(wanted)}: {', '.join(wanted)}"
-                )
-            return {name: place for place, name in enumerate(wanted)}
-        missing = [name for name in wanted if name not in named]
+        missing = [name for name in wanted if name not in frame.columns]
         if missing:
             raise PredictorError(f"X lacks the columns {', '.join(missing)}; give them in the units of their names")
-        return {name: named.index(name) for name in wanted}
+        return frame.select(wanted).to_native()
+
+    def _columns(self, table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        wanted = [predictor.name for predictor in self.nomogram_.predictors]
+        if table.shape[1] != len(wanted):
+            raise ModelError(
+                f"X has {table.shape[1]} columns without names, and the nomogram takes {len(wanted)}: {', '.join(wanted)}"
+            )
+        return {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(wanted)}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

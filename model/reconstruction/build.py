@@ -14,12 +14,13 @@ from model.reconstruction.recipe import Reconstruction, reconstruct
 def build(out: Path, variant: str, readings: Path | None = None) -> Iterator[str]:
     """Write the artefact of a variant to the file `out`, or those of all variants into the folder `out`; yields lines to show.
 
-    With `readings` the coefficients are those of the figure. ArtefactError where a folder is missing; ModelError where the
+    With `readings` the coefficients are those of the figure. ArtefactError where the file's folder is missing; ModelError where the
     readings cannot be used.
     """
-    folder = out if variant == "all" and readings is None else out.parent
-    if not folder.is_dir():
-        raise ArtefactError(f"cannot write {out}: there is no folder {folder}. Make it first")
+    if variant == "all" and readings is None:
+        out.mkdir(parents=True, exist_ok=True)
+    elif not out.absolute().parent.is_dir():
+        raise ArtefactError(f"there is no folder {out.absolute().parent.name} to write {out.name} into. Make it first")
     read = load_readings(readings) if readings else None
     began = time.monotonic()
     found = reconstruct()

@@ -8,6 +8,7 @@ import click
 from screener.commands.model_card import card
 from screener.commands.model_cohort import cohort
 from screener.commands.model_local import fit, recalibrate, validate
+from screener.commands.shared import FileToWrite
 from screener.errors import InputError
 
 EPILOG = """\b
@@ -85,7 +86,7 @@ def build(out: Path, variant: str, nomogram_readings: Path | None) -> None:
 
 
 @model.command()
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV file to write.")
+@click.option("--out", type=FileToWrite(), required=True, help="CSV file to write.")
 def readings(out: Path) -> None:
     """Write an example of the file that `build --nomogram-readings` takes, as our own nomogram would be read.
 

@@ -6,15 +6,14 @@ from typing import Any
 import click
 
 from screener.commands.model_local import artefact_option
-
-_OUT = click.Path(path_type=Path, dir_okay=False)
+from screener.commands.shared import FileToWrite
 
 
 @click.command()
 @artefact_option
-@click.option("--out", type=_OUT, help="File for the card (Markdown); without it the card is printed.")
+@click.option("--out", type=FileToWrite(), help="File for the card (Markdown); without it the card is printed.")
 @click.option(
-    "--document-reference", type=_OUT, help="File for a FHIR R4 DocumentReference that holds the card (JSON)."
+    "--document-reference", type=FileToWrite(), help="File for a FHIR R4 DocumentReference that holds the card (JSON)."
 )
 @click.option(
     "--canonical-base",

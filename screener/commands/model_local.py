@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.commands.shared import FileToWrite
+
 if TYPE_CHECKING:
     from model.local.cohort import LocalCohort
 
@@ -100,7 +102,7 @@ def _say_left_out(women: "LocalCohort") -> None:
 @click.option("--id", "name", required=True, help="Id of the site's artefact, e.g. hospital-x-2026.")
 @click.option("--version", default="1.0.0", show_default=True, help="Its version; raise it with each new calibration.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Deals women to folds (refit).")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Artefact to write.")
+@click.option("--out", type=FileToWrite(), required=True, help="Artefact to write.")
 def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **given: Any) -> None:
     """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
 
@@ -111,13 +113,10 @@ def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **give
     Example:  screener model recalibrate --cohort women.csv --method slope --id hospital-x --out hospital-x.json
     """
     from model.artefact import load_artefact, write_artefact  # noqa: PLC0415 - numpy: not for --help
-    from model.errors import ArtefactError  # noqa: PLC0415
     from model.local.cohort import read_cohort  # noqa: PLC0415
     from model.local.recalibrate import Identity  # noqa: PLC0415
     from model.local.recalibrate import recalibrate as move  # noqa: PLC0415
 
-    if not out.absolute().parent.is_dir():
-        raise ArtefactError(f"cannot write {out}: there is no such folder. Make it first")
     women, model = read_cohort(cohort_file), load_artefact(artefact)
     identity = Identity(given["name"], given["version"], f"{model.title}; recalibrated ({method})")
     document = move(women, model, method, identity, seed=given["seed"])

@@ -1,6 +1,7 @@
 """What several commands share: the options of configuration and logging, and how a run is shown."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,21 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FileToWrite(click.Path):
+    """A file to write, whose folder is there: said before the work, not after it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; fails where there is no such folder."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            self.fail(f"there is no folder {folder.name} to write {path.name} into. Make it first", param, ctx)
+        return path
 
 
 def settings_options(command: F) -> F:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from _pytest.mark.structures import ParameterSet
 from sklearn.base import clone
@@ -44,10 +45,22 @@ def test_probabilities_and_linear_predictor_are_those_of_the_nomogram(women: pd.
 
 
 def test_columns_are_taken_by_name_whatever_their_order_and_others_are_left_alone(women: pd.DataFrame) -> None:
-    shuffled = women[["ctx_ng_ml", *sorted(set(PREDICTORS) - {"ctx_ng_ml"}, reverse=True)]].assign(ward=1.0)
+    shuffled = women[["ctx_ng_ml", *sorted(set(PREDICTORS) - {"ctx_ng_ml"}, reverse=True)]].assign(ward="W3", t=np.nan)
     found = NomogramClassifier().fit(shuffled).predict_proba(shuffled)
     assert np.array_equal(found, NomogramClassifier().fit(women).predict_proba(women))
     assert np.array_equal(found, NomogramClassifier().fit(women.to_numpy()).predict_proba(women.to_numpy()))
+
+
+def test_arrow_tables_are_taken_as_those_of_pandas(women: pd.DataFrame) -> None:
+    found = NomogramClassifier().fit(pa.Table.from_pandas(women)).predict_proba(pa.Table.from_pandas(women))
+    assert np.array_equal(found[:, 1], arrays(women).risk)
+
+
+def test_magnesium_at_the_cut_off_counts_as_below_it_and_the_next_digit_does_not(women: pd.DataFrame) -> None:
+    first = {name: women[name].iloc[0] for name in PREDICTORS}
+    same = pd.DataFrame([{**first, "mg_mmol_l": mg} for mg in (0.844, 0.845, 0.846)])
+    risk = NomogramClassifier().fit(same).predict_proba(same)[:, 1]
+    assert risk[0] == risk[1] > risk[2]
 
 
 def test_the_threshold_belongs_to_the_positive_side(women: pd.DataFrame) -> None:
@@ -102,7 +115,7 @@ def test_a_clone_is_unfitted_and_has_the_same_parameters(women: pd.DataFrame) ->
         (NomogramClassifier(reduced="none"), {}, ModelError, "has no reduced nomogram none; it has age"),
         (NomogramClassifier(artefact="missing.json"), {}, ArtefactError, "cannot read the model missing.json"),
         (NomogramClassifier(threshold=50), {}, ModelError, "the threshold is 50, and not a risk"),
-        (NomogramClassifier(), {"p_mmol_l": np.nan}, ValueError, "contains NaN"),
+        (NomogramClassifier(), {"p_mmol_l": np.nan}, PredictorError, "p_mmol_l, row 0: not a number from"),
     ],
 )
 def test_what_cannot_be_used_is_refused(
@@ -126,12 +139,17 @@ def test_outcomes_are_of_two_classes_one_a_row(women: pd.DataFrame) -> None:
     assert set(named.predict(women)) == {"no", "yes"}
 
 
-# scikit-learn's own checks draw columns of any number and size. These two squeeze whatever comes into possible values, so that the
-# checks judge all but that: parameters, tags, cloning, pickling, order and subsets of rows, errors.
+# scikit-learn's own checks draw columns of any number, name and size. These two squeeze whatever comes into possible values, so that
+# the checks judge all but that: parameters, tags, cloning, pickling, order and subsets of rows, errors.
 
 
 class _AnyColumns:
+    def _own(self, X: Any) -> Any:  # noqa: N803
+        return X
+
     def _columns(self, table: Any) -> dict[str, Any]:
+        if not np.isfinite(table).all():
+            raise PredictorError("NaN or inf")  # the words that the checks look for
         found = {}
         for i, predictor in enumerate(self.nomogram_.predictors):  # type: ignore[attr-defined]
             low, high = predictor.possible

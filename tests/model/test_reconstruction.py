@@ -77,8 +77,7 @@ def test_a_folder_that_is_not_there_is_a_message(tmp_path: Path) -> None:
     out = tmp_path / "none" / "built.json"
     found = subprocess.run([*SCREENER, "--out", str(out)], capture_output=True, text=True, check=False)
     assert found.returncode == 2
-    assert "Error: cannot write" in found.stderr
-    assert "Make it first" in found.stderr
+    assert "there is no folder none to write built.json into. Make it first" in found.stderr
     assert "Traceback" not in found.stderr
 
 
