@@ -140,8 +140,8 @@ class _Run:
     def _why_no_watermark(self) -> tuple[str, str]:
         if self._state.watermark_scopes(self._parts.watermark_prefix):
             return (
-                "The policy, the exclusions or the code map changed since the last full run",
-                "Run `screener run --backfill` once: who is concerned is then decided anew",
+                "The policy, the exclusions, the code map or the model changed since the last full run",
+                "Run `screener run --backfill` once: everyone is then judged anew",
             )
         return (
             "There has been no full run yet",

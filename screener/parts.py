@@ -158,8 +158,8 @@ class Parts:
 
     @cached_property
     def selection_digest(self) -> str:
-        """A hash of all that decides which patients are seen and how they are judged."""
-        return self._settings.selection_digest(self.tables.digest())
+        """A hash of all that decides which patients are seen, how they are judged and by which model."""
+        return self._settings.selection_digest(self.tables.digest(), self.artefact.checksum)
 
     @property
     def watermark_scope(self) -> str:

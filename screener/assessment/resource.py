@@ -213,7 +213,9 @@ def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json
         "extension": [_interval(scores, voice), *_points(scores, canonical)],
         "outcome": outcome,
         "probabilityDecimal": _probability(scores.risk, voice),
-        "rationale": texts("rationale.nomogram"),
+        "rationale": texts(
+            "rationale.nomogram.local" if voice.artefact.calibration == "local" else "rationale.nomogram"
+        ),
     }
 
 
