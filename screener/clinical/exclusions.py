@@ -59,6 +59,23 @@ class MenopauseObservationRow(TableRow, frozen=True, kw_only=True):
     means: Literal["last_period", "age_at_menopause"]
 
 
+class MenopauseObservations:
+    """The rows of Observations whose value says something of menopause."""
+
+    def __init__(self, rows: Iterable[MenopauseObservationRow], aliases: Mapping[str, str]) -> None:
+        self._means = {(row.system, row.code): row.means for row in rows}
+        self._aliases = aliases
+
+    def means(self, concept: wire.CodeableConcept) -> str:
+        """What a value under this code says: "last_period", "age_at_menopause", or "" for nothing."""
+        pairs = ((self._aliases.get(c.system or "", c.system or ""), c.code or "") for c in concept.coding or ())
+        return next((self._means[pair] for pair in pairs if pair in self._means), "")
+
+    def tokens(self) -> tuple[str, ...]:
+        """`system|code` of each, sorted, for a FHIR token search."""
+        return tuple(sorted(f"{system}|{code}" for system, code in self._means))
+
+
 L = TypeVar("L", bound=ListRow)
 
 

@@ -6,13 +6,19 @@ something that may exclude one): it is counted, never lost.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from screener.clinical import dates, exclusions, observations, wire
-from screener.clinical.codes import CodeMap, CodeRow, Match, SiteRows, code_table, read_table, system_aliases
-from screener.clinical.exclusions import CodeList, ExclusionRow, MenopauseObservationRow, MenopauseRow
+from screener.clinical import exclusions, observations, wire
+from screener.clinical.codes import CodeMap, CodeRow, SiteRows, code_table, read_table, system_aliases
+from screener.clinical.exclusions import (
+    CodeList,
+    ExclusionRow,
+    MenopauseObservationRow,
+    MenopauseObservations,
+    MenopauseRow,
+)
 from screener.clinical.patients import References, demographics, version
 from screener.clinical.records import (
     Analyte,
@@ -21,17 +27,13 @@ from screener.clinical.records import (
     Fact,
     Medicine,
     Menopause,
-    Moment,
     Refusal,
     Unreadable,
     Unsettled,
-    Version,
 )
+from screener.clinical.results import Results
 from screener.clinical.statements import Statements
-from screener.clinical.units import RangeRow, Reading, UnitRow, UnitTable, range_table, unit_table
-
-_REMEMBERED = 16_384  # texts of each kind
-_TWELVE_MONTHS_DAYS = 365
+from screener.clinical.units import RangeRow, UnitRow, UnitTable, range_table, unit_table
 
 
 class MalformedResource(ValueError):
@@ -86,9 +88,7 @@ class Mapper:
 
     def __init__(self, tables: MappingTables, base_url: str | None = None, *, use_preliminary: bool = False) -> None:
         self._codes = CodeMap(tables.codes, tables.aliases)
-        self._units = UnitTable(tables.units, tables.ranges)
-        self._menopause_observations = {(row.system, row.code): row.means for row in tables.menopause_observations}
-        self._aliases = tables.aliases
+        self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._patient = References("Patient", base_url).find
         self._statements = Statements(
             CodeList(tables.exclusions, tables.aliases),
@@ -96,11 +96,16 @@ class Mapper:
             self._patient,
             References("Medication", base_url).find,
         )
-        self._usable = observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE
-        self._match = dates.Remembered(self._match_anew, _REMEMBERED)
-        self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
+        self._results = Results(
+            self._codes,
+            UnitTable(tables.units, tables.ranges),
+            self._menopause,
+            self._statements,
+            self._patient,
+            observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE,
+        )
         self._by_type: dict[type, Callable[[Any, bytes | msgspec.Raw], Rows]] = {
-            wire.Observation: self._observation,
+            wire.Observation: self._results.rows,
             wire.Patient: self._person,
             wire.Condition: self._statements.condition,
             wire.Procedure: self._statements.procedure,
@@ -124,7 +129,7 @@ class Mapper:
 
     def menopause_tokens(self) -> tuple[str, ...]:
         """`system|code` of the Observations that document menopause, sorted."""
-        return tuple(sorted(f"{system}|{code}" for system, code in self._menopause_observations))
+        return self._menopause.tokens()
 
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""
@@ -138,101 +143,11 @@ class Mapper:
             else:
                 yield row
 
-    # Observations
-
-    def _observation(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
-        match, menopause = self._match[bytes(observation.code)]
-        if match is None:
-            if menopause or observation.valueCodeableConcept:
-                return self._menopause_observation(observation, raw, menopause)
-            return ()
-        patient = self._patient(observation.subject)
-        if not patient:
-            return ()
-        copy = version(observation.meta)
-        text = observation.effectiveDateTime
-        moment = dates.moment(text) if text else observations.when(observation)
-        found = self._judged(patient, observation, raw, match)
-        if isinstance(found, Reading) and isinstance(moment, Moment):
-            return (observations.fact(patient, observation, copy, match, moment, found),)
-        reason = found if isinstance(found, str) else str(moment)
-        return (observations.refusal(patient, observation, copy, match, reason, moment),)
-
-    def _judged(
-        self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
-    ) -> Reading | str:
-        """The value in the model's unit, or the reason against it."""
-        if match.reason or observation.status not in self._usable:
-            return observations.refused_by_status(observation.status, match)
-        if not observation.id:
-            return "id_missing"
-        if observation.focus and self._about_another(patient, observation):
-            return "not_the_patient"
-        if (
-            observation.interpretation
-            or observation.note
-            or observation.dataAbsentReason
-            or observation.modifierExtension
-        ):
-            reason = observations.refused_by_remarks(observation)
-            if reason:
-                return reason
-        if not observation.valueQuantity:
-            return observations.no_quantity(observation, raw)
-        return self._readings[match][bytes(observation.valueQuantity)]
-
-    def _about_another(self, patient: str, observation: wire.Observation) -> bool:
-        """R4's `focus` names whom the result is about if not the patient: a donor, a child, an implant."""
-        if not wire.present(observation.focus):
-            return False
-        return any(self._patient(reference) != patient for reference in _decode_references(observation.focus))
-
-    def _menopause_observation(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str) -> Rows:
-        patient = self._patient(observation.subject)
-        moment = observations.when(observation)
-        day = moment.day if isinstance(moment, Moment) else 0
-        status = self._status_by_value(observation, raw, means, day)
-        if not patient or not (status or means):
-            return ()
-        # A copy of a code of ours that says nothing supersedes an older one that did.
-        counts = bool(status) and observation.status in observations.USABLE
-        copy = version(observation.meta)
-        return (Menopause(patient, "Observation", observation.id or "", copy, status or "post", day, counts),)
-
-    def _status_by_value(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str, day: int) -> str:
-        if wire.present(observation.valueCodeableConcept):
-            stated = self._statements.menopause("Observation", bytes(observation.valueCodeableConcept))
-            if stated:
-                return stated[0].status
-        if means == "age_at_menopause" and wire.present(observation.valueQuantity):
-            return "post"
-        if means == "last_period":
-            last = dates.last_day(_decode_other_values(raw).valueDateTime)
-            return "post" if last and day - last >= _TWELVE_MONTHS_DAYS else ""
-        return ""
-
     # Patients
 
     def _person(self, patient: wire.Patient, _raw: bytes | msgspec.Raw) -> Rows:
         found = demographics(patient)
         return (found,) if found else ()
-
-    # What repeats is read once
-
-    def _match_anew(self, code: bytes) -> tuple[Match | None, str]:
-        """What an Observation's code means: an analyte, or something that documents menopause."""
-        concept = wire.decode_concept(code) if code else wire.CodeableConcept()
-        pairs = ((self._aliases.get(c.system or "", c.system or ""), c.code or "") for c in concept.coding or ())
-        menopause = next(
-            (self._menopause_observations[pair] for pair in pairs if pair in self._menopause_observations), ""
-        )
-        return self._codes.find(concept), menopause
-
-    def _readings_of(self, match: Match) -> dates.Remembered[bytes, Reading | str]:
-        def read(quantity: bytes) -> Reading | str:
-            return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
-
-        return dates.Remembered(read, _REMEMBERED)
 
     # What does not fit
 
@@ -245,38 +160,16 @@ class Mapper:
             raise MalformedResource("not a JSON object with a resourceType") from None
         if kind not in wire.TYPES:
             return ()
-        id_ = _lenient(envelope.id, str) or ""
-        meta = _lenient(envelope.meta, wire.Meta)
+        id_ = wire.lenient(envelope.id, str) or ""
+        meta = wire.lenient(envelope.meta, wire.Meta)
         if kind == "Patient":
             return (Unreadable(id_, kind, id_, version(meta)),) if id_ else ()
-        patient = self._patient(_lenient(envelope.subject, wire.Reference))
+        patient = self._patient(wire.lenient(envelope.subject, wire.Reference))
         if not patient:
             return ()
         if kind == "Observation":
-            return self._salvaged_observation(envelope, patient, id_, version(meta))
-        concept = _lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
+            return self._results.salvaged(envelope, patient, id_, version(meta))
+        concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
         if concept and self._statements.none_of_ours(kind, concept):
             return ()  # the code can be read and is none of ours: the rest does not matter
         return (Unreadable(patient, kind, id_, version(meta)),)
-
-    def _salvaged_observation(self, envelope: wire.Envelope, patient: str, id_: str, copy: Version) -> Rows:
-        concept = _lenient(envelope.code, wire.CodeableConcept)
-        match = self._codes.find(concept) if concept else None
-        if match is None:
-            return ()
-        withdrawn = _lenient(envelope.status, str) in observations.WITHDRAWN
-        reason = "withdrawn" if withdrawn else match.reason or "malformed"
-        return (Refusal(patient, id_, copy, match.analyte, reason, 0, withdrawn),)
-
-
-T = TypeVar("T")
-_decode_references = msgspec.json.Decoder(tuple[wire.Reference, ...]).decode
-_decode_other_values = msgspec.json.Decoder(wire.OtherValues).decode
-
-
-def _lenient(raw: msgspec.Raw, wanted: type[T]) -> T | None:
-    """The element as `wanted`, or None where it is not there or is something else."""
-    try:
-        return msgspec.json.decode(raw, type=wanted) if wire.present(raw) else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

@@ -5,6 +5,7 @@ distinct text of it. Decimals are decoded from the digits as written, never by w
 """
 
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -292,3 +293,14 @@ decode_quantity = msgspec.json.Decoder(Quantity).decode
 def present(raw: Raw) -> bool:
     """Whether an element kept raw was there at all, and not null."""
     return bool(raw) and bytes(raw) not in (b"null", b"[]")
+
+
+T = TypeVar("T")
+
+
+def lenient(raw: Raw, wanted: type[T]) -> T | None:
+    """The element as `wanted`, or None where it is not there or is something else."""
+    try:
+        return msgspec.json.decode(raw, type=wanted) if present(raw) else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,136 @@
+"""Observations into rows: a measurement of ours becomes a fact or a refusal, and what documents menopause a statement of it."""
+
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from screener.clinical import dates, observations, wire
+from screener.clinical.codes import CodeMap, Match
+from screener.clinical.exclusions import MenopauseObservations
+from screener.clinical.patients import version
+from screener.clinical.records import Fact, Menopause, Moment, Refusal, Version
+from screener.clinical.statements import Statements
+from screener.clinical.units import Reading, UnitTable
+
+_REMEMBERED = 16_384  # texts of each kind
+_TWELVE_MONTHS_DAYS = 365
+
+Find = Callable[[wire.Reference | None], str]
+Rows = tuple[Fact | Refusal | Menopause, ...]
+
+_decode_references = msgspec.json.Decoder(tuple[wire.Reference, ...]).decode
+_decode_other_values = msgspec.json.Decoder(wire.OtherValues).decode
+
+
+class Results:
+    """Reads Observations: a result of ours, or something that documents menopause."""
+
+    def __init__(
+        self,
+        codes: CodeMap,
+        units: UnitTable,
+        menopause: MenopauseObservations,
+        statements: Statements,
+        patient: Find,
+        usable: Collection[str],
+    ) -> None:
+        """`usable`: the statuses whose results are taken. `patient` reads references."""
+        self._codes, self._units, self._menopause = codes, units, menopause
+        self._statements, self._patient, self._usable = statements, patient, usable
+        self._match = dates.Remembered(self._match_anew, _REMEMBERED)
+        self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
+
+    def rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
+        """What one Observation gives; () where it does not concern us."""
+        match, menopause = self._match[bytes(observation.code)]
+        if match is None:
+            if menopause or observation.valueCodeableConcept:
+                return self._menopause_rows(observation, raw, menopause)
+            return ()
+        patient = self._patient(observation.subject)
+        if not patient:
+            return ()
+        copy = version(observation.meta)
+        text = observation.effectiveDateTime
+        moment = dates.moment(text) if text else observations.when(observation)
+        found = self._judged(patient, observation, raw, match)
+        if isinstance(found, Reading) and isinstance(moment, Moment):
+            return (observations.fact(patient, observation, copy, match, moment, found),)
+        reason = found if isinstance(found, str) else str(moment)
+        return (observations.refusal(patient, observation, copy, match, reason, moment),)
+
+    def salvaged(self, envelope: wire.Envelope, patient: str, id_: str, copy: Version) -> tuple[Refusal, ...]:
+        """An Observation some element of which has the wrong type: refused, where its code can be read and is one of ours."""
+        concept = wire.lenient(envelope.code, wire.CodeableConcept)
+        match = self._codes.find(concept) if concept else None
+        if match is None:
+            return ()
+        withdrawn = wire.lenient(envelope.status, str) in observations.WITHDRAWN
+        reason = "withdrawn" if withdrawn else match.reason or "malformed"
+        return (Refusal(patient, id_, copy, match.analyte, reason, 0, withdrawn),)
+
+    def _judged(
+        self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
+    ) -> Reading | str:
+        """The value in the model's unit, or the reason against it."""
+        if match.reason or observation.status not in self._usable:
+            return observations.refused_by_status(observation.status, match)
+        if not observation.id:
+            return "id_missing"
+        if observation.focus and self._about_another(patient, observation):
+            return "not_the_patient"
+        if (
+            observation.interpretation
+            or observation.note
+            or observation.dataAbsentReason
+            or observation.modifierExtension
+        ):
+            reason = observations.refused_by_remarks(observation)
+            if reason:
+                return reason
+        if not observation.valueQuantity:
+            return observations.no_quantity(observation, raw)
+        return self._readings[match][bytes(observation.valueQuantity)]
+
+    def _about_another(self, patient: str, observation: wire.Observation) -> bool:
+        """R4's `focus` names whom the result is about if not the patient: a donor, a child, an implant."""
+        if not wire.present(observation.focus):
+            return False
+        return any(self._patient(reference) != patient for reference in _decode_references(observation.focus))
+
+    def _menopause_rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str) -> Rows:
+        patient = self._patient(observation.subject)
+        moment = observations.when(observation)
+        day = moment.day if isinstance(moment, Moment) else 0
+        status = self._status_by_value(observation, raw, means, day)
+        if not patient or not (status or means):
+            return ()
+        # A copy of a code of ours that says nothing supersedes an older one that did.
+        counts = bool(status) and observation.status in observations.USABLE
+        copy = version(observation.meta)
+        return (Menopause(patient, "Observation", observation.id or "", copy, status or "post", day, counts),)
+
+    def _status_by_value(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str, day: int) -> str:
+        if wire.present(observation.valueCodeableConcept):
+            stated = self._statements.menopause("Observation", bytes(observation.valueCodeableConcept))
+            if stated:
+                return stated[0].status
+        if means == "age_at_menopause" and wire.present(observation.valueQuantity):
+            return "post"
+        if means == "last_period":
+            last = dates.last_day(_decode_other_values(raw).valueDateTime)
+            return "post" if last and day - last >= _TWELVE_MONTHS_DAYS else ""
+        return ""
+
+    # What repeats is read once
+
+    def _match_anew(self, code: bytes) -> tuple[Match | None, str]:
+        """What an Observation's code means: an analyte, or something that documents menopause."""
+        concept = wire.decode_concept(code) if code else wire.CodeableConcept()
+        return self._codes.find(concept), self._menopause.means(concept)
+
+    def _readings_of(self, match: Match) -> dates.Remembered[bytes, Reading | str]:
+        def read(quantity: bytes) -> Reading | str:
+            return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
+
+        return dates.Remembered(read, _REMEMBERED)
