@@ -21,7 +21,8 @@ from screener.fhir.client import Client
 from screener.site import site_tables
 from screener.stores.base import Destination, Source
 from screener.stores.folder import FolderDestination, FolderSource
-from screener.stores.server import ServerDestination, ServerSource, with_magnesium
+from screener.stores.server_destination import ServerDestination
+from screener.stores.server_source import ServerSource, with_magnesium
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Parts:
         self.artefact = _artefact(settings.model)
         self.tables = site_tables(settings.codes)
         self._canonical = Canonical(settings.output.canonical)
+        self._components = False  # whether the server searches Observations by the codes of their components
         self.client = self._connect()
         self.started = self._server_time()
         self.now = options.now or self.started
@@ -74,6 +76,7 @@ class Parts:
         if self.client is None:
             return datetime.now(UTC)
         statement = capability.read(self.client)
+        self._components = capability.searches(statement, "Observation", "component-code")
         needed = {"RiskAssessment"} if self._options.from_folder else {"RiskAssessment", "Patient", "Observation"}
         if not self._options.from_folder:
             needed |= {kind for kind, need in self._settings.exclusions.needs().items() if need == "required"}
@@ -113,7 +116,9 @@ class Parts:
         if self._options.from_folder:
             return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder)
         assert self.client is not None  # noqa: S101 - _connect
-        return ServerSource(self.client, self._settings.server, mapper, needs, with_magnesium)
+        return ServerSource(
+            self.client, self._settings.server, mapper, needs, with_magnesium, components=self._components
+        )
 
     def destination(self) -> Destination:
         """Where the assessments are found and written."""

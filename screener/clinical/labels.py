@@ -121,17 +121,8 @@ class Label(msgspec.Struct, frozen=True):
 # Reading
 
 
-class _Component(msgspec.Struct, frozen=True):
-    code: msgspec.Raw = msgspec.Raw()
-    valueQuantity: msgspec.Raw = msgspec.Raw()  # noqa: N815 - R4's name
-    dataAbsentReason: msgspec.Raw = msgspec.Raw()  # noqa: N815
-
-
-class _Examination(wire.Observation, frozen=True, tag="Observation"):
-    component: tuple[_Component, ...] | None = None
-
-
-_decode = msgspec.json.Decoder(_Examination | wire.Condition).decode
+_decode = msgspec.json.Decoder(wire.Observation | wire.Condition).decode
+_decode_components = msgspec.json.Decoder(tuple[wire.Component, ...]).decode
 _decode_focus = msgspec.json.Decoder(tuple[wire.Reference, ...]).decode
 
 
@@ -167,12 +158,13 @@ class LabelReader:
             if _decode_kind(raw).resourceType not in self.kinds:
                 return ()
             resource = _decode(raw)
-            return self._examined(resource) if isinstance(resource, _Examination) else self._diagnosed(resource)
+            return self._examined(resource) if isinstance(resource, wire.Observation) else self._diagnosed(resource)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._salvage(raw)
 
-    def _examined(self, exam: _Examination) -> tuple[Evidence, ...]:
-        values = [part.valueQuantity for part in exam.component or () if self._is_t_score(part.code)]
+    def _examined(self, exam: wire.Observation) -> tuple[Evidence, ...]:
+        parts = _decode_components(exam.component) if wire.present(exam.component) else ()
+        values = [part.valueQuantity for part in parts if self._is_t_score(part.code)]
         if self._is_t_score(exam.code) and (wire.present(exam.valueQuantity) or not values):
             values.append(exam.valueQuantity)
         patient = self._patient(exam.subject.reference if exam.subject else None) if values else ""
@@ -188,7 +180,7 @@ class LabelReader:
             Unusable(*about, value) if isinstance(value, str) else TScore(*about, value, moment.day) for value in found
         )
 
-    def _refused(self, exam: _Examination, patient: str) -> str:
+    def _refused(self, exam: wire.Observation, patient: str) -> str:
         if exam.status in observations.WITHDRAWN:
             return "withdrawn"
         if exam.status not in observations.USABLE:

@@ -95,13 +95,16 @@ def refused_by_status(status: str | None, match: Match) -> str:
     return f"status_{status}" if status in STATUSES else "status_not_r4"
 
 
-def refused_by_remarks(observation: wire.Observation) -> str:
-    """Whether something said beside the value forbids its use: the reason, or ""."""
+def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) -> str:
+    """Whether something said beside the value forbids its use: the reason, or "".
+
+    Without `absent` it is no reason that a value is said to be absent: of a panel, whose values are in its components.
+    """
     if wire.present(observation.modifierExtension):
         return "modifier_unknown"  # R4: who does not understand a modifier extension must not use the resource
     interpretation = _decode_concepts(_or_empty(observation.interpretation))
-    absent = wire.decode_concept(observation.dataAbsentReason) if wire.present(observation.dataAbsentReason) else None
-    said = [*interpretation, *([absent] if absent else [])]
+    lacking = wire.decode_concept(observation.dataAbsentReason) if wire.present(observation.dataAbsentReason) else None
+    said = [*interpretation, *([lacking] if lacking else [])]
     texts = [text for concept in said for text in _texts(concept)]
     texts += [note.text for note in _decode_notes(_or_empty(observation.note)) if note.text]
     codings = {(coding.system, coding.code) for concept in said for coding in concept.coding or ()}
@@ -109,7 +112,7 @@ def refused_by_remarks(observation: wire.Observation) -> str:
         return "haemolysed"
     if _HOLD_FOR_REVIEW in codings:
         return "held_for_review"
-    return "value_absent" if absent else ""
+    return "value_absent" if lacking and absent else ""
 
 
 def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:

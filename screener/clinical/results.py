@@ -14,10 +14,12 @@ from screener.clinical.units import Reading, UnitTable
 
 _REMEMBERED = 16_384  # texts of each kind
 _TWELVE_MONTHS_DAYS = 365
+_NO_VALUE = frozenset({"value_missing", "value_absent"})
 
 Find = Callable[[wire.Reference | None], str]
 Rows = tuple[Fact | Refusal | Menopause, ...]
 
+_decode_raws = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_references = msgspec.json.Decoder(tuple[wire.Reference, ...]).decode
 _decode_other_values = msgspec.json.Decoder(wire.OtherValues).decode
 
@@ -41,23 +43,64 @@ class Results:
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
 
     def rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
-        """What one Observation gives; () where it does not concern us."""
+        """What one Observation gives, its components included; () where it does not concern us."""
+        own = self._own_rows(observation, raw)
+        if not observation.component or not wire.present(observation.component):
+            return own
+        parts = self._of_components(observation)
+        given = {part.analyte for part in parts}
+        # A panel has no value itself: that is no refusal where a component gives what the panel's code promises.
+        kept = (r for r in own if not (isinstance(r, Refusal) and r.reason in _NO_VALUE and r.analyte in given))
+        return (*kept, *parts)
+
+    def _own_rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
         match, menopause = self._match[bytes(observation.code)]
         if match is None:
             if menopause or observation.valueCodeableConcept:
                 return self._menopause_rows(observation, raw, menopause)
             return ()
         patient = self._patient(observation.subject)
-        if not patient:
-            return ()
+        return (self._measured(patient, observation, raw, match),) if patient else ()
+
+    def _measured(
+        self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
+    ) -> Fact | Refusal:
         copy = version(observation.meta)
         text = observation.effectiveDateTime
         moment = dates.moment(text) if text else observations.when(observation)
         found = self._judged(patient, observation, raw, match)
         if isinstance(found, Reading) and isinstance(moment, Moment):
-            return (observations.fact(patient, observation, copy, match, moment, found),)
+            return observations.fact(patient, observation, copy, match, moment, found)
         reason = found if isinstance(found, str) else str(moment)
-        return (observations.refusal(patient, observation, copy, match, reason, moment),)
+        return observations.refusal(patient, observation, copy, match, reason, moment)
+
+    def _of_components(self, observation: wire.Observation) -> list[Fact | Refusal]:
+        """Each component as a result of its own, under the id of the Observation and its place in it.
+
+        What R4 says once for all of them (status, times, whom it is about, notes, interpretation) holds for each.
+        """
+        patient = self._patient(observation.subject)
+        found: list[Fact | Refusal] = []
+        for place, raw in enumerate(_decode_raws(observation.component) if patient else ()):
+            part = wire.decode_component(raw)
+            match, _ = self._match[bytes(part.code)]
+            if match is None:
+                continue
+            said_of_all = observations.refused_by_remarks(observation, absent=False)
+            alone = msgspec.structs.replace(
+                observation,
+                id=f"{observation.id}#{place}" if observation.id else None,
+                valueQuantity=part.valueQuantity,
+                valueCodeableConcept=part.valueCodeableConcept,
+                dataAbsentReason=part.dataAbsentReason,
+                interpretation=part.interpretation,
+                modifierExtension=part.modifierExtension,
+            )
+            row = self._measured(patient, alone, raw, match)
+            if said_of_all and isinstance(row, Fact):
+                row = Refusal(patient, row.id, row.version, row.analyte, said_of_all, row.moment.day)
+            found.append(row)
+        return found
 
     def salvaged(self, envelope: wire.Envelope, patient: str, id_: str, copy: Version) -> tuple[Refusal, ...]:
         """An Observation some element of which has the wrong type: refused, where its code can be read and is one of ours."""

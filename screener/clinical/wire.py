@@ -102,6 +102,18 @@ class Observation(Resource, frozen=True, tag=True):
     interpretation: Raw = Raw()
     note: Raw = Raw()
     modifierExtension: Raw = Raw()  # noqa: N815
+    component: Raw = Raw()
+
+
+class Component(Element, frozen=True):
+    """One of several values of an Observation, measured of the same specimen at the same time."""
+
+    code: Raw = Raw()
+    valueQuantity: Raw = Raw()  # noqa: N815
+    valueCodeableConcept: Raw = Raw()  # noqa: N815
+    dataAbsentReason: Raw = Raw()  # noqa: N815
+    interpretation: Raw = Raw()
+    modifierExtension: Raw = Raw()  # noqa: N815
 
 
 class OtherValues(Element, frozen=True):
@@ -286,6 +298,7 @@ EXCLUDING = frozenset(TYPES - {"Observation", "Patient"})
 decode_resource = msgspec.json.Decoder(AnyResource).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_medication = msgspec.json.Decoder(Medication).decode
+decode_component = msgspec.json.Decoder(Component).decode
 decode_concept = msgspec.json.Decoder(CodeableConcept).decode
 decode_quantity = msgspec.json.Decoder(Quantity).decode
 

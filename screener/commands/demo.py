@@ -23,7 +23,7 @@ from screener.fhir.client import Client
 from screener.fhir.search import search
 from screener.sandbox.app import SandboxServer
 from screener.seeding import SEED_TAG, seed
-from screener.stores.server import DECODER
+from screener.stores.server_destination import DECODER
 
 _MAGNESIUM = "http://loinc.org|2601-3,http://loinc.org|19123-9"
 

@@ -70,6 +70,12 @@ def lacks(statement: Capability, readable: Iterable[str], *, writes: bool) -> li
     return found
 
 
+def searches(statement: Capability, kind: str, parameter: str) -> bool:
+    """Whether a type can be searched by a parameter."""
+    resource = statement.resource(kind)
+    return resource is not None and any(entry.name == parameter for entry in resource.searchParam)
+
+
 def _can(statement: Capability, kind: str, interaction: str) -> bool:
     resource = statement.resource(kind)
     return resource is not None and any(entry.code == interaction for entry in resource.interaction)

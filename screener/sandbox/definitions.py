@@ -33,7 +33,7 @@ _CATEGORY = {"category": "category"}
 DEFINITIONS: dict[str, Definition] = {
     "Patient": Definition(tokens=_IDENTIFIER, references=("link.other",)),
     "Observation": Definition(
-        tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY, "method": "method"},
+        tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY, "method": "method", "component-code": "component.code"},
         subjects=_of_patient(),
         date=("effectiveDateTime", "effectivePeriod", "effectiveInstant"),
         mandatory=("status", "code"),

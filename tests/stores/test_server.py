@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from urllib.parse import parse_qs
 
 import pytest
@@ -17,7 +18,8 @@ from screener.fhir.client import Client
 from screener.pipeline import Plan, run
 from screener.report.account import Account
 from screener.stores.base import Fate, Mode, Receipt, Scope
-from screener.stores.server import ServerDestination, ServerSource, with_magnesium
+from screener.stores.server_destination import ServerDestination
+from screener.stores.server_source import ServerSource, with_magnesium
 from tests.builders import NOW_US, complete, record, voice
 from tests.fhir_samples import observation, patient
 from tests.scripted import Json, Reply, Request, Script, bundle, scripted
@@ -29,11 +31,13 @@ NEEDS = {"Condition": "required"}
 
 
 @contextmanager
-def source(script: Script, needs: Mapping[str, str] = NEEDS) -> Iterator[ServerSource]:
+def source(script: Script, needs: Mapping[str, str] = NEEDS, *, components: bool = False) -> Iterator[ServerSource]:
     with scripted(script) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
-            yield ServerSource(client, settings, Mapper(MappingTables.default()), needs, with_magnesium)
+            yield ServerSource(
+                client, settings, Mapper(MappingTables.default()), needs, with_magnesium, components=components
+            )
 
 
 @contextmanager
@@ -222,6 +226,31 @@ def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> Non
     assert account.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
     assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
     assert (account.flagged, account.outcomes()["scored"]) == (1, {"complete": 1})
+
+
+def test_where_the_server_can_search_them_panels_are_asked_for_their_components_too() -> None:
+    asked: list[dict[str, list[str]]] = []
+    panel = {**observation("o1", "p1", "mg", "0.84", "2025-11-01"), "code": {"text": "Electrolytes"}}
+    value = panel.pop("valueQuantity")
+    panel["component"] = [
+        {"code": {"coding": [{"system": "http://loinc.org", "code": "2601-3"}]}, "valueQuantity": value}
+    ]
+
+    def script(request: Request) -> Reply:
+        query = parse_qs(request.path.partition("?")[2] or request.body)
+        asked.append(query)
+        if "Patient" in request.path:
+            return Reply(body=bundle(patient("p1")))
+        return Reply(body=bundle(panel) if "component-code" in query else bundle())
+
+    with source(script, {}, components=True) as read:
+        assert list(read.population(Scope(Mode.BACKFILL, oldest="2024-01-01"))) == ["p1", "p1"]
+        (found,) = read.records(["p1"], ())
+    assert [(fact.id, fact.value) for fact in found.facts] == [("o1#0", Decimal("0.84"))]
+    by_code = [query for query in asked if "code" in query]
+    by_component = [query for query in asked if "component-code" in query]
+    assert len(by_code) == len(by_component) == 3
+    assert [query["code"] for query in by_code] == [query["component-code"] for query in by_component]
 
 
 def test_the_query_for_undated_results_asks_for_magnesium_only() -> None:

@@ -1,0 +1,155 @@
+"""A FHIR server as destination: our RiskAssessments, found and written."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from screener.assessment.identity import Canonical, device_uuid
+from screener.assessment.owned import difference
+from screener.assessment.reconcile import Action, Change
+from screener.assessment.resource import Json, Voice, device, local_id
+from screener.clinical.records import Method
+from screener.config import OutputSettings, ServerSettings
+from screener.errors import ServerError
+from screener.fhir import bundles
+from screener.fhir.client import Answer, Client, decode
+from screener.fhir.search import Found, search
+from screener.stores.base import Fate, Receipt
+from screener.stores.server_source import ignored
+
+# Whole resources, decimals digit for digit.
+DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class _Reference(msgspec.Struct):
+    reference: str = ""
+
+
+class _Subject(msgspec.Struct):
+    subject: _Reference = msgspec.field(default_factory=_Reference)
+
+
+class ServerDestination:
+    """Finds and writes RiskAssessments on a FHIR server."""
+
+    def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
+        self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
+        self._keeps_what_is_sent = False
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
+        identifier = f"{self._canonical.identifier}|urn:uuid:{device_uuid(voice.source_system)}"
+        found = [_plain(f) for f in search(self._client, "Device", [("identifier", identifier)])]
+        wanted = device(voice)
+        if not found:
+            if dry:
+                return f"Device/{device_uuid(voice.source_system)}"
+            answer = self._client.write(
+                "POST",
+                "Device",
+                bundles.ENCODER.encode(wanted),
+                what="the Device of the algorithm",
+                headers={"If-None-Exist": f"identifier={identifier}"},
+            )
+            return f"Device/{_written_id(answer, self._client.host)}"
+        held = min(found, key=lambda resource: str(resource["id"]))
+        if not dry and any(held.get(name) != wanted[name] for name in ("version", "modelNumber", "deviceName")):
+            body = bundles.ENCODER.encode({**held, **wanted, "meta": held.get("meta", {}), "id": held["id"]})
+            self._client.write("PUT", f"Device/{held['id']}", body, what="the Device of the algorithm")
+        return f"Device/{held['id']}"
+
+    def patients(self) -> Iterator[str]:
+        """From one paged search by our method codes; where only tagged patients count, by the tag of what we write."""
+        params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
+        if self._settings.only_tag and self._output.tag:
+            params.append(("_tag", self._output.tag))
+        for found in search(self._client, "RiskAssessment", params):
+            reference = msgspec.json.decode(found.raw, type=_Subject).subject.reference
+            if reference:
+                yield local_id(reference)
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """From one search for all of them, by POST."""
+        subjects = ",".join(f"Patient/{patient}" for patient in patients)
+        params = [("subject", subjects), ("method", self._methods()), *self._common()]
+        by_patient: dict[str, dict[str, Json]] = {}
+        asked = set(patients)
+        for found in search(self._client, "RiskAssessment", params, post=True):
+            resource = _plain(found)
+            patient = local_id(resource.get("subject", {}).get("reference", ""))
+            if patient not in asked:
+                raise ignored(self._client.host, "subject")
+            by_patient.setdefault(patient, {})[found.head.id] = resource
+        return {patient: list(held.values()) for patient, held in by_patient.items()}
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""
+        receipts: list[Receipt] = []
+        for start in range(0, len(changes), self._output.bundle_entries):
+            part = changes[start : start + self._output.bundle_entries]
+            results = bundles.send_batch(self._client, [self._entry(change) for change in part], "a batch of writes")
+            receipts += [_receipt(change, result) for change, result in zip(part, results, strict=True)]
+        if not self._keeps_what_is_sent:
+            self._check_what_is_kept(receipts)
+        return receipts
+
+    def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
+        """Once a run: a server that alters what we own would have every assessment rewritten every night."""
+        sent = next((r for r in receipts if r.fate is Fate.DONE and r.change.action is not Action.RETRACT), None)
+        if sent is None or sent.change.resource is None:
+            return
+        answer = self._client.get(f"RiskAssessment/{sent.id}", what="an assessment just written", allow=(404, 410))
+        if answer.status != 200:
+            return  # somebody removed it at once: the next run sees to it
+        kept: Json = DECODER.decode(answer.body)
+        if str(kept.get("meta", {}).get("versionId", "")) != sent.version:
+            return
+        altered = difference(sent.change.resource, kept, self._canonical)
+        if altered:
+            raise ServerError(
+                f"{self._client.host} does not keep RiskAssessment as it was sent: it altered {', '.join(sorted(altered))}",
+                "Every run would write it again. Ask its vendor; until then work with a folder (--to DIR)",
+            )
+        self._keeps_what_is_sent = True
+
+    def finish(self) -> None:
+        """A server keeps what it was sent."""
+
+    def _entry(self, change: Change) -> dict[str, object]:
+        assert change.resource is not None  # noqa: S101 - only changes that write come here
+        if change.action is Action.CREATE:
+            return bundles.create(change.resource, f"{self._canonical.identifier}|urn:uuid:{change.identity}")
+        return bundles.update(change.resource, change.version)
+
+    def _methods(self) -> str:
+        return ",".join(f"{self._canonical.method}|{method.value}" for method in Method)
+
+    def _common(self) -> list[tuple[str, str]]:
+        return [("_count", str(self._settings.page_size))]
+
+
+def _plain(found: Found) -> Json:
+    resource: Json = DECODER.decode(found.raw)
+    return resource
+
+
+def _written_id(answer: Answer, host: str) -> str:
+    location = answer.headers.get("Location", "")
+    if "Device/" in location:
+        return location.partition("/_history/")[0].rpartition("/")[2]
+    written: Json = decode(answer, dict, "the Device of the algorithm", host)
+    if "id" not in written:
+        raise ServerError(f"{host} did not say which id it gave the Device of the algorithm", "Run again")
+    return str(written["id"])
+
+
+def _receipt(change: Change, result: bundles.EntryResult) -> Receipt:
+    """200 to a conditional creation means that one was there already: somebody else was faster."""
+    if result.status == 201 or (result.status == 200 and change.action is not Action.CREATE):
+        fate = Fate.DONE
+    elif result.status in (200, 404, 409, 410, 412):
+        fate = Fate.CONFLICT
+    else:
+        fate = Fate.REJECTED
+    return Receipt(change, fate, result.status, result.id or change.target, result.version, result.codes)
