@@ -76,6 +76,10 @@ class PolicySettings(Section):
     weight_days: int = Field(365, ge=0, le=36_500)
     height_days: int = Field(3652, ge=0, le=36_500)
     minimum_age_years: int = Field(50, ge=50, le=120, description="the model was made from women of 50 and older")
+    minimum_age_surgical_years: int = Field(50, ge=18, le=120, description="of women whose ovaries were removed")
+    premenopause_days: int = Field(
+        1826, ge=0, le=36_500, description="a documented pre- or perimenopausal state counts so long"
+    )
     imprecision_mmol_l: Decimal = Field(Decimal("0.02"), ge=0, le=Decimal("0.2"))
     reduced_nomograms: bool = Field(
         default=False, description="where predictors are missing, use the model's reduced nomogram, and say so"
@@ -109,6 +113,7 @@ class CodeSettings(Section):
     codes: Path | None = Field(None, description="CSV, columns as in the shipped codes.csv")
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
     exclusions: Path | None = Field(None, description="CSV, columns as in the shipped exclusions.csv")
+    whole_blood: bool = Field(default=False, description="take magnesium of whole blood, which reads higher than serum")
     preliminary: bool = Field(default=False, description="accept results with status preliminary")
 
 

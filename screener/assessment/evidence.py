@@ -13,6 +13,7 @@ import msgspec
 from screener.assessment.identity import Canonical
 from screener.assessment.resource import COPY_USED, Json, local_id, observation_ids, plain
 from screener.clinical.dates import age_years, instant_us
+from screener.clinical.eligibility import holds, minimum_age_years
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Fact, Refusal
@@ -115,10 +116,11 @@ def _against_patient(view: PatientView, resource: Json, canonical: Canonical, po
     day = date.fromisoformat(str(resource.get("occurrenceDateTime", ""))[:10]).toordinal()
     if person.birth_date not in ("", "malformed"):
         _, oldest = age_years(person.birth_date, day)
-        if oldest < policy.minimum_age_years <= _age_used(resource, canonical):
+        least = minimum_age_years(view, day, policy)
+        if oldest < least <= _age_used(resource, canonical):
             return "birth_date_corrected"
-    dated = (x for x in view.exclusions if 0 < x.start_day <= day and (not x.end_day or day <= x.end_day))
-    return "excluded_at_occasion" if any(dated) else ""
+    dated = any(x.start_day and holds(x, day) for x in view.exclusions)
+    return "excluded_at_occasion" if dated else ""
 
 
 def _age_used(resource: Json, canonical: Canonical) -> int:

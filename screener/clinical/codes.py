@@ -17,6 +17,7 @@ from screener.clinical.records import Analyte
 from screener.errors import ConfigurationError
 
 LOINC = "http://loinc.org"
+NOT_THE_ANALYTE = "not_the_analyte"  # the reason of codes that other lists take for ours
 
 R = TypeVar("R", bound=msgspec.Struct)
 SiteRows = Iterable[Mapping[str, Any]]
@@ -31,11 +32,14 @@ class TableRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class CodeRow(TableRow, frozen=True, kw_only=True):
     """One code of an Observation and what to do with it.
 
+    A site's row without a `system` is for results that carry no code: `code` is then the text that they have instead, in whatever
+    case and spacing.
+
     `rank` 0 is measured, 1 stated or estimated. `quantity` says what the code's own property is ("molar", "mass"); the unit
     decides all the same. `unit` is what a value without a unit is in: only a site can know that of its own code.
     """
 
-    system: str
+    system: str = ""
     code: str
     analyte: Analyte
     specimen: str = ""
@@ -88,11 +92,21 @@ def read_rows(rows: SiteRows, row_type: type[R], where: str) -> list[R]:
     return found
 
 
-def code_table(extra: SiteRows) -> tuple[CodeRow, ...]:
-    """The code rows, the site's over our own."""
+def code_table(extra: SiteRows, *, whole_blood: bool = False) -> tuple[CodeRow, ...]:
+    """The code rows, the site's over our own. `whole_blood` accepts the rows that a site must opt in to."""
     rows = [*read_table("codes.csv", CodeRow), *read_rows(extra, CodeRow, "extra_codes")]
-    table = {(row.system, row.code): row for row in rows}
-    return tuple(table[key] for key in sorted(table))
+    table = {(row.system, row.code if row.system else plain(row.code)): row for row in rows}
+    ordered = (table[key] for key in sorted(table))
+    return tuple(_opted_in(row) if whole_blood and row.use == "opt_in" else row for row in ordered)
+
+
+def _opted_in(row: CodeRow) -> CodeRow:
+    return msgspec.structs.replace(row, use="accept", reason="")
+
+
+def plain(text: str) -> str:
+    """A text as it is compared: whatever its case and spacing."""
+    return " ".join(text.casefold().split())
 
 
 def system_aliases() -> dict[str, str]:
@@ -104,7 +118,9 @@ class CodeMap:
     """Finds the analyte of an Observation from its codings."""
 
     def __init__(self, rows: Iterable[CodeRow], aliases: Mapping[str, str]) -> None:
-        self._rows = {(row.system, row.code): row for row in rows}
+        table = tuple(rows)
+        self._rows = {(row.system, row.code): row for row in table if row.system}
+        self._texts = {plain(row.code): row for row in table if not row.system}
         self._aliases = aliases
         self._matches: dict[tuple[object, ...], Match] = {}
 
@@ -114,7 +130,10 @@ class CodeMap:
         A coding that refuses outweighs one that accepts: a sender that adds "urine" to a serum code knows something of the
         specimen that the serum code hides, and a result not used does less harm than a wrong one.
         """
-        found = [row for coding in concept.coding or () if (row := self._row(coding))]
+        codings = concept.coding or ()
+        found = [row for coding in codings if (row := self._row(coding))]
+        if self._texts and not any(coding.code for coding in codings):
+            found = self._by_text(concept)
         if not found:
             return None
         refused = sorted((row for row in found if row.use != "accept"), key=lambda row: (row.analyte, row.code))
@@ -124,16 +143,30 @@ class CodeMap:
             return self._intern(Match(min(row.analyte for row in found), "code_contradiction"))
         return self._intern(_accepted(found))
 
-    def tokens(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
-        """`system|code` of every accepted code of these analytes, for a FHIR token search."""
+    def tokens(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
+        """`system|code` of every accepted code of these analytes, sorted, for a FHIR token search.
+
+        With `refused` also of those that are the analyte and must not be used (another specimen, another form): asked for, so
+        that they can be counted.
+        """
         wanted = frozenset(analytes)
         return tuple(
             sorted(
                 f"{row.system}|{row.code}"
                 for row in self._rows.values()
-                if row.analyte in wanted and row.use == "accept"
+                if row.analyte in wanted and (row.use == "accept" or (refused and row.reason != NOT_THE_ANALYTE))
             )
         )
+
+    def texts(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
+        """The texts of a site's rows without a system, of these analytes, sorted."""
+        wanted = frozenset(analytes)
+        return tuple(sorted(row.code for row in self._texts.values() if row.analyte in wanted))
+
+    def _by_text(self, concept: wire.CodeableConcept) -> list[CodeRow]:
+        """A result without any code: by its text, where the site's table has that."""
+        said = (concept.text, *(coding.display for coding in concept.coding or ()))
+        return [row for text in said if text and (row := self._texts.get(plain(text)))][:1]
 
     def _row(self, coding: wire.Coding) -> CodeRow | None:
         if not coding.system or not coding.code:

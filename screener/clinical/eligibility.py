@@ -5,7 +5,7 @@ day, the occasion's day and the day of an assessment that already stands.
 from screener.clinical.dates import age_years
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
-from screener.clinical.records import Demographics, Menopause
+from screener.clinical.records import Demographics, Exclusion, Menopause
 
 
 def who(person: Demographics | None) -> str:
@@ -21,14 +21,22 @@ def who(person: Demographics | None) -> str:
     return "deceased" if person.deceased else ""
 
 
-def age(person: Demographics, day: int, policy: Policy) -> str:
+def age(view: PatientView, person: Demographics, day: int, policy: Policy) -> str:
     """The reason why her age on `day` keeps her out, or "". A partial birth date must be certain to suffice."""
     if person.birth_date in ("", "malformed"):
         return "birth_date_missing"
     youngest, oldest = age_years(person.birth_date, day)
-    if oldest < policy.minimum_age_years:
+    least = minimum_age_years(view, day, policy)
+    if oldest < least:
         return "too_young"
-    return "age_uncertain" if youngest < policy.minimum_age_years else ""
+    return "age_uncertain" if youngest < least else ""
+
+
+def minimum_age_years(view: PatientView, day: int, policy: Policy) -> int:
+    """From which age she may be assessed: a lower one, if the site says so, once her ovaries were removed."""
+    surgical = any(row.surgical and row.status == "post" and row.day <= day for row in view.menopause)
+    least = policy.minimum_age_years
+    return min(least, policy.minimum_age_surgical_years) if surgical else least
 
 
 def completed_years(person: Demographics, day: int) -> tuple[int, bool]:
@@ -37,25 +45,42 @@ def completed_years(person: Demographics, day: int) -> tuple[int, bool]:
     return youngest, youngest == oldest
 
 
-def menopause_status(view: PatientView, day: int) -> str:
-    """What is documented on `day`: "post", "pre", "peri", or "" where nothing is. The latest statement holds."""
-    known = [row for row in view.menopause if row.day <= day]
+def menopause_status(view: PatientView, day: int, policy: Policy) -> str:
+    """What is documented on `day`: "post", "pre", "peri", or "" where nothing is. The latest statement holds.
+
+    Menopause comes and stays; that it had not come is outdated after some years (`premenopause_days`).
+    """
+    known = [row for row in view.menopause if row.day <= day and not _outdated(row, day, policy)]
     return max(known, key=_recency).status if known else ""
+
+
+def _outdated(row: Menopause, day: int, policy: Policy) -> bool:
+    return row.status != "post" and 0 < row.day < day - policy.premenopause_days
 
 
 def _recency(row: Menopause) -> tuple[object, ...]:
     return row.day, row.version, row.id, row.status
 
 
-def not_menopausal(view: PatientView, day: int) -> str:
+def not_menopausal(view: PatientView, day: int, policy: Policy) -> str:
     """The reason why her documented menopausal status keeps her out, or ""."""
-    return {"pre": "premenopausal", "peri": "perimenopausal"}.get(menopause_status(view, day), "")
+    return {"pre": "premenopausal", "peri": "perimenopausal"}.get(menopause_status(view, day, policy), "")
 
 
 def excluded(view: PatientView, day: int) -> str:
     """The reason why one of the paper's exclusions keeps her out on `day`, or "" (the first rule by name)."""
-    rules = sorted(x.rule for x in view.exclusions if x.start_day <= day and (not x.end_day or day <= x.end_day))
+    rules = sorted(x.rule for x in view.exclusions if holds(x, day))
     return f"excluded_{rules[0]}" if rules else ""
+
+
+def conditions(view: PatientView, day: int) -> list[str]:
+    """The rules of the conditions that an assessment of `day` has to mention, sorted."""
+    return sorted({x.rule for x in view.conditions if holds(x, day)})
+
+
+def holds(statement: Exclusion, day: int) -> bool:
+    """Whether an excluding statement covers a day."""
+    return statement.start_day <= day and (not statement.end_day or day <= statement.end_day)
 
 
 def at_occasion(view: PatientView, occasion_day: int, run_day: int, policy: Policy) -> str:
@@ -67,8 +92,8 @@ def at_occasion(view: PatientView, occasion_day: int, run_day: int, policy: Poli
     if view.demographics is None:
         return "patient_missing"
     return (
-        age(view.demographics, occasion_day, policy)
-        or not_menopausal(view, run_day)
+        age(view, view.demographics, occasion_day, policy)
+        or not_menopausal(view, run_day, policy)
         or excluded(view, occasion_day)
         or excluded(view, run_day)
     )

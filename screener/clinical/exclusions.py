@@ -37,18 +37,25 @@ class ListRow(TableRow, frozen=True, kw_only=True):
 
 
 class ExclusionRow(ListRow, frozen=True, kw_only=True):
-    """One code that excludes, and for how long. A site switches a row off with the window "never"."""
+    """One code that excludes, and for how long. A site switches a row off with the window "never".
+
+    `longest_days` ends what is recorded without an end so long after its start (a pregnancy is over, whatever the record says).
+    `effect` "caveat" excludes nobody: the assessment says that the condition bears on it.
+    """
 
     rule: str
     window: Literal["ever", "active", "washout", "never"]
     washout_days: int = 0
     minimum_days: int = 0
+    longest_days: int = 0
+    effect: Literal["exclude", "caveat"] = "exclude"
 
 
 class MenopauseRow(ListRow, frozen=True, kw_only=True):
-    """One code that states a menopausal status."""
+    """One code that states a menopausal status; `surgical` says that the ovaries were removed."""
 
     status: Literal["post", "pre", "peri"]
+    surgical: bool = False
 
 
 class MenopauseObservationRow(TableRow, frozen=True, kw_only=True):
@@ -120,6 +127,8 @@ def window(row: ExclusionRow, span: Span) -> tuple[int, int, bool]:
     """
     if row.window == "never" or not _long_enough(row, span):
         return span.start_day, span.end_day, False
+    if row.longest_days and span.start_day and not span.end_day:
+        return span.start_day, span.start_day + row.longest_days - 1, True
     if row.window == "ever" or not span.over:
         # A planned end that lies ahead is the end all the same; it is compared with the day in question.
         planned = span.end_day if span.documented_end and row.window != "ever" else 0

@@ -34,7 +34,8 @@ def judge_as_of_occasion(record: PatientRecord, policy: Policy, artefact: Artefa
 def begun_by(record: PatientRecord, day: int) -> PatientRecord:
     """The record without the exclusions that began after `day` (an ordinal)."""
     # Merged first: an older copy must not stand in for a newer one that is dropped.
-    kept = tuple(row for row in merge(record).exclusions if row.start_day <= day)
+    view = merge(record)
+    kept = tuple(row for row in (*view.exclusions, *view.conditions) if row.start_day <= day)
     return msgspec.structs.replace(record, exclusions=kept)
 
 

@@ -135,7 +135,7 @@ def _barred(view: PatientView, today: int, policy: Policy) -> str:
     reason = eligibility.who(view.demographics)
     if reason or view.demographics is None:
         return reason
-    too_young = eligibility.age(view.demographics, today, policy)
+    too_young = eligibility.age(view, view.demographics, today, policy)
     return too_young if too_young in ("too_young", "birth_date_missing") else ""
 
 
@@ -185,11 +185,12 @@ def _occasion(method: Method, view: PatientView, evidence: _Evidence, today: int
     years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
     marks = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
     marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
+    marks.update(f"condition:{rule}" for rule in eligibility.conditions(view, mg.moment.day))
     if evidence.reduced:
         marks.add(f"reduced_nomogram:{evidence.reduced}")
     if not exact:
         marks.add("age_from_partial_birth_date")
-    if eligibility.menopause_status(view, today) != "post":
+    if eligibility.menopause_status(view, today, policy) != "post":
         marks.add("menopause_presumed")
     if mg.comparator:
         marks.add("mg_known_by_comparator")

@@ -58,14 +58,21 @@ class MappingTables(msgspec.Struct, frozen=True):
 
     @classmethod
     def default(
-        cls, extra_codes: SiteRows = (), extra_units: SiteRows = (), extra_exclusions: SiteRows = ()
+        cls,
+        extra_codes: SiteRows = (),
+        extra_units: SiteRows = (),
+        extra_exclusions: SiteRows = (),
+        *,
+        whole_blood: bool = False,
     ) -> "MappingTables":
         """The shipped tables with a site's rows, which have the columns of the CSV files of the same name.
+
+        `whole_blood` takes magnesium of whole blood, too.
 
         ConfigurationError names a row that cannot be used.
         """
         return cls(
-            codes=code_table(extra_codes),
+            codes=code_table(extra_codes, whole_blood=whole_blood),
             units=unit_table(extra_units),
             ranges=range_table(),
             exclusions=exclusions.exclusion_table(extra_exclusions),
@@ -123,9 +130,14 @@ class Mapper:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._salvage(raw)
 
-    def codes_for(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
-        """`system|code` of every accepted Observation code of these analytes, sorted, for a FHIR token search."""
-        return self._codes.tokens(analytes)
+    def codes_for(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
+        """`system|code` of every Observation code of these analytes, sorted, for a FHIR token search: the accepted ones, or with
+        `refused` also those that are asked for only to be counted."""
+        return self._codes.tokens(analytes, refused=refused)
+
+    def texts_for(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
+        """The texts that a site maps where a result has no code, sorted."""
+        return self._codes.texts(analytes)
 
     def menopause_tokens(self) -> tuple[str, ...]:
         """`system|code` of the Observations that document menopause, sorted."""

@@ -28,6 +28,7 @@ class PatientView(msgspec.Struct, frozen=True):
     demographics: Demographics | None
     measurements: dict[str, Fact | Refusal]  # by Observation id, also those that are refused
     exclusions: tuple[Exclusion, ...]
+    conditions: tuple[Exclusion, ...]  # those that only call for a caveat
     menopause: tuple[Menopause, ...]
     unchecked: tuple[str, ...]
     unreadable: tuple[str, ...]
@@ -51,12 +52,14 @@ def merge(record: PatientRecord) -> PatientView:
     # A later copy of a Condition may carry other rules than the older one: then the older one's no longer count.
     newest = _latest(((row.resource, row.id), row) for row in record.exclusions)
     status = _latest(((row.resource, row.id), row) for row in record.menopause)
+    hold = [r for r in stated.values() if r.counts and r.version == newest[(r.resource, r.id)].version]
     people = _latest((row.patient, row) for row in record.demographics)
     return PatientView(
         patient=record.patient,
         demographics=people.get(record.patient),
         measurements=measured,
-        exclusions=tuple(r for r in stated.values() if r.counts and r.version == newest[(r.resource, r.id)].version),
+        exclusions=tuple(row for row in hold if not row.caveat),
+        conditions=tuple(row for row in hold if row.caveat),
         menopause=tuple(row for row in status.values() if row.counts),
         unchecked=tuple(sorted(set(record.unchecked))),
         unreadable=tuple(sorted(set(record.unreadable))),

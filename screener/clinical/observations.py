@@ -3,7 +3,7 @@
 The reasons, in the order in which they are looked for (the first one found is given):
 `withdrawn`; the code's own (`specimen_...`, `ionised`, ...); `status_...`; `id_missing`; `modifier_unknown`;
 `not_the_patient`; `haemolysed`; `held_for_review`; `value_absent`, `value_missing`, `value_not_quantity`; `malformed`;
-`unit_...`; `comparator`; `implausible`; `date_...`.
+`unit_...`; `comparator`; `implausible`, `implausible_unit_suspected`; `date_...`.
 """
 
 import re

@@ -91,6 +91,7 @@ class Exclusion(Row, frozen=True, array_like=True):
     start_day: int = 0
     end_day: int = 0
     counts: bool = True
+    caveat: bool = False  # it excludes nobody, and the assessment says so
 
 
 class Menopause(Row, frozen=True, array_like=True):
@@ -103,6 +104,7 @@ class Menopause(Row, frozen=True, array_like=True):
     status: str
     day: int = 0
     counts: bool = True
+    surgical: bool = False  # the ovaries were removed
 
 
 class Demographics(Row, frozen=True, array_like=True):

@@ -53,7 +53,9 @@ class Statements:
         about = (patient, "Condition", id_, copy)
         # Menopause does not end; a status before it does.
         statuses = tuple(
-            Menopause(*about, row.status, span.start_day, stands and (row.status == "post" or not span.over))
+            Menopause(
+                *about, row.status, span.start_day, stands and (row.status == "post" or not span.over), row.surgical
+            )
             for row in states[:1]
         )
         return (*_excluded(about, rules, span, stands=stands), *statuses)
@@ -68,7 +70,7 @@ class Statements:
         about = (patient, "Procedure", procedure.id or content_id(raw), version(procedure.meta))
         span, done = exclusions.procedure_span(procedure), exclusions.meant(procedure)
         finished = done and procedure.status == "completed"
-        statuses = tuple(Menopause(*about, row.status, span.start_day, finished) for row in states[:1])
+        statuses = tuple(Menopause(*about, row.status, span.start_day, finished, row.surgical) for row in states[:1])
         return (*_excluded(about, rules, span, stands=done), *statuses)
 
     def medicated(self, resource: wire.Medicated, raw: bytes | msgspec.Raw) -> Said:
@@ -145,7 +147,7 @@ def _excluded(about: _About, rules: tuple[ExclusionRow, ...], span: Span, *, sta
     found: dict[str, Exclusion] = {}
     for row in rules:
         start, end, counts = exclusions.window(row, span)
-        new = Exclusion(*about, row.rule, start, end, counts and stands)
+        new = Exclusion(*about, row.rule, start, end, counts and stands, row.effect == "caveat")
         held = found.get(row.rule)
         # Two codings of one rule (SNOMED beside ICD): the one that excludes for longer.
         if held is None or _reach(new) > _reach(held):

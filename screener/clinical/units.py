@@ -25,6 +25,9 @@ UCUM = frozenset(
     }
 )
 
+IMPLAUSIBLE = "implausible"
+UNIT_SUSPECTED = "implausible_unit_suspected"
+
 _CONTEXT = Context(prec=34)
 _MAX_MAGNITUDE = 30  # powers of ten: no quantity of ours comes near, and the context's exponents cannot overflow
 
@@ -92,12 +95,12 @@ class UnitTable:
         if unit.reason:
             return unit.reason
         if number <= 0 or not number.is_finite() or abs(number.adjusted()) > _MAX_MAGNITUDE:
-            return "implausible"
+            return IMPLAUSIBLE
         value = _CONTEXT.divide(_CONTEXT.multiply(number, unit.numerator), unit.denominator)
         if quantity.comparator:
             return self._compared(match, value, quantity.comparator)
         if not self._within(match.analyte, "plausible", value):
-            return "implausible"
+            return self._implausible(match.analyte, number, unit)
         return Reading(value, "", self._marks(match, unit, value))
 
     def _unit(self, match: Match, quantity: wire.Quantity) -> UnitRow | str:
@@ -127,6 +130,19 @@ class UnitTable:
         below = comparator in ("<", "<=") and value <= MG_CUT_OFF_MMOL_L
         above = (comparator == ">" and value >= MG_CUT_OFF_MMOL_L) or (comparator == ">=" and value > MG_CUT_OFF_MMOL_L)
         return Reading(value, comparator, match.marks) if below or above else "comparator"
+
+    def _implausible(self, analyte: Analyte, number: Decimal, given: UnitRow) -> str:
+        """The reason, with a suspicion where the same digits in another unit of the analyte would be a usual value.
+
+        A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
+        """
+        others = (row for row in self._units.values() if row.analyte is analyte and not row.reason)
+        for other in others:
+            if not _same_factor(other, given):
+                value = _CONTEXT.divide(_CONTEXT.multiply(number, other.numerator), other.denominator)
+                if self._within(analyte, "plausible", value) and self._within(analyte, "usual", value):
+                    return UNIT_SUSPECTED
+        return IMPLAUSIBLE
 
     def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:
         limits = self._ranges.get((analyte, kind))
@@ -161,7 +177,7 @@ def _number(raw: msgspec.Raw) -> Decimal | str:
     number = decimal_of(written.decode("ascii", "replace")) if written[0] in b"-0123456789" else None
     if number is None:
         # JSON allows exponents that no decimal can hold; they are numbers all the same, and no result.
-        return "implausible" if written[0] in b"-0123456789" else "malformed"
+        return IMPLAUSIBLE if written[0] in b"-0123456789" else "malformed"
     return number
 
 

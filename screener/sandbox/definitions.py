@@ -13,6 +13,7 @@ class Definition(msgspec.Struct, frozen=True):
     """One resource type. Paths are dotted element names; lists are walked through."""
 
     tokens: dict[str, str] = {}  # search parameter -> path of a code, Coding, CodeableConcept or Identifier
+    texts: dict[str, str] = {}  # search parameter with its modifier :text -> path of a CodeableConcept
     subjects: dict[str, str] = {}  # search parameter -> path of a Reference
     date: tuple[str, ...] = ()  # paths of what `date` searches: dateTime, instant or Period
     mandatory: tuple[str, ...] = ()  # elements that `_elements` never takes away, without [x]
@@ -34,6 +35,7 @@ DEFINITIONS: dict[str, Definition] = {
     "Patient": Definition(tokens=_IDENTIFIER, references=("link.other",)),
     "Observation": Definition(
         tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY, "method": "method", "component-code": "component.code"},
+        texts={"code:text": "code"},
         subjects=_of_patient(),
         date=("effectiveDateTime", "effectivePeriod", "effectiveInstant"),
         mandatory=("status", "code"),

@@ -19,6 +19,8 @@ def keys(resource: Json) -> frozenset[Key]:
         implied = definition.status_system if parameter == "status" else ""
         for system, code in _tokens(resource, path, implied):
             found |= {(parameter, system, code), (parameter, None, code), (parameter, system, None)}
+    for parameter, path in definition.texts.items():
+        found |= {(parameter, None, text) for text in _texts(resource, path)}
     for parameter, path in definition.subjects.items():
         found |= set(_subject_keys(parameter, references(resource, path)))
     return frozenset(found)
@@ -71,6 +73,19 @@ def _tokens(resource: Json, path: str, implied_system: str) -> Iterator[tuple[st
                 code = coding.get("code", coding.get("value")) if isinstance(coding, dict) else None
                 if isinstance(code, str):
                     yield str(coding.get("system", "")), code
+
+
+def _texts(resource: Json, path: str) -> Iterator[str]:
+    """What a concept says in words (search.html#token, the modifier :text), as it is compared."""
+    for element in ("text", "coding.display"):
+        for words in walk(resource, f"{path}.{element}"):
+            if isinstance(words, str):
+                yield plain(words)
+
+
+def plain(words: str) -> str:
+    """A string as searches compare it: whatever its case and spacing (search.html#string)."""
+    return " ".join(words.casefold().split())
 
 
 def _subject_keys(parameter: str, targets: Iterator[str]) -> Iterator[Key]:

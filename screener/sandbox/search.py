@@ -12,7 +12,7 @@ import msgspec
 
 from screener.sandbox import dates
 from screener.sandbox.definitions import DEFINITIONS, Definition
-from screener.sandbox.index import Key
+from screener.sandbox.index import Key, plain
 from screener.sandbox.outcome import Json, Refused, bad_request, printable
 from screener.sandbox.store import Store, Version
 
@@ -25,16 +25,16 @@ _ALWAYS = ("resourceType", "id", "meta", "implicitRules", "modifierExtension")
 _IGNORED = frozenset({"_format", "_pretty"})
 _DATE_VALUE = re.compile(r"([a-z]{2})?(\d.*)", re.DOTALL)
 
-DateTest = Callable[[Version], bool]
+Test = Callable[[Version], bool]
 
 
 class Query(msgspec.Struct):
-    """A search of one type: what must hold (all of `groups`, `ids`, `date_tests`), and how to answer."""
+    """A search of one type: what must hold (all of `groups`, `ids`, `tests`), and how to answer."""
 
     kind: str
     groups: list[list[Key]] = []
     ids: list[frozenset[str]] = []
-    date_tests: list[DateTest] = []
+    tests: list[Test] = []
     count: int = DEFAULT_COUNT
     elements: tuple[str, ...] = ()
     sort: str = ""
@@ -44,7 +44,7 @@ class Query(msgspec.Struct):
     @property
     def selective(self) -> bool:
         """Whether anything but results parameters was asked."""
-        return bool(self.groups or self.ids or self.date_tests)
+        return bool(self.groups or self.ids or self.tests)
 
 
 def parse(kind: str, params: Parameters, base_url: str, *, lenient: bool = False) -> Query:
@@ -74,13 +74,15 @@ def _criterion(query: Query, definition: Definition, name: str, value: str, base
         query.ids.append(frozenset(_split(value, ",")))
     elif name in definition.tokens or name == "_tag":
         query.groups.append([_token(name, one) for one in _split(value, ",")])
+    elif name in definition.texts:
+        query.tests.append(_text_test(name, [plain(one) for one in _split(value, ",")]))
     elif name in definition.subjects:
         query.groups.append([_reference(name, one, base_url) for one in _split(value, ",")])
     elif name == "date:missing" and definition.date:
         missing = _choice(value, ("true", "false")) == "true"
-        query.date_tests.append(lambda version: missing is not bool(version.dates))
+        query.tests.append(lambda version: missing is not bool(version.dates))
     elif name == "_lastUpdated" or (name == "date" and definition.date):
-        query.date_tests.append(_date_test(name, list(_split(value, ","))))
+        query.tests.append(_date_test(name, list(_split(value, ","))))
     else:
         return False
     return True
@@ -139,7 +141,17 @@ def _reference(name: str, value: str, base_url: str) -> Key:
     return name, None, value.removeprefix(f"{base_url}/")
 
 
-def _date_test(name: str, values: Sequence[str]) -> DateTest:
+def _text_test(name: str, beginnings: Sequence[str]) -> Test:
+    """A string search: what begins with one of these."""
+
+    def holds(version: Version) -> bool:
+        said = [text for parameter, _, text in version.keys if parameter == name and text]
+        return any(text.startswith(beginning) for text in said for beginning in beginnings)
+
+    return holds
+
+
+def _date_test(name: str, values: Sequence[str]) -> Test:
     asked = [_prefixed(value) for value in values]
 
     def holds(version: Version) -> bool:
@@ -165,7 +177,7 @@ def run(store: Store, query: Query) -> list[Version]:
     """All that the query finds, in order: by creation, or as `_sort` says; what has no date comes last."""
     ids = frozenset[str].intersection(*query.ids) if query.ids else None
     found = store.select(query.kind, query.groups, ids)
-    found = [version for version in found if all(test(version) for test in query.date_tests)]
+    found = [version for version in found if all(test(version) for test in query.tests)]
     found.sort(key=lambda version: version.rank)
     key, reverse = _SORTS[query.sort]
     if query.sort in ("date", "-date"):

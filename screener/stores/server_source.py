@@ -29,6 +29,8 @@ from screener.stores.records import gather
 
 log = structlog.get_logger()
 
+_BY_TEXT = "code:text"
+
 
 class _Reference(msgspec.Struct):
     reference: str = ""
@@ -76,30 +78,40 @@ class ServerSource:
         if scope.mode is Mode.NAMED:
             yield from scope.patients
         elif scope.mode is Mode.BACKFILL:
-            yield from self._with_results((Analyte.MG,), [("date", f"ge{scope.oldest}")])
+            yield from self._with_results(self._ways((Analyte.MG,), refused=True), [("date", f"ge{scope.oldest}")])
             yield from self._undated()
         else:
             # Results are stamped before they are visible: a late commit lands behind the watermark.
             since = datetime.fromisoformat(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
             asked = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            yield from self._with_results(LABORATORY, [("_lastUpdated", f"ge{asked}")], not_before=since)
+            yield from self._with_results(self._ways(LABORATORY), [("_lastUpdated", f"ge{asked}")], not_before=since)
 
     def _undated(self) -> Iterator[str]:
         """Results that say only when they were issued: a search by date does not find them."""
         try:
-            yield from self._with_results((Analyte.MG,), [("date:missing", "true")])
+            yield from self._with_results(self._ways((Analyte.MG,), refused=True), [("date:missing", "true")])
         except RequestRefused:
             log.warning(
                 "undated_results_not_searched", remedy="the server takes no date:missing; nightly runs see them"
             )
 
+    def _ways(
+        self, analytes: Collection[Analyte], *, refused: bool = False, further: Sequence[str] = ()
+    ) -> list[tuple[str, str]]:
+        """The searches that together find the results of these analytes, as parameter and value."""
+        codes = ",".join((*self._mapper.codes_for(analytes, refused=refused), *further))
+        texts = ",".join(text.replace(",", "\\,") for text in self._mapper.texts_for(analytes))
+        return [*((by, codes) for by in self._by_code), *([(_BY_TEXT, texts)] if texts else [])]
+
     def _with_results(
-        self, analytes: Iterable[Analyte], window: Sequence[tuple[str, str]], not_before: datetime | None = None
+        self,
+        ways: Sequence[tuple[str, str]],
+        window: Sequence[tuple[str, str]],
+        not_before: datetime | None = None,
     ) -> Iterator[str]:
-        codes = ",".join(self._mapper.codes_for(analytes))
-        for by in self._by_code:
-            params = [(by, codes), *window, ("_elements", "subject,status"), *self._common()]
-            for found in search(self._client, "Observation", params):
+        for way in ways:
+            params = [way, *window, ("_elements", "subject,status"), *self._common()]
+            for found in self._found("Observation", params):
                 if not_before is not None and found.head.meta.lastUpdated:
                     self._check_window(found, not_before)
                 patient = self._mapper.patient_id(msgspec.json.decode(found.raw, type=_Subject).subject.reference)
@@ -180,9 +192,8 @@ class ServerSource:
         return self._read(self._mapper, kind, by, patients, [])
 
     def _results(self, patients: Sequence[str]) -> Iterator[Mapped]:
-        codes = ",".join((*self._mapper.codes_for(Analyte), *self._mapper.menopause_tokens()))
-        for by in self._by_code:
-            yield from self._read(self._mapper, "Observation", "subject", patients, [(by, codes)])
+        for way in self._ways(list(Analyte), refused=True, further=self._mapper.menopause_tokens()):
+            yield from self._read(self._mapper, "Observation", "subject", patients, [way])
 
     def _read(
         self, mapper: Maps[R], kind: str, by: str, patients: Sequence[str], narrowed: Sequence[tuple[str, str]]
@@ -191,13 +202,24 @@ class ServerSource:
             return
         asked = set(patients)
         named = ",".join(patients if by == "_id" else (f"Patient/{patient}" for patient in patients))
-        for found in search(self._client, kind, [(by, named), *self._common(), *narrowed], post=True):
+        for found in self._found(kind, [(by, named), *self._common(), *narrowed], post=True):
             if kind == "Observation":
                 self._control = self._control or found.head.id
             for row in self._mapped(mapper, found):
                 if row.patient not in asked:
                     raise ignored(self._client.host, by)
                 yield row
+
+    def _found(self, kind: str, params: Sequence[tuple[str, str]], *, post: bool = False) -> Iterator[Found]:
+        try:
+            yield from search(self._client, kind, params, post=post)
+        except RequestRefused as error:
+            if _BY_TEXT not in dict(params):
+                raise
+            raise ServerError(
+                f"{self._client.host} takes no search by {_BY_TEXT}, which rows without a system need in codes.codes",
+                "Map a code instead of a text, or read from a bulk export (--from DIR)",
+            ) from error
 
     def _mapped(self, mapper: Maps[R], found: Found) -> tuple[R, ...]:
         try:

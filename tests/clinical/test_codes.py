@@ -86,6 +86,51 @@ def test_two_analytes_in_one_concept_contradict() -> None:
     assert found((LOINC, "2601-3"), (LOINC, "14879-1")) == ("mg", "code_contradiction")
 
 
+BY_TEXT = ({"code": "Magnesium  im Serum", "analyte": "mg", "unit": "mmol/L"},)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (wire.CodeableConcept(text="Magnesium im Serum"), "mg"),
+        (wire.CodeableConcept(text=" MAGNESIUM im serum "), "mg"),
+        (wire.CodeableConcept((wire.Coding(display="Magnesium im Serum"),)), "mg"),
+        (wire.CodeableConcept(text="Magnesium im Urin"), None),
+        (wire.CodeableConcept(text="Magnesium"), None),
+        # A code that nobody mapped may be of another specimen: then the text does not help.
+        (wire.CodeableConcept((wire.Coding("urn:local", "MGU"),), "Magnesium im Serum"), None),
+        (wire.CodeableConcept((wire.Coding(LOINC, "14879-1"),), "Magnesium im Serum"), "p"),
+    ],
+)
+def test_a_text_counts_where_the_site_maps_it_and_there_is_no_code(
+    said: wire.CodeableConcept, expected: str | None
+) -> None:
+    match = CodeMap(code_table(BY_TEXT), {}).find(said)
+    assert (match.analyte if match else None) == expected
+    assert CodeMap(code_table(()), {}).find(wire.CodeableConcept(text="Magnesium im Serum")) is None
+
+
+def test_texts_are_searched_by_text_and_not_as_tokens() -> None:
+    codes = CodeMap(code_table(BY_TEXT), {})
+    assert codes.texts([Analyte.MG]) == ("Magnesium  im Serum",)
+    assert codes.texts([Analyte.P]) == ()
+    assert codes.tokens([Analyte.MG]) == CodeMap(code_table(()), {}).tokens([Analyte.MG])
+
+
+def test_look_alikes_are_asked_for_to_be_counted_but_not_what_is_another_thing() -> None:
+    asked = set(CodeMap(code_table(()), {}).tokens(Analyte, refused=True))
+    assert {f"{LOINC}|2598-1", f"{LOINC}|2600-5", f"{LOINC}|21377-7"} <= asked
+    assert f"{LOINC}|33959-8" not in asked  # every hospital has thousands of procalcitonins
+
+
+def test_whole_blood_is_taken_where_the_site_opts_in_and_marked() -> None:
+    codes = CodeMap(code_table((), whole_blood=True), {})
+    match = codes.find(concept((LOINC, "21377-7")))
+    assert match is not None
+    assert (match.reason, match.marks) == ("", ("specimen_whole_blood",))
+    assert f"{LOINC}|2593-2" in codes.tokens([Analyte.MG])
+
+
 def test_the_system_by_other_names() -> None:
     assert found(("urn:oid:2.16.840.1.113883.6.1", "2601-3")) == ("mg", "")
     assert found(("http://loinc.org/", "2601-3")) == ("mg", "")

@@ -397,12 +397,14 @@ def test_two_codings_of_one_rule_are_one_row_and_of_two_rules_two() -> None:
         (ICD, "N95.1", "post"),
         (ICD, "E28.319", "post"),
         (ICD, "E89.40", "post"),
+        (ICD, "E89.41", "post"),
         (ICD, "Z90.722", "post"),
     ],
 )
 def test_menopause_as_a_diagnosis(system: str, code: str, status: str) -> None:
+    surgical = code in ("E89.40", "E89.41", "Z90.722")
     assert mapped("Condition", code=coded(system, code), onsetDateTime="2010-05-06") == (
-        Menopause("p1", "Condition", "x1", Version(), status, day("2010-05-06")),
+        Menopause("p1", "Condition", "x1", Version(), status, day("2010-05-06"), surgical=surgical),
     )
 
 
@@ -439,8 +441,21 @@ def test_the_last_period_says_something_a_year_later() -> None:
 def test_both_ovaries_taken() -> None:
     elements = {"code": coded(SNOMED, "29827000"), "status": "completed", "performedDateTime": "2005"}
     assert menopause(kind="Procedure", **elements) == Menopause(
-        "p1", "Procedure", "x1", Version(), "post", day("2005-01-01")
+        "p1", "Procedure", "x1", Version(), "post", day("2005-01-01"), surgical=True
     )
+
+
+def test_a_pregnancy_ends_whatever_the_record_says() -> None:
+    row = exclusion(
+        "Condition", code=coded(SNOMED, "77386006"), onsetDateTime="1990-03-01", clinicalStatus=coded("x", "active")
+    )
+    assert (row.rule, row.counts, row.caveat) == ("pregnancy", True, False)
+    assert row.end_day - row.start_day + 1 == 300
+
+
+def test_an_amputation_excludes_nobody_and_is_kept_for_the_caveat() -> None:
+    row = exclusion("Condition", code=coded(ICD, "Z89.511"), onsetDateTime="2015-01-01")
+    assert (row.rule, row.counts, row.caveat, row.end_day) == ("amputation", True, True, 0)
 
 
 def test_a_site_switches_a_row_off_or_changes_its_window() -> None:

@@ -114,7 +114,7 @@ def test_units_of_something_else(analyte: str, unit: str) -> None:
     [("mg", "2.0", "Mg/dl"), ("mg", "1.69", "eq/L"), ("mg", "0.84", "ng/mL"), ("weight", "70", "ft")],
 )
 def test_valid_ucum_that_says_something_absurd(analyte: str, value: str, unit: str) -> None:
-    assert ucum(analyte, value, unit) == "implausible"
+    assert ucum(analyte, value, unit) == "implausible_unit_suspected"
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,27 @@ def test_the_unit_decides_and_the_mismatch_is_marked() -> None:
         ("mg", "5.01"),
         ("mg", "84"),
         ("p", "8.1"),
-        ("height", "1.62"),
-        ("weight", "6150"),
-        ("ctx", "470"),
+        ("ctx", "9.9"),
+        ("weight", "900000"),
     ],
 )
 def test_implausible_values(analyte: str, value: str) -> None:
-    unit = {"height": "cm", "weight": "kg", "ctx": "ng/mL"}.get(analyte, "mmol/L")
+    unit = {"weight": "kg", "ctx": "ng/mL"}.get(analyte, "mmol/L")
     assert ucum(analyte, value, unit) == "implausible"
+
+
+@pytest.mark.parametrize(
+    ("analyte", "value", "unit"),
+    [
+        ("ctx", "470", "ng/mL"),  # pg/mL
+        ("ctx", "0.47", "pg/mL"),  # ng/mL
+        ("height", "1.62", "cm"),  # m
+        ("mg", "20.4", "mmol/L"),  # mg/L
+        ("p", "34", "mmol/L"),  # mg/L
+    ],
+)
+def test_a_suspected_unit_is_told_and_the_value_stays_refused(analyte: str, value: str, unit: str) -> None:
+    assert ucum(analyte, value, unit) == "implausible_unit_suspected"
 
 
 @pytest.mark.parametrize("value", ['"0.84"', "true", "{}", "[0.84]", "NaN"])

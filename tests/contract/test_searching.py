@@ -273,6 +273,31 @@ def test_an_unknown_modifier(server: Server) -> None:
     assert answer.status_code == server.says(deviations.UNKNOWN_MODIFIER)
 
 
+def test_components_by_their_codes(server: Server) -> None:
+    """observation.html#search, component-code: the panel whose component has the code, and not what has the code itself."""
+    part = {"code": {"coding": [{"system": "http://loinc.org", "code": "2601-3"}]}, "valueQuantity": {"value": 0.84}}
+    panel = {**server.observation("panel"), "code": {"text": "Electrolytes"}, "component": [part]}
+    server.stored(server.patient(), server.observation("o"), panel)
+    assert server.ids("Observation", **{"component-code": "http://loinc.org|2601-3"}) == {"panel"}
+    assert server.ids("Observation", **{"component-code": "http://loinc.org|718-7"}) == set()
+    stated = server.send("GET", "metadata").json()["rest"][0]["resource"]
+    (of_observation,) = (entry for entry in stated if entry["type"] == "Observation")
+    assert "component-code" in {entry["name"] for entry in of_observation["searchParam"]}
+
+
+def test_a_code_by_its_text(server: Server) -> None:
+    """search.html#token, the modifier :text: by what the concept says in words, whatever the case."""
+    said = {**server.observation("said"), "code": {"text": "Magnesium im Serum"}}
+    shown = {
+        **server.observation("shown"),
+        "code": {"coding": [{"system": "urn:l", "code": "1", "display": "Natrium"}]},
+    }
+    server.stored(server.patient(), server.observation("o"), said, shown)
+    assert server.ids("Observation", **{"code:text": "magnesium im serum"}) == {"said"}
+    assert server.ids("Observation", **{"code:text": "Natrium,Magnesium im"}) == {"said", "shown"}
+    assert server.ids("Observation", **{"code:text": "Kalium"}) == set()
+
+
 def test_an_empty_value_is_ignored(server: Server) -> None:
     """A criterion without a value is none: both servers search by the rest, so a caller must not send one."""
     server.stored(server.patient(), server.observation("o"))

@@ -14,16 +14,17 @@ class Texts:
             known = ", ".join(available())
             raise ValueError(f"there are no texts for the language {language!r}; choose one of: {known}")
         self.language = language
-        self._sentences: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        self.sentences: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
 
     def __call__(self, key: str, **values: str) -> str:
         """The sentence `key` with its values filled in; KeyError where the language lacks it."""
-        return Template(self._sentences[key]).substitute(values)
+        return Template(self.sentences[key]).substitute(values)
 
     def caveat(self, code: str) -> str:
-        """The sentence of a caveat; "name:detail" fills the detail in."""
+        """The sentence of a caveat; "name:detail" fills the detail in, or picks the sentence that this detail has of its own."""
         name, _, detail = code.partition(":")
-        return self(f"caveat.{name}", detail=detail)
+        own = f"caveat.{name}.{detail}"
+        return self(own if own in self.sentences else f"caveat.{name}", detail=detail)
 
 
 def available() -> list[str]:
