@@ -7,12 +7,14 @@ import pytest
 pytest_plugins = ["tests.hapi.fixtures"]
 
 # Seconds on two quiet cores. A tier beyond its budget is printed as such; it fails nothing, for machines differ.
-BUDGET_SECONDS = {"rules": 120, "sandbox": 180, "HAPI FHIR": 300}
+BUDGET_SECONDS = {"rules": 120, "model": 180, "sandbox": 180, "HAPI FHIR": 300}
 
 
 def _tier(report: pytest.TestReport) -> str:
     if "hapi" in report.keywords:
         return "HAPI FHIR"
+    if report.nodeid.startswith("tests/model"):
+        return "model"
     return "sandbox" if report.nodeid.startswith(("tests/e2e", "tests/contract", "tests/sandbox")) else "rules"
 
 

@@ -140,7 +140,11 @@ def _chosen_penalty(x: Array, y: Array, seed: int) -> float:
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
     scores = [
         cross_val_score(
-            LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=1000), x, y, cv=folds, scoring="neg_log_loss"
+            LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-8, max_iter=1000),
+            x,
+            y,
+            cv=folds,
+            scoring="neg_log_loss",
         ).mean()
         for penalty in _PENALTIES
     ]
