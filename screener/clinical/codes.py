@@ -143,6 +143,12 @@ class CodeMap:
             return self._intern(Match(min(row.analyte for row in found), "code_contradiction"))
         return self._intern(_accepted(found))
 
+    def token(self, concept: wire.CodeableConcept) -> str:
+        """`system|code` of the first coding that our table has, else of the first one that has a code; else ""."""
+        coded = [coding for coding in concept.coding or () if coding.code]
+        first = next((coding for coding in coded if self._row(coding)), coded[0] if coded else None)
+        return f"{first.system or ''}|{first.code}" if first else ""
+
     def tokens(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
         """`system|code` of every accepted code of these analytes, sorted, for a FHIR token search.
 

@@ -139,6 +139,14 @@ class Mapper:
         """The texts that a site maps where a result has no code, sorted."""
         return self._codes.texts(analytes)
 
+    def maps(self, concept: wire.CodeableConcept) -> bool:
+        """Whether a result under this code concerns us."""
+        return self._codes.find(concept) is not None
+
+    def token(self, concept: wire.CodeableConcept) -> str:
+        """`system|code` of the coding that decides; of one of no concern to us the first coding's; "" where there is none."""
+        return self._codes.token(concept)
+
     def menopause_tokens(self) -> tuple[str, ...]:
         """`system|code` of the Observations that document menopause, sorted."""
         return self._menopause.tokens()

@@ -34,7 +34,7 @@ def statement(base_url: str, started: datetime) -> Json:
 def _resource(kind: str, definition: Definition) -> Json:
     parameters = {"_id": "token", "_lastUpdated": "date", "_tag": "token"}
     parameters |= dict.fromkeys(definition.tokens, "token") | dict.fromkeys(definition.subjects, "reference")
-    parameters |= {"date": "date"} if definition.date else {}
+    parameters |= {definition.date_name: "date"} if definition.date else {}
     return {
         "type": kind,
         "interaction": [{"code": code} for code in _INTERACTIONS],

@@ -15,7 +15,8 @@ class Definition(msgspec.Struct, frozen=True):
     tokens: dict[str, str] = {}  # search parameter -> path of a code, Coding, CodeableConcept or Identifier
     texts: dict[str, str] = {}  # search parameter with its modifier :text -> path of a CodeableConcept
     subjects: dict[str, str] = {}  # search parameter -> path of a Reference
-    date: tuple[str, ...] = ()  # paths of what `date` searches: dateTime, instant or Period
+    date: tuple[str, ...] = ()  # paths of what the date parameter searches: date, dateTime, instant or Period
+    date_name: str = "date"
     mandatory: tuple[str, ...] = ()  # elements that `_elements` never takes away, without [x]
     status_system: str = ""
     references: tuple[str, ...] = ()  # paths of References whose targets must exist
@@ -32,7 +33,12 @@ _STATUS = {"status": "status"}
 _CATEGORY = {"category": "category"}
 
 DEFINITIONS: dict[str, Definition] = {
-    "Patient": Definition(tokens=_IDENTIFIER, references=("link.other",)),
+    "Patient": Definition(
+        tokens={**_IDENTIFIER, "gender": "gender"},
+        date=("birthDate",),
+        date_name="birthdate",
+        references=("link.other",),
+    ),
     "Observation": Definition(
         tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY, "method": "method", "component-code": "component.code"},
         texts={"code:text": "code"},

@@ -78,10 +78,10 @@ def _criterion(query: Query, definition: Definition, name: str, value: str, base
         query.tests.append(_text_test(name, [plain(one) for one in _split(value, ",")]))
     elif name in definition.subjects:
         query.groups.append([_reference(name, one, base_url) for one in _split(value, ",")])
-    elif name == "date:missing" and definition.date:
+    elif name == f"{definition.date_name}:missing" and definition.date:
         missing = _choice(value, ("true", "false")) == "true"
         query.tests.append(lambda version: missing is not bool(version.dates))
-    elif name == "_lastUpdated" or (name == "date" and definition.date):
+    elif name == "_lastUpdated" or (name == definition.date_name and definition.date):
         query.tests.append(_date_test(name, list(_split(value, ","))))
     else:
         return False

@@ -101,6 +101,11 @@ class Source(Protocol):
     def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
         """What `reader` makes of these patients' resources, beside the records; a resource may come twice."""
 
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Ids of women born on or before a date (FHIR text), at most so many, in the source's order; and how many there are, or
+        None where the source does not say.
+        """
+
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """What has become of these Observations, each asked for by its id."""
 

@@ -8,6 +8,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,9 +20,19 @@ from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical import statements
-from screener.clinical.dates import instant_us
+from screener.clinical.dates import instant_us, last_day
 from screener.clinical.mapping import MalformedResource, Mapper, Settled
-from screener.clinical.records import Analyte, Exclusion, Fact, Medicine, PatientRecord, Refusal, Unreadable, Version
+from screener.clinical.records import (
+    Analyte,
+    Demographics,
+    Exclusion,
+    Fact,
+    Medicine,
+    PatientRecord,
+    Refusal,
+    Unreadable,
+    Version,
+)
 from screener.config import FolderSettings
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
@@ -96,6 +107,17 @@ class FolderSource:
             rows.setdefault(row.patient, []).append(row)
         self.reading.bad_lines += sum((bad.file, bad.line) not in known for bad in found)
         return rows
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        latest = date.fromisoformat(born_until).toordinal()
+        found = sorted(
+            row.patient
+            for rows in self._by_patient().values()
+            for row in rows
+            if isinstance(row, Demographics) and row.sex == "female" and 0 < last_day(row.birth_date) <= latest
+        )
+        return found[:at_most], len(found)
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""

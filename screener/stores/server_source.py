@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 import msgspec
 import structlog
@@ -39,6 +40,10 @@ class _Reference(msgspec.Struct):
 class _Result(msgspec.Struct):
     status: str = ""
     meta: Meta = Meta()
+
+
+class _Total(msgspec.Struct):
+    total: int | None = None
 
 
 class _Subject(msgspec.Struct):
@@ -231,6 +236,14 @@ class ServerSource:
     def _common(self) -> list[tuple[str, str]]:
         tag = [("_tag", self._settings.only_tag)] if self._settings.only_tag else []
         return [("_count", str(self._settings.page_size)), *tag]
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """By the administrative gender and the birth date; the first ones that the server gives."""
+        wanted = [("gender", "female"), ("birthdate", f"le{born_until}"), *self._common()]
+        counted = self._client.get("Patient", [*wanted, ("_summary", "count")], what="a count of women")
+        total: _Total = decode(counted, _Total, "a count of women", self._client.host)
+        found = search(self._client, "Patient", [*wanted, ("_elements", "id")])
+        return [entry.head.id for entry in islice(found, at_most)], total.total
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """Each Observation by its id; gone (404, 410) counts only while a control read succeeds."""

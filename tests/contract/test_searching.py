@@ -317,3 +317,13 @@ def test_a_bad_date_is_refused(server: Server, parameter: str, value: str) -> No
 def test_a_bad_result_parameter_is_refused(server: Server, parameter: str, value: str) -> None:
     """search.html#errors."""
     assert server.search("Observation", **{parameter: value}).status_code == 400
+
+
+def test_patients_by_gender_and_birth_date(server: Server) -> None:
+    """patient.html#search: gender is a token, birthdate a date; a year counts where the whole of it may."""
+    people = [("old", "female", "1950-06-01"), ("year", "female", "1961"), ("young", "female", "1999-01-01")]
+    people.append(("man", "male", "1950-06-01"))
+    server.stored(*({**server.patient(short), "gender": sex, "birthDate": born} for short, sex, born in people))
+    until = {"gender": "female", "birthdate": "le1975-01-01", "_tag": server.tag}
+    assert server.ids("Patient", **until) == {"old", "year"}
+    assert server.search("Patient", **until, _summary="count").json()["total"] == 2

@@ -1,0 +1,102 @@
+"""Results as they were sent, beside what became of them: for people who look into one patient, or into a site's codes and units.
+
+Whether a result is used, and why not, is what the map step says; nothing is judged here.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from screener.clinical import wire
+from screener.clinical.mapping import Mapper
+from screener.clinical.records import Analyte, Fact, Refusal, Row
+
+
+class Sent(Row, frozen=True, array_like=True):
+    """One value of an Observation, or of a component of one.
+
+    `analyte` is "" where the code is not mapped; `reason` is "" where the value is usable, and then `value` is it in the model's unit.
+    `code` is `system|code`, "" where there is only a text; `number` and `unit` are as sent, "" where there is no quantity.
+    """
+
+    patient: str
+    id: str
+    code: str
+    text: str
+    number: str
+    unit: str
+    comparator: str = ""
+    analyte: str = ""
+    reason: str = ""
+    value: Decimal | None = None
+
+
+class SentReader:
+    """Maps Observations to what was sent. With `everything` also those whose codes are not mapped, where they have a number."""
+
+    def __init__(self, mapper: Mapper, *, everything: bool = False) -> None:
+        self._mapper, self._everything = mapper, everything
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """Observations: those of our codes, or all of them (where a site maps texts, no list of codes finds them)."""
+        if self._everything or self._mapper.texts_for(Analyte):
+            return {"Observation": ()}
+        return {"Observation": self._mapper.codes_for(Analyte, refused=True)}
+
+    def map(self, raw: bytes | msgspec.Raw) -> tuple[Sent, ...]:
+        """The values of one resource; () for what is no Observation. MalformedResource for what is no resource at all."""
+        became = {row.id: row for row in self._mapper.map(raw) if isinstance(row, Fact | Refusal)}
+        try:
+            resource = wire.decode_resource(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return tuple(_unread(row) for row in became.values())
+        if not isinstance(resource, wire.Observation):
+            return ()
+        patient = self._mapper.patient_id(resource.subject.reference if resource.subject else None)
+        if not patient:
+            return ()
+        return tuple(self._sent(patient, resource, became))
+
+    def _sent(self, patient: str, observation: wire.Observation, became: dict[str, Fact | Refusal]) -> Iterator[Sent]:
+        for id_, code, quantity in _values(observation):
+            concept = wire.lenient(code, wire.CodeableConcept) or wire.CodeableConcept()
+            sent = wire.lenient(quantity, wire.Quantity)
+            row = became.get(id_)
+            if row is None and (not self._everything or sent is None or self._mapper.maps(concept)):
+                continue  # of no interest; or a panel whose value is in its components
+            yield Sent(
+                patient=patient,
+                id=id_,
+                code=self._mapper.token(concept),
+                text=_words(concept),
+                number=bytes(sent.value).decode("utf-8", "replace").strip()
+                if sent and wire.present(sent.value)
+                else "",
+                unit=(sent.code or sent.unit or "") if sent else "",
+                comparator=(sent.comparator or "") if sent else "",
+                analyte=row.analyte.value if row else "",
+                reason=row.reason if isinstance(row, Refusal) else "",
+                value=row.value if isinstance(row, Fact) else None,
+            )
+
+
+def _values(observation: wire.Observation) -> Iterator[tuple[str, msgspec.Raw, msgspec.Raw]]:
+    """Id, code and quantity of the Observation itself and of its components."""
+    id_ = observation.id or ""
+    yield id_, observation.code, observation.valueQuantity
+    if wire.present(observation.component):
+        for place, part in enumerate(wire.lenient(observation.component, tuple[wire.Component, ...]) or ()):
+            yield f"{id_}#{place}", part.code, part.valueQuantity
+
+
+def _words(concept: wire.CodeableConcept) -> str:
+    said = (concept.text, *(coding.display for coding in concept.coding or ()))
+    return next((text for text in said if text), "")
+
+
+def _unread(row: Fact | Refusal) -> Sent:
+    """Of a resource some element of which has the wrong type."""
+    reason = row.reason if isinstance(row, Refusal) else ""
+    return Sent(row.patient, row.id, "", "", "", "", "", row.analyte.value, reason)
