@@ -108,16 +108,20 @@ class Parts:
             )
         return ""
 
+    @cached_property
+    def mapper(self) -> Mapper:
+        """The map step by the site's tables."""
+        # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
+        return Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
+
     def source(self) -> Source:
         """Where the clinical resources are read."""
         needs = self._settings.exclusions.needs()
-        # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
-        mapper = Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
         if self._options.from_folder:
-            return FolderSource(self._options.from_folder, mapper, needs, self._settings.folder)
+            return FolderSource(self._options.from_folder, self.mapper, needs, self._settings.folder)
         assert self.client is not None  # noqa: S101 - _connect
         return ServerSource(
-            self.client, self._settings.server, mapper, needs, with_magnesium, components=self._components
+            self.client, self._settings.server, self.mapper, needs, with_magnesium, components=self._components
         )
 
     def destination(self) -> Destination:

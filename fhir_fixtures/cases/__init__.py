@@ -1,7 +1,8 @@
 """Situations, one file each: a few resources, the trap in them, and the outcome worked by hand."""
 
+import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ class Case:
     """One situation. `working` shows how `expected` was found by hand.
 
     `expected`: `outcome` and `reason`; `flag` (at_or_below, occasion, mg_mmol_l) and `nomogram` (occasion, bmi_kg_m2 to four
-    places, where it matters `values` in the model's units), or None; where it matters `refusals` (reason: how many Mg results).
-    `wire` marks those that servers may treat differently; `invalid` those that hold what R4 does not allow.
+    places, where it matters `values` in the model's units), or None; where it matters `refusals` (reason: how many Mg results) and
+    `caveats` (codes that the flag's assessment must carry). `site` is the configuration that the case is about: sections and keys as in
+    `screener.toml`, rows of the site's own codes and units as lists. `wire` marks those that servers may treat differently; `invalid` those that hold what R4 does not allow.
     """
 
     name: str
@@ -26,8 +28,26 @@ class Case:
     now: str
     resources: list[dict[str, Any]]
     expected: dict[str, Any]
+    site: dict[str, Any] = field(default_factory=dict)
     wire: bool = False
     invalid: bool = False
+
+
+def write_site(case: Case, folder: Path) -> None:
+    """The case's configuration, as `screener.toml` and the tables that it names."""
+    lines: list[str] = []
+    for section, settings in case.site.items():
+        lines.append(f"[{section}]")
+        for name, value in settings.items():
+            written = value
+            if isinstance(value, list):
+                written = str(folder / f"{name}.csv")
+                with Path(written).open("w", encoding="utf-8", newline="") as stream:
+                    table = csv.DictWriter(stream, sorted({key for row in value for key in row}))
+                    table.writeheader()
+                    table.writerows(value)
+            lines.append(f"{name} = {json.dumps(written)}")
+    (folder / "screener.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def load() -> list[Case]:

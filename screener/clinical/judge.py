@@ -32,7 +32,8 @@ _COLUMNS = {
 class Verdict(msgspec.Struct, frozen=True):
     """What the rules say of one patient at the run's instant.
 
-    `reasons` says for each method why there is no assessment ("" where there is one). `view` is the merged evidence: the
+    `reasons` says for each method why there is no assessment ("" where there is one); `days` the day of the Mg result that would
+    date it, also where a rule then keeps her out. `view` is the merged evidence: the
     reconciler and every report read it there, so that no rule is written twice.
     """
 
@@ -41,6 +42,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
     occasions: dict[Method, Occasion]
     reasons: dict[Method, str]
+    days: dict[Method, int] = {}
     scores: Scores | None = None
 
     @property
@@ -163,7 +165,8 @@ def _both_methods(
     outcome, reason = _outcome(reasons)
     if outcome is Outcome.SCORED and chosen[Method.NOMOGRAM].reduced:
         reason = f"reduced_{chosen[Method.NOMOGRAM].reduced}"
-    return Verdict(view=view, outcome=outcome, reason=reason, occasions=made, reasons=reasons)
+    days = {method: used.facts[0].moment.day for method, used in chosen.items() if used.facts}
+    return Verdict(view=view, outcome=outcome, reason=reason, occasions=made, reasons=reasons, days=days)
 
 
 def _outcome(reasons: dict[Method, str]) -> tuple[Outcome, str]:

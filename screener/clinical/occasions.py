@@ -73,6 +73,30 @@ def predictors_around(mg: Fact, facts: Iterable[Fact], policy: Policy) -> dict[A
     return best
 
 
+def fate(fact: Fact, used: Sequence[Fact], today: int, now_us: int, policy: Policy) -> str:
+    """What became of a usable result in the choice of a method's evidence `used` (Mg first, empty where there is none): "used", or
+    why not as a stable code.
+    """
+    if fact in used:
+        return "used"
+    if not not_in_future(fact, now_us):
+        return "in_future"
+    if fact.analyte is Analyte.MG:
+        return _fate_of_magnesium(fact, used, today, policy)
+    if not used:
+        return "no_occasion"
+    return "another_preferred" if _in_window(fact, used[0], policy) else "outside_window"
+
+
+def _fate_of_magnesium(mg: Fact, used: Sequence[Fact], today: int, policy: Policy) -> str:
+    if today - mg.moment.day > policy.lookback_days:
+        return "before_lookback"
+    if used and magnesium([mg, used[0]], today, policy)[0] is used[0]:
+        return "older"
+    # Newer than what was used, or nothing was: it lacks a value, or what has to be around it.
+    return "no_value" if mg.comparator else "incomplete"
+
+
 def _in_window(fact: Fact, mg: Fact, policy: Policy) -> bool:
     days = fact.moment.day - mg.moment.day
     if fact.analyte is Analyte.WEIGHT:

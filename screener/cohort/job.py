@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 
 from screener.clinical.labels import LabelReader, LabelRule, LabelTables
-from screener.clinical.mapping import Mapper
 from screener.cohort.comparison import comparison
 from screener.cohort.files import check_writable, dictionary, write
 from screener.cohort.pull import Design, Progress, Pulled, pull
@@ -59,7 +58,7 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
         oldest = parts.now.date() - timedelta(days=design.policy.lookback_days)
         scope = Scope(Mode.BACKFILL, oldest=oldest.isoformat())
         labels = label_tables(settings.cohort)
-        source, reader = parts.source(), LabelReader(Mapper(parts.tables), request.rule.kind, labels)
+        source, reader = parts.source(), LabelReader(parts.mapper, request.rule.kind, labels)
         pulled = pull(source, scope, reader, design, settings.server.batch_patients, progress)
     return _written(request, design, labels, pulled, source)
 

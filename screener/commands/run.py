@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,11 +93,7 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
 def _options(given: dict[str, Any]) -> "Options":
     from screener.parts import Options  # noqa: PLC0415
 
-    wrong = [patient for patient in given["patients"] if not _ID.match(patient)]
-    if wrong:
-        raise ConfigurationError(
-            "--patient takes the logical id of a Patient (letters, digits, - and .)", "Leave out `Patient/` and any URL"
-        )
+    check_patient_ids(given["patients"])
     if given["backfill"] and (given["since"] or given["patients"]):
         raise ConfigurationError("--backfill means everyone", "Leave out --since and --patient, or --backfill")
     return Options(
@@ -111,6 +107,14 @@ def _options(given: dict[str, Any]) -> "Options":
         now=given["now"],
         show_patients=given["show_patients"],
     )
+
+
+def check_patient_ids(patients: Sequence[str]) -> None:
+    """ConfigurationError for what can be no logical id."""
+    if not all(_ID.match(patient) for patient in patients):
+        raise ConfigurationError(
+            "A patient is named by the logical id (letters, digits, - and .)", "Leave out `Patient/` and any URL"
+        )
 
 
 def progress_bar(log_format: str) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -24,9 +24,10 @@ WIRE = [case for case in CASES if case.wire]
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def settings(folder: Path, **more: str) -> Any:
+def settings(case: Case, folder: Path) -> Any:
+    cases.write_site(case, folder)
     state = {"SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}", "SCREENER_FOLDER_COMPLETE": "true"}
-    return load(environment={**state, **more})
+    return load(folder / "screener.toml", environment=state)
 
 
 def check(case: Case, summary: Json, assessments: list[Json], canonical: str) -> None:
@@ -43,6 +44,8 @@ def check(case: Case, summary: Json, assessments: list[Json], canonical: str) ->
         _check_flag(by_method["mg-flag"], expected["flag"], canonical)
     if expected["nomogram"]:
         _check_nomogram(by_method["nomogram"], expected["nomogram"], canonical)
+    if "caveats" in expected:
+        assert set(expected["caveats"]) <= caveats(by_method["mg-flag"], canonical)
     if "refusals" in expected:
         assert summary["refusals"]["mg"] == expected["refusals"]
 
@@ -73,6 +76,13 @@ def empty(value: Any) -> bool:
     return False
 
 
+def caveats(assessment: Json, canonical: str) -> set[str]:
+    """The coded caveats of an assessment."""
+    url = Canonical(canonical).extension("caveat")
+    found = (e["valueCodeableConcept"]["coding"] for e in assessment["extension"] if e["url"] == url)
+    return {coding["code"] for codings in found for coding in codings}
+
+
 def evidence(assessment: Json, canonical: str) -> dict[str, Any]:
     """The values that an assessment says it used, by predictor."""
     values = {}
@@ -91,7 +101,7 @@ def test_from_a_folder(case: Case, tmp_path: Path) -> None:
     # By name, for a patient whose only results are of unknown codes is in no backfill. p1 is whom a case is about.
     now = datetime.fromisoformat(case.now)
     options = Options(patients=("p1",), from_folder=source, to_folder=out, now=now)
-    summary = execute(settings(tmp_path), options).summary.plain()
+    summary = execute(settings(case, tmp_path), options).summary.plain()
     written = (out / "RiskAssessment.ndjson").read_text().splitlines() if out.exists() else []
     check(case, summary, [json.loads(line) for line in written], Canonical().base)
 
@@ -104,5 +114,6 @@ def test_on_both_servers(case: Case, site: Site) -> None:
     first = ("Patient", "Medication")  # servers may refuse a reference to what is not there yet
     for resource in sorted(json.loads(text), key=lambda r: r["resourceType"] not in first):
         site.put({**resource, "id": site.id(resource["id"])})
+    cases.write_site(case, site.folder)
     summary = site.run("--backfill", "--now", case.now).summary
     check(case, summary, site.assessments("p1"), site.canonical)

@@ -1,0 +1,177 @@
+"""`screener explain`: one patient, on a terminal or as JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from screener.commands.run import Instant
+from screener.commands.shared import settings_options, start_logging
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from screener.explanation import Explanation, Nomogram
+
+_BAR = 30  # characters for 100 points
+
+EPILOG = """\b
+Examples:
+  screener explain 4711
+  screener explain 4711 --from export --now 2026-01-31T02:00:00Z
+  screener explain 4711 --json > 4711.json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("patient")
+@click.option(
+    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
+)
+@click.option(
+    "--to",
+    "to_folder",
+    type=click.Path(path_type=Path),
+    help="The folder that holds the assessments [with --from: the same].",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, the whole resources included.")
+@click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")
+@settings_options
+def explain(
+    patient: str,
+    config_file: Path | None,
+    profile: str | None,
+    log_format: str,
+    verbose: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Everything about one PATIENT (the logical id), and nothing written.
+
+    Each result that was found, as sent and in the model's unit, used or not and why; each rule and what it rests on; the nomogram's
+    points; the assessments that follow, and how they differ from those that stand. What it prints is patient data.
+    """
+    from contextlib import ExitStack  # noqa: PLC0415 - none of this for --help
+
+    from screener.commands.run import check_patient_ids  # noqa: PLC0415
+    from screener.config import load  # noqa: PLC0415
+    from screener.explanation import explain as explained  # noqa: PLC0415
+    from screener.explanation import plain  # noqa: PLC0415
+    from screener.parts import Options, Parts  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    check_patient_ids([patient])
+    folder = given["from_folder"]
+    options = Options(dry_run=True, from_folder=folder, to_folder=given["to_folder"] or folder, now=given["now"])
+    with ExitStack() as stack:
+        parts = Parts(load(config_file, profile), options, stack)
+        source, destination = parts.source(), parts.destination()
+        found = explained(patient, source, destination, parts.rules(destination), parts.mapper)
+    if as_json:
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.format(msgspec.json.encode(plain(found)), indent=2).decode())
+    else:
+        _show(found)
+
+
+def _show(found: "Explanation") -> None:
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]Patient/{found.patient}[/] at {found.instant}: [bold]{found.outcome}[/], {found.reason}\n")
+    _rules(found, console)
+    _measurements(found, console)
+    if found.nomogram:
+        _nomogram(found.nomogram, console)
+    _assessments(found, console)
+
+
+def _rules(found: "Explanation", console: "Console") -> None:
+    console.print("[bold]Rules[/]")
+    for rule in found.rules:
+        console.print(
+            f"  {'[green]met[/]    ' if not rule.reason else '[red]not met[/]'} {rule.rule}{_because(rule.reason)}"
+        )
+        for line in rule.evidence:
+            console.print(f"            {_safe(line)}")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _safe(text: str) -> str:
+    """What a sender wrote, without meaning to the terminal."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))
+
+
+def _measurements(found: "Explanation", console: "Console") -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from screener.explanation import short  # noqa: PLC0415
+
+    console.print("\n[bold]Results[/]")
+    if not found.measurements:
+        console.print("  none of the nomogram's")
+        return
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "date", "as sent", "value", "Observation", "what became of it"):
+        grid.add_column(name, overflow="fold")
+    for row in found.measurements:
+        value = f"{short(row.value)} {row.unit}" if row.value is not None else "-"
+        became = f"[red]refused: {row.refused}[/]" if row.refused else _fates(row.fates)
+        grid.add_row(f"  {row.analyte}", row.date, _safe(row.sent), value, _safe(row.observation), became)
+    console.print(grid)
+
+
+def _fates(fates: dict[str, str]) -> str:
+    """By method; once where both say the same."""
+    if len(set(fates.values())) == 1:
+        fate = next(iter(fates.values()))
+        return f"[green]{fate}[/]" if fate == "used" else fate
+    return ", ".join(f"{method}: {fate}" for method, fate in fates.items())
+
+
+def _nomogram(nomogram: "Nomogram", console: "Console") -> None:
+    console.print(f"\n[bold]Nomogram[/] {nomogram.model} {nomogram.version}")
+    for name, points in nomogram.points.items():
+        bar = "█" * round(max(points, 0) * _BAR / 100)
+        beyond = "  beyond the range of the model's women" if name in nomogram.extrapolated else ""
+        console.print(f"  {name:<12} {nomogram.predictors[_SHORT[name]]:>16} {points:7.1f} {bar}{beyond}")
+    console.print(f"  {'total':<12} {'':>16} {nomogram.total_points:7.1f}")
+    console.print(
+        f"  risk {nomogram.risk:.1f} %, model uncertainty {nomogram.risk_low:.1f} to {nomogram.risk_high:.1f} %"
+        + (f"; on the other side of the cut-off {nomogram.other_side_risk:.1f} %" if nomogram.other_side_risk else "")
+    )
+
+
+_SHORT = {
+    "age_years": "age",
+    "bmi_kg_m2": "bmi",
+    "mg_mmol_l": "mg",
+    "p_mmol_l": "p",
+    "ctx_ng_ml": "ctx",
+    "p1np_ng_ml": "p1np",
+}
+
+
+def _assessments(found: "Explanation", console: "Console") -> None:
+    console.print("\n[bold]Assessments[/]")
+    for row in found.assessments:
+        made = f"of {row.occasion}" if row.occasion else f"none: {row.reason}"
+        console.print(f"  [bold]{row.method}[/] {made}; a run would {_DOES[row.action]}{_because(row.because)}")
+        for note in row.caveats:
+            console.print(f"            {_safe(note)}")
+
+
+_DOES = {
+    "create": "write it",
+    "amend": "amend what stands",
+    "retract": "take back what stands",
+    "unchanged": "leave what stands as it is",
+    "stands": "leave what stands",
+    "nothing": "do nothing",
+}
