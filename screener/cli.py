@@ -14,6 +14,7 @@ from screener.errors import ExitCode, ScreenerError, UnforeseenError
 COMMANDS = {
     "run": ("screener.commands.run:run", "Bring the assessments into step with the results."),
     "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
+    "coverage": ("screener.commands.coverage:coverage", "What a source holds, before anything is installed."),
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
     "config": ("screener.commands.config:config", "Show or check the effective configuration."),

@@ -99,6 +99,11 @@ class ExclusionSettings(Section):
     medication_administration: Need = "required"
     procedure: Need = "required"
 
+    def at_most_optional(self) -> "ExclusionSettings":
+        """The same, with nothing required."""
+        needs = {name: getattr(self, name) for name in type(self).model_fields}
+        return ExclusionSettings(**{name: "optional" if need == "required" else need for name, need in needs.items()})
+
     def needs(self) -> dict[str, Need]:
         """The same by resource type."""
         return {

@@ -5,7 +5,7 @@ A value is converted by its unit, whatever property its code claims; no unit is 
 (mg/dL of Mg: 10 / 24.305), so that 1.69 meq/L and 2.0537725 mg/dL are both exactly 0.845 mmol/L.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal
 from typing import Literal
 
@@ -100,8 +100,36 @@ class UnitTable:
         if quantity.comparator:
             return self._compared(match, value, quantity.comparator)
         if not self._within(match.analyte, "plausible", value):
-            return self._implausible(match.analyte, number, unit)
+            # A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
+            suspected = any(self._would_be_usual(other, number) for other in self._others(unit))
+            return UNIT_SUSPECTED if suspected else IMPLAUSIBLE
         return Reading(value, "", self._marks(match, unit, value))
+
+    def usual(self, analyte: Analyte, value: Decimal) -> bool:
+        """Whether a value in the model's unit lies in the usual range."""
+        return self._within(analyte, "usual", value)
+
+    def units_that_fit(self, analyte: Analyte, unit: str, value: Decimal) -> list[str]:
+        """The other units in which the digits that were sent as `unit` would be usual, one for each factor. `value` is what they
+        came to in the model's unit."""
+        given = self._units.get((analyte, unit))
+        if given is None or given.reason:
+            return []
+        digits = _CONTEXT.divide(_CONTEXT.multiply(value, given.denominator), given.numerator)
+        fitting: list[UnitRow] = []
+        for other in self._others(given):
+            if self._would_be_usual(other, digits) and not any(_same_factor(other, row) for row in fitting):
+                fitting.append(other)
+        return [row.unit for row in fitting]
+
+    def _others(self, given: UnitRow) -> Iterator[UnitRow]:
+        """The units of another factor, those of UCUM first."""
+        rows = [row for row in self._units.values() if row.analyte is given.analyte and not row.reason]
+        yield from (row for row in sorted(rows, key=lambda row: row.kind != "ucum") if not _same_factor(row, given))
+
+    def _would_be_usual(self, other: UnitRow, digits: Decimal) -> bool:
+        value = _CONTEXT.divide(_CONTEXT.multiply(digits, other.numerator), other.denominator)
+        return self._within(other.analyte, "plausible", value) and self._within(other.analyte, "usual", value)
 
     def _unit(self, match: Match, quantity: wire.Quantity) -> UnitRow | str:
         """The unit of a quantity: its code first, its text where the code says nothing."""
@@ -130,19 +158,6 @@ class UnitTable:
         below = comparator in ("<", "<=") and value <= MG_CUT_OFF_MMOL_L
         above = (comparator == ">" and value >= MG_CUT_OFF_MMOL_L) or (comparator == ">=" and value > MG_CUT_OFF_MMOL_L)
         return Reading(value, comparator, match.marks) if below or above else "comparator"
-
-    def _implausible(self, analyte: Analyte, number: Decimal, given: UnitRow) -> str:
-        """The reason, with a suspicion where the same digits in another unit of the analyte would be a usual value.
-
-        A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
-        """
-        others = (row for row in self._units.values() if row.analyte is analyte and not row.reason)
-        for other in others:
-            if not _same_factor(other, given):
-                value = _CONTEXT.divide(_CONTEXT.multiply(number, other.numerator), other.denominator)
-                if self._within(analyte, "plausible", value) and self._within(analyte, "usual", value):
-                    return UNIT_SUSPECTED
-        return IMPLAUSIBLE
 
     def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:
         limits = self._ranges.get((analyte, kind))

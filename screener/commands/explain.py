@@ -102,10 +102,9 @@ def _because(reason: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """What a sender wrote, without meaning to the terminal."""
-    from rich.markup import escape  # noqa: PLC0415
+    from screener.commands.display import safe  # noqa: PLC0415 - rich: not for --help
 
-    return escape("".join(c if c.isprintable() else "?" for c in text))
+    return safe(text)
 
 
 def _measurements(found: "Explanation", console: "Console") -> None:

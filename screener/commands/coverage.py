@@ -1,0 +1,162 @@
+"""`screener coverage`: what a source holds, before anything is installed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from screener.commands.run import Instant, progress_bar
+from screener.commands.shared import settings_options, start_logging
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from screener.coverage.job import Coverage
+    from screener.coverage.tally import CodeSeen
+
+_CODES_SHOWN = 25
+
+EPILOG = """\b
+Examples:
+  screener coverage
+  screener coverage --from export
+  screener coverage --tables site      writes site/codes.csv and site/units.csv, to be checked and then named in the
+                                       configuration as codes.codes and codes.units
+  screener coverage --json > coverage.json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Look at all codes and units of so many women [500; of a folder everyone, which 0 means].",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Judge at most N of the patients with magnesium."
+)
+@click.option(
+    "--least-count",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Counts that are smaller, and texts of fewer patients, are not shown.",
+)
+@click.option(
+    "--tables", type=click.Path(path_type=Path, file_okay=False), help="Write the tables to complete to this folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything.")
+@click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")
+@click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
+@settings_options
+def coverage(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+    """What the source holds of what the nomogram needs; nothing is written to it, and no patient is named.
+
+    How many women have each result where the job would look for it, and how many would be scored, flagged, or miss what; which codes
+    and units are seen, which of them nobody mapped, with a suggestion; which values are refused and why.
+    """
+    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.coverage.files import write_tables  # noqa: PLC0415
+    from screener.coverage.job import Request, cover  # noqa: PLC0415
+    from screener.site import site_tables  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    settings = load(config_file, profile, {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {})
+    folder = given["from_folder"]
+    usual = 0 if folder else 500
+    request = Request(
+        sample=usual if given["sample"] is None else given["sample"],
+        limit=given["limit"] or 0,
+        least_count=given["least_count"],
+        from_folder=folder,
+        now=given["now"],
+    )
+    with progress_bar(log_format) as progress:
+        found = cover(settings, request, progress)
+    if given["as_json"]:
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        _show(found)
+    if given["tables"]:
+        files = write_tables(found, site_tables(settings.codes).units, given["tables"])
+        click.echo(f"Written, to be checked: {', '.join(str(file) for file in files)}", err=True)
+
+
+def _show(found: "Coverage") -> None:
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+
+    console = Console(highlight=False, soft_wrap=True)
+    say = _Counts(found.suppressed_below)
+    console.print(f"[bold]Who[/] at {found.instant}; counts below {found.suppressed_below} are not shown\n")
+    _grid(
+        console,
+        [
+            ("women of the age", say(found.women_of_the_age)),
+            ("patients with a magnesium result in the lookback", say(found.patients_with_magnesium)),
+            ("  of them judged", say(found.patients_looked_at)),
+            ("  eligible, with usable magnesium", say(found.women_eligible_with_magnesium)),
+            *((f"    with {row.analyte} where the nomogram looks", say(row.women)) for row in found.analytes),
+            ("  at or below 0.845 mmol/L", say(found.flagged)),
+        ],
+    )
+    console.print("\n[bold]What would come of it[/]")
+    _grid(
+        console, [(f"{o}, {reason}", say(n)) for o, reasons in found.outcomes.items() for reason, n in reasons.items()]
+    )
+    if found.refused:
+        console.print("\n[bold]Results refused[/]")
+        _grid(
+            console,
+            [(f"{a}, {reason}", say(n)) for a, reasons in found.refused.items() for reason, n in reasons.items()],
+        )
+    for kind, why in found.exclusions_not_checked.items():
+        console.print(f"Exclusions not checked: {kind} ({_safe(why)})", style="yellow")
+    console.print(f"\n[bold]Codes and units[/] of {say(found.women_sampled)} patients")
+    _codes(console, found.mapped_codes, say)
+    suggested = [seen for seen in found.unmapped_codes if seen.suggestion]
+    if suggested:
+        console.print("\n[bold]Codes that nobody mapped, and what they may be by name: to be checked[/]")
+        _codes(console, suggested[:_CODES_SHOWN], say)
+    others = len(found.unmapped_codes) - len(suggested[:_CODES_SHOWN])
+    console.print(f"\n{others} other codes are not the nomogram's by their names; --json lists them.")
+
+
+class _Counts:
+    """Says counts, and "<5" for those that are suppressed."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def __call__(self, count: int | None) -> str:
+        return f"<{self._least}" if count is None else str(count)
+
+
+def _grid(console: "Console", rows: list[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, count in rows:
+        console.print(f"  {_safe(name):<{width}}  {count:>9}")
+
+
+def _codes(console: "Console", codes: "list[CodeSeen]", say: _Counts) -> None:
+    for seen in codes:
+        what = seen.analyte
+        if seen.suggestion:
+            what = f"{seen.suggestion.analyte.value}?{f' ({seen.suggestion.reason})' if seen.suggestion.reason else ''}"
+        console.print(f"  [bold]{what}[/]  {_safe(seen.code)}  {_safe(seen.text)}  {say(seen.results)} results")
+        for unit in seen.units:
+            refused = "".join(f", {say(n)} {reason}" for reason, n in unit.refused.items())
+            middle = f", median {unit.median:.4g}" if unit.median is not None else ""
+            suspicion = f"  [yellow]{_safe(unit.suspicion)}[/]" if unit.suspicion else ""
+            console.print(f"      {_safe(unit.unit) or 'no unit':<12} {say(unit.results)}{refused}{middle}{suspicion}")
+
+
+def _safe(text: str) -> str:
+    from screener.commands.display import safe  # noqa: PLC0415 - rich: not for --help
+
+    return safe(text)

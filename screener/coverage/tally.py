@@ -1,0 +1,135 @@
+"""Codes and units as they were seen, counted; texts and counts of few patients are not told."""
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from statistics import median
+
+import msgspec
+
+from screener.clinical.records import Analyte
+from screener.clinical.sent import Sent
+from screener.clinical.suggestions import Suggestion, Suggestions
+from screener.clinical.units import UnitTable
+
+_VALUES_KEPT = 2001  # of each code and unit: enough for a median
+
+
+class UnitSeen(msgspec.Struct, frozen=True):
+    """One unit under one code. `median` is in the model's unit, None where few values were usable; `suspicion` is in words."""
+
+    unit: str
+    results: int | None
+    used: int | None
+    refused: dict[str, int | None]
+    median: float | None
+    suspicion: str
+
+
+class CodeSeen(msgspec.Struct, frozen=True):
+    """One code with its units. `analyte` is "" where it is not mapped; then `suggestion` may say what it is by its name."""
+
+    code: str
+    text: str
+    analyte: str
+    results: int | None
+    patients: int | None
+    units: list[UnitSeen]
+    suggestion: Suggestion | None
+
+
+class _Unit:
+    def __init__(self) -> None:
+        self.results = 0
+        self.refused: Counter[str] = Counter()
+        self.values: list[Decimal] = []
+
+
+class _Code:
+    def __init__(self) -> None:
+        self.texts: Counter[str] = Counter()
+        self.patients: set[str] = set()
+        self.units: dict[str, _Unit] = {}
+
+
+class Tally:
+    """Counts what was sent. Counts below `least` are None in what it gives."""
+
+    def __init__(self, suggestions: Suggestions, units: UnitTable, least: int) -> None:
+        self._suggestions, self._units, self._least = suggestions, units, least
+        self._codes: dict[tuple[str, str], _Code] = {}  # by code (or text, where there is none) and analyte
+
+    def add(self, rows: Iterable[Sent]) -> None:
+        """Count results; each must come once."""
+        for row in rows:
+            code = self._codes.setdefault((row.code or row.text, row.analyte), _Code())
+            code.texts[row.text] += 1
+            code.patients.add(row.patient)
+            unit = code.units.setdefault(row.unit, _Unit())
+            unit.results += 1
+            if row.reason:
+                unit.refused[row.reason] += 1
+            elif row.value is not None and len(unit.values) < _VALUES_KEPT:
+                unit.values.append(row.value)
+
+    def mapped(self) -> list[CodeSeen]:
+        """The codes that the map has, by analyte."""
+        found = [self._seen(name, analyte, code) for (name, analyte), code in self._codes.items() if analyte]
+        return sorted(found, key=lambda seen: (list(Analyte).index(Analyte(seen.analyte)), seen.code))
+
+    def unmapped(self) -> list[CodeSeen]:
+        """The others that are seen in enough patients, those with a suggestion first, then by how often they are seen."""
+        enough = {key: code for key, code in self._codes.items() if not key[1] and len(code.patients) >= self._least}
+        found = [self._seen(name, analyte, code) for (name, analyte), code in enough.items()]
+        return sorted(found, key=lambda seen: (seen.suggestion is None, -(seen.results or 0), seen.code))
+
+    def few(self) -> int:
+        """How many unmapped codes are seen in too few patients to be told."""
+        return sum(not analyte and len(code.patients) < self._least for (_, analyte), code in self._codes.items())
+
+    def _seen(self, name: str, analyte: str, code: _Code) -> CodeSeen:
+        told = len(code.patients) >= self._least  # a text of a few patients may be about one of them
+        text = code.texts.most_common(1)[0][0] if told else ""
+        known = Analyte(analyte) if analyte else None
+        suggestion = None if known else self._suggestions.of_code(text, name.rpartition("|")[2])
+        units = sorted(code.units.items(), key=lambda item: (-item[1].results, item[0]))
+        return CodeSeen(
+            code=name,
+            text=text,
+            analyte=analyte,
+            results=shown(sum(unit.results for unit in code.units.values()), self._least),
+            patients=shown(len(code.patients), self._least),
+            units=[self._unit(known, name, unit) for name, unit in units],
+            suggestion=suggestion,
+        )
+
+    def _unit(self, analyte: Analyte | None, name: str, unit: _Unit) -> UnitSeen:
+        enough = len(unit.values) >= max(self._least, 1)
+        middle = median(unit.values) if enough else None
+        return UnitSeen(
+            unit=name,
+            results=shown(unit.results, self._least),
+            used=shown(unit.results - unit.refused.total(), self._least) if analyte else None,
+            refused={reason: shown(count, self._least) for reason, count in sorted(unit.refused.items())},
+            median=None if middle is None else float(middle),
+            suspicion=self._suspicion(analyte, name, unit, middle),
+        )
+
+    def _suspicion(self, analyte: Analyte | None, name: str, unit: _Unit, middle: Decimal | None) -> str:
+        """In words what does not look right, or ""."""
+        if analyte is None:
+            return ""
+        if "unit_unknown" in unit.refused:
+            like = self._suggestions.of_unit(analyte, name)
+            return f"unknown unit; perhaps {like.unit}" if like else "unknown unit"
+        if middle is not None and not self._units.usual(analyte, middle):
+            others = " or ".join(self._units.units_that_fit(analyte, name, middle))
+            return f"the median is {middle:.4g}, outside the usual range" + (
+                f"; the values would fit {others}" if others else ""
+            )
+        return "the values would fit another unit" if unit.refused.get("implausible_unit_suspected", 0) else ""
+
+
+def shown(count: int, least: int) -> int | None:
+    """A count that may be told: None for one that is above nothing and below `least`."""
+    return count if count == 0 or count >= least else None

@@ -1,0 +1,179 @@
+"""`screener coverage`: counts that agree with the job's, codes and units with suggestions, and nobody named."""
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_fixtures.population import generate, write_ndjson
+from tests.e2e.site import Site, clean_environment
+from tests.e2e.test_folder import export
+from tests.fhir_samples import observation, patient
+
+Json = dict[str, Any]
+NOW = "2026-01-31T02:00:00Z"
+LOCAL = "urn:oid:1.2.3.4"
+STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
+
+
+def command(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        [sys.executable, "-m", "screener", *arguments],
+        env={**clean_environment(), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=folder,
+    )
+    assert ended.returncode == expect, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def covered(folder: Path, *arguments: str, **environment: str) -> Json:
+    found: Json = json.loads(command(folder, "coverage", "--now", NOW, "--json", *arguments, **environment).stdout)
+    return found
+
+
+def local(result: Json, code: str, text: str) -> Json:
+    """The same result under a code of the laboratory's own."""
+    return {**result, "code": {"coding": [{"system": LOCAL, "code": code, "display": text}]}}
+
+
+def hospital(women: int = 8) -> list[Json]:
+    """Women whose magnesium nobody mapped and whose beta-CTx is labelled with the wrong unit; one with a rare test."""
+    found: list[Json] = []
+    for number in range(women):
+        name = f"canary-{number}"
+        found.append({**patient(name), "name": [{"family": "CanaryName"}]})
+        for analyte, value in STAY.items():
+            result = observation(f"{name}-{analyte}", name, analyte, value, "2025-11-01T08:00:00Z")
+            if analyte == "mg":
+                result = local(result, "MGS", "Magnesium i.S.")
+            if analyte == "ctx":
+                result["valueQuantity"] |= {"value": 470}
+            if analyte == "p1np":
+                result["valueQuantity"] = {"value": 54.0, "unit": "mcg / L"}
+            found.append(result)
+        urine = observation(f"{name}-u", name, "mg", "3.1", "2025-11-01T08:00:00Z")
+        found.append(local(urine, "MGU", "Magnesium im Urin"))
+        sodium = observation(f"{name}-na", name, "mg", "140", "2025-11-01T08:00:00Z")
+        found.append(local(sodium, "NA", "Natrium"))
+    rare = observation("rare", "canary-0", "mg", "1", "2025-11-01T08:00:00Z")
+    return [*found, local(rare, "RARE", "Magnesium of CanaryName, seen once")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    export(tmp_path / "export", hospital())
+    return tmp_path
+
+
+def test_codes_that_nobody_mapped_come_with_a_suggestion(folder: Path) -> None:
+    found = covered(folder, "--from", "export")
+    unmapped = {seen["code"]: seen["suggestion"] for seen in found["unmapped_codes"]}
+    assert unmapped == {
+        f"{LOCAL}|MGS": {"analyte": "mg", "reason": ""},
+        f"{LOCAL}|MGU": {"analyte": "mg", "reason": "specimen_urine"},
+        f"{LOCAL}|NA": None,
+    }
+    assert found["unmapped_codes_of_few_patients"] == 1
+    assert (found["patients_with_magnesium"], found["women_of_the_age"]) == (0, 8)
+
+
+def test_wrong_units_are_suspected_and_never_mended(folder: Path) -> None:
+    found = {seen["analyte"]: seen["units"] for seen in covered(folder, "--from", "export")["mapped_codes"]}
+    (ctx,), (p1np,) = found["ctx"], found["p1np"]
+    assert (ctx["unit"], ctx["used"], ctx["refused"]) == ("ng/mL", 0, {"implausible_unit_suspected": 8})
+    assert ctx["suspicion"] == "the values would fit another unit"
+    assert (p1np["refused"], p1np["suspicion"]) == ({"unit_unknown": 8}, "unknown unit; perhaps ug/L")
+
+
+def test_values_that_are_possible_and_not_likely_are_told_by_their_median(tmp_path: Path) -> None:
+    """2.05 under mmol/L is possible in one woman; as the median of a hospital it is mg/dL."""
+    results = [observation(f"o{n}", f"p{n}", "mg", f"{2.0 + n / 50:.2f}", "2025-11-01T08:00:00Z") for n in range(10)]
+    export(tmp_path / "export", [*(patient(f"p{n}") for n in range(10)), *results])
+    (seen,) = covered(tmp_path, "--from", "export")["mapped_codes"]
+    (unit,) = seen["units"]
+    assert unit["median"] == pytest.approx(2.09)
+    assert unit["suspicion"] == "the median is 2.09, outside the usual range; the values would fit meq/L or mg/dL"
+
+
+def test_the_tables_are_completed_named_and_then_the_women_are_found(folder: Path) -> None:
+    ended = command(folder, "coverage", "--now", NOW, "--from", "export", "--tables", "site")
+    assert "to be checked" in ended.stderr
+    with (folder / "site" / "codes.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["code"]: row for row in csv.DictReader(stream)}
+    assert {code: (row["analyte"], row["use"]) for code, row in rows.items()} == {
+        "MGS": ("mg", "accept"),
+        "MGU": ("mg", "refuse"),
+    }
+    assert all(row["source"].startswith("CHECK: ") for row in rows.values())
+    (folder / "screener.toml").write_text('[codes]\ncodes = "site/codes.csv"\nunits = "site/units.csv"\n')
+    found = covered(folder, "--from", "export")
+    assert found["patients_with_magnesium"] == 8
+    assert found["outcomes"] == {"flag_only": {"missing_ctx": 8}}
+    assert found["flagged"] == 8
+    assert found["refused"]["mg"] == {"specimen_urine": 8}
+    have = {row["analyte"]: row["women"] for row in found["analytes"]}
+    assert have == {"mg": 8, "p": 8, "ctx": 0, "p1np": 8, "weight": 8, "height": 8}
+
+
+@pytest.mark.parametrize("least", ["5", "9"])
+def test_nobody_is_named_and_few_are_not_counted(folder: Path, least: str) -> None:
+    found = command(folder, "coverage", "--now", NOW, "--from", "export", "--least-count", least)
+    whole = command(folder, "coverage", "--now", NOW, "--from", "export", "--least-count", least, "--json")
+    for text in (found.stdout, found.stderr, whole.stdout, whole.stderr):
+        assert "canary" not in text
+        assert "Canary" not in text
+        assert "2025-11-01" not in text
+    told = json.loads(whole.stdout)
+    assert told["women_of_the_age"] == (8 if least == "5" else None)
+    assert ("<9" in found.stdout) is (least == "9")
+    if least == "9":
+        assert told["unmapped_codes"] == []
+
+
+def test_it_counts_as_the_job_does(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "export", generate(400, 3, date(2026, 1, 31)))
+    found = covered(tmp_path, "--from", "export", "--least-count", "1")
+    command(
+        tmp_path,
+        *("run", "--backfill", "--from", "export", "--to", "out", "--now", NOW, "--summary", "summary.json"),
+        SCREENER_FOLDER_COMPLETE="true",
+    )
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    ran = {outcome: reasons for outcome, reasons in summary["outcomes"].items() if reasons}
+    assert found["outcomes"] == ran
+    assert found["flagged"] == summary["flagged"]
+    assert found["refused"] == {analyte: reasons for analyte, reasons in summary["refusals"].items() if reasons}
+    assert found["exclusions_not_checked"] == {"Procedure": "not in the folder"}
+    # Every result of ours that the sample holds is used or refused; the sample is everyone.
+    for seen in found["mapped_codes"]:
+        for unit in seen["units"]:
+            assert unit["results"] == unit["used"] + sum(unit["refused"].values())
+
+
+def test_a_server_tells_the_same_and_is_not_written_to(site: Site) -> None:
+    resources = hospital(6)
+    for resource in resources:
+        text = json.dumps(resource).replace("canary-", f"{site.name}-canary-").replace('"rare"', f'"{site.name}-rare"')
+        site.put(json.loads(text))
+    (site.folder / "codes.csv").write_text(f"system,code,analyte\n{LOCAL},MGS,mg\n")
+    environment = {**site.settings(), "SCREENER_CODES_CODES": str(site.folder / "codes.csv")}
+    asked = [*site.command("coverage", "--now", NOW, "--json", "--sample", "100")]
+    ended = subprocess.run(
+        asked, env=environment, capture_output=True, text=True, check=True, cwd=site.folder, timeout=120
+    )
+    found = json.loads(ended.stdout)
+    assert (found["women_of_the_age"], found["patients_with_magnesium"], found["women_sampled"]) == (6, 6, 6)
+    assert found["outcomes"] == {"flag_only": {"missing_ctx+p1np": 6}}
+    assert {seen["code"] for seen in found["unmapped_codes"]} == {f"{LOCAL}|MGU", f"{LOCAL}|NA"}
+    assert site.search("RiskAssessment", _tag="|".join(site.tag)) == []
+    assert site.search("Device", _tag="|".join(site.tag)) == []
