@@ -1,8 +1,15 @@
 """What all tests share: the servers, and the tiers with their time budgets."""
 
+import os
 from collections import defaultdict
 
+import hypothesis
 import pytest
+
+# The same examples every time, so that a failure is a change's; `HYPOTHESIS_PROFILE=long` draws new ones, many.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=150)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 pytest_plugins = ["tests.hapi.fixtures"]
 
