@@ -94,6 +94,7 @@ class Mapper:
     """
 
     def __init__(self, tables: MappingTables, base_url: str | None = None, *, use_preliminary: bool = False) -> None:
+        self._aliases = tables.aliases
         self._codes = CodeMap(tables.codes, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._patient = References("Patient", base_url).find
@@ -146,6 +147,10 @@ class Mapper:
     def token(self, concept: wire.CodeableConcept) -> str:
         """`system|code` of the coding that decides; of one of no concern to us the first coding's; "" where there is none."""
         return self._codes.token(concept)
+
+    def system(self, name: str) -> str:
+        """The name that our tables have for a code system."""
+        return self._aliases.get(name.strip(), name.strip())
 
     def menopause_tokens(self) -> tuple[str, ...]:
         """`system|code` of the Observations that document menopause, sorted."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from screener.clinical import wire
-from screener.clinical.mapping import Mapper
+from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.records import Analyte, Fact, Refusal, Row
 
 
@@ -80,6 +80,46 @@ class SentReader:
                 reason=row.reason if isinstance(row, Refusal) else "",
                 value=row.value if isinstance(row, Fact) else None,
             )
+
+
+class Stated(Row, frozen=True, array_like=True):
+    """A diagnosis, a procedure or a statement about a medicine: in which code systems it says what it is. `systems` is empty where it
+    says so in words only, and ("reference",) where a Medication resource of its own does."""
+
+    patient: str
+    id: str
+    resource: str
+    systems: tuple[str, ...]
+
+
+class StatedReader:
+    """Maps the resources of one excluding type to the code systems that they are coded in."""
+
+    def __init__(self, mapper: Mapper, kind: str) -> None:
+        self._mapper, self._kind = mapper, kind
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The one type, all of it."""
+        return {self._kind: ()}
+
+    def map(self, raw: bytes | msgspec.Raw) -> tuple[Stated, ...]:
+        """One row; () for what is of another type or of nobody. MalformedResource for what is no resource at all."""
+        try:
+            envelope = wire.decode_envelope(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise MalformedResource("not a JSON object with a resourceType") from None
+        subject = wire.lenient(envelope.subject, wire.Reference)
+        patient = self._mapper.patient_id(subject.reference if subject else None)
+        if wire.lenient(envelope.resourceType, str) != self._kind or not patient:
+            return ()
+        id_ = wire.lenient(envelope.id, str) or ""
+        if wire.present(envelope.medicationReference):
+            return (Stated(patient, id_, self._kind, ("reference",)),)
+        concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
+        codings = (concept.coding if concept else None) or ()
+        systems = {self._mapper.system(coding.system) for coding in codings if coding.system and coding.code}
+        return (Stated(patient, id_, self._kind, tuple(sorted(systems))),)
 
 
 def _values(observation: wire.Observation) -> Iterator[tuple[str, msgspec.Raw, msgspec.Raw]]:

@@ -275,6 +275,7 @@ class Envelope(msgspec.Struct, frozen=True):
     subject: Raw = Raw()
     code: Raw = Raw()
     medicationCodeableConcept: Raw = Raw()  # noqa: N815
+    medicationReference: Raw = Raw()  # noqa: N815
     status: Raw = Raw()
 
 

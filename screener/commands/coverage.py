@@ -34,7 +34,7 @@ Examples:
     "--sample",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Look at all codes and units of so many women [500; of a folder everyone, which 0 means].",
+    help="Look at all codes of so many women of the age, and as many with magnesium [500; of a folder all, which 0 means].",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Judge at most N of the patients with magnesium."
@@ -124,6 +124,12 @@ def _show(found: "Coverage") -> None:
         console.print("\n[bold]Codes that nobody mapped, and what they may be by name: to be checked[/]")
         _codes(console, suggested[:_CODES_SHOWN], say)
     others = len(found.unmapped_codes) - len(suggested[:_CODES_SHOWN])
+    if found.excluding:
+        console.print("\n[bold]What can exclude, by code system[/]")
+    for row in found.excluding:
+        said = _safe(row.system) or "in words only"
+        blind = "" if row.listed else "  [yellow]not in the exclusion list: excludes nobody[/]"
+        console.print(f"  {row.resource:<24}  {say(row.resources):>7}  {said}{blind}")
     console.print(f"\n{others} other codes are not the nomogram's by their names; --json lists them.")
 
 

@@ -13,14 +13,14 @@ from model import Artefact
 from screener.clinical import occasions
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
-from screener.clinical.mapping import Mapper
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Method, Outcome, PatientRecord
-from screener.clinical.sent import SentReader
+from screener.clinical.sent import SentReader, Stated, StatedReader
 from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import UnitTable
+from screener.clinical.wire import EXCLUDING
 from screener.config import Settings
-from screener.coverage.tally import CodeSeen, Tally, shown
+from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
 from screener.parts import Options, Parts
 from screener.stores.base import Mode, Scope, Source
 
@@ -67,6 +67,7 @@ class Coverage(msgspec.Struct, frozen=True):
     mapped_codes: list[CodeSeen]
     unmapped_codes: list[CodeSeen]
     unmapped_codes_of_few_patients: int
+    excluding: list[SystemSeen]
     schema_version: int = SCHEMA_VERSION
 
 
@@ -91,9 +92,12 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
         batch, whole = settings.server.batch_patients, len(looked_at) + len(sample)
         for done in look.judge_all(looked_at, batch):
             progress(done, whole)
-        for done in _tally(tally, source, parts.mapper, sample, batch):
-            progress(len(looked_at) + done, whole)
-    return look.told(request.least_count, len(patients), total, len(sample), tally)
+        stated: list[Stated] = []
+        for share in _tally(tally, stated, source, parts, sample, batch):
+            progress(len(looked_at) + int(share * len(sample)), whole)
+        listed = {(kind, row.system) for row in parts.tables.exclusions for kind in row.resources.split()}
+        excluding = systems(stated, listed, request.least_count)
+    return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
 
 
 def _born_until(today: date, policy: Policy) -> str:
@@ -102,13 +106,28 @@ def _born_until(today: date, policy: Policy) -> str:
     return date.fromordinal(today.toordinal() - int(years * 365.25)).isoformat()
 
 
-def _tally(tally: Tally, source: Source, mapper: Mapper, sample: Sequence[str], batch: int) -> Iterator[int]:
-    reader = SentReader(mapper, everything=True)
-    for start in range(0, len(sample), batch):
+def _tally(
+    tally: Tally, stated: list[Stated], source: Source, parts: Parts, sample: Sequence[str], batch: int
+) -> Iterator[float]:
+    """Codes and units of the sample, and the code systems of what may exclude; gives the share that is done.
+
+    One reader after the other, for a folder is read once for each.
+    """
+    reader = SentReader(parts.mapper, everything=True)
+    excluding = [StatedReader(parts.mapper, kind) for kind in sorted(EXCLUDING) if kind not in source.reading.unchecked]
+    starts = range(0, len(sample), batch)
+    steps = len(starts) * (1 + len(excluding))
+    done = 0
+    for start in starts:
         # A resource may come twice, on two pages: by its id it counts once.
-        part = sample[start : start + batch]
-        tally.add({row.id: row for row in source.further(reader, part)}.values())
-        yield start + len(part)
+        tally.add({row.id: row for row in source.further(reader, sample[start : start + batch])}.values())
+        done += 1
+        yield done / steps
+    for other in excluding:
+        for start in starts:
+            stated += {row.id: row for row in source.further(other, sample[start : start + batch])}.values()
+            done += 1
+            yield done / steps
 
 
 class _Look:
@@ -154,7 +173,9 @@ class _Look:
         around = occasions.predictors_around(with_value[0], facts, self.policy) if with_value else {}
         return (Analyte.MG, *around)
 
-    def told(self, least: int, patients: int, women: int | None, sampled: int, tally: Tally) -> Coverage:
+    def told(
+        self, least: int, patients: int, women: int | None, sampled: int, tally: Tally, excluding: list[SystemSeen]
+    ) -> Coverage:
         """All of it, small counts suppressed."""
         return Coverage(
             instant=instant_text(self._now_us),
@@ -173,6 +194,7 @@ class _Look:
             mapped_codes=tally.mapped(),
             unmapped_codes=tally.unmapped(),
             unmapped_codes_of_few_patients=tally.few(),
+            excluding=excluding,
         )
 
 

@@ -1,14 +1,14 @@
 """Codes and units as they were seen, counted; texts and counts of few patients are not told."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from statistics import median
 
 import msgspec
 
 from screener.clinical.records import Analyte
-from screener.clinical.sent import Sent
+from screener.clinical.sent import Sent, Stated
 from screener.clinical.suggestions import Suggestion, Suggestions
 from screener.clinical.units import UnitTable
 
@@ -50,6 +50,25 @@ class _Code:
         self.texts: Counter[str] = Counter()
         self.patients: set[str] = set()
         self.units: dict[str, _Unit] = {}
+
+
+class SystemSeen(msgspec.Struct, frozen=True):
+    """What says that a patient is excluded, by type and code system. `system` is "" for words only; `listed` says whether the exclusion
+    list has codes of the system for this type: what is in none of them can exclude nobody."""
+
+    resource: str
+    system: str
+    resources: int | None
+    listed: bool
+
+
+def systems(rows: Iterable[Stated], listed: Collection[tuple[str, str]], least: int) -> list[SystemSeen]:
+    """Each resource under each of its systems. `listed`: the resource types and systems of the exclusion list."""
+    counts = Counter((row.resource, system) for row in rows for system in row.systems or ("",))
+    return [
+        SystemSeen(resource, system, shown(count, least), (resource, system) in listed or system == "reference")
+        for (resource, system), count in sorted(counts.items())
+    ]
 
 
 class Tally:

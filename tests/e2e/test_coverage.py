@@ -140,6 +140,43 @@ def test_nobody_is_named_and_few_are_not_counted(folder: Path, least: str) -> No
         assert told["unmapped_codes"] == []
 
 
+def test_what_can_exclude_is_told_by_code_system_and_what_cannot(tmp_path: Path) -> None:
+    """A prescription in words, or in a code system that the list does not know, excludes nobody: the site has to know."""
+    rows = []
+    for number in range(6):
+        name = f"p{number}"
+        about = {
+            "resourceType": "MedicationRequest",
+            "status": "active",
+            "intent": "order",
+            "subject": {"reference": f"Patient/{name}"},
+        }
+        local_code = {"coding": [{"system": LOCAL, "code": "4711"}]}
+        rows += [
+            patient(name),
+            {**about, "id": f"{name}a", "medicationCodeableConcept": {"text": "Alendronat 70 mg"}},
+            {**about, "id": f"{name}b", "medicationCodeableConcept": local_code},
+            {**about, "id": f"{name}c", "medicationReference": {"reference": "Medication/m"}},
+            {
+                **about,
+                "id": f"{name}d",
+                "medicationCodeableConcept": {
+                    "coding": [{"system": "urn:oid:2.16.840.1.113883.6.73", "code": "C09AA05"}]
+                },
+            },
+        ]
+    export(tmp_path / "export", rows)
+    found = covered(tmp_path, "--from", "export")
+    assert [(row["system"], row["resources"], row["listed"]) for row in found["excluding"]] == [
+        ("", 6, False),
+        ("http://www.whocc.no/atc", 6, True),
+        ("reference", 6, True),
+        (LOCAL, 6, False),
+    ]
+    said = command(tmp_path, "coverage", "--from", "export", "--now", NOW).stdout
+    assert said.count("not in the exclusion list: excludes nobody") == 2
+
+
 def test_it_counts_as_the_job_does(tmp_path: Path) -> None:
     write_ndjson(tmp_path / "export", generate(400, 3, date(2026, 1, 31)))
     found = covered(tmp_path, "--from", "export", "--least-count", "1")
