@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from model import ModelError, load_artefact
-from screener.assessment.texts import Texts
 from screener.config import Problem, Settings
 from screener.errors import ScreenerError
 from screener.fhir.client import Client
@@ -15,7 +14,6 @@ def problems(settings: Settings) -> list[Problem]:
     """What would stop a run before its first request; empty where nothing would."""
     attempts: list[tuple[str, object, Callable[[], object]]] = [
         ("model", settings.model, lambda: load_artefact(settings.model)),
-        ("output.language", settings.output.language, lambda: Texts(settings.output.language)),
         ("codes", settings.codes.codes, lambda: site_tables(settings.codes)),
         ("schedule", "(see the message)", lambda: triggers(settings.schedule)),
     ]

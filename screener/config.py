@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from screener.assessment.identity import Canonical
+from screener.assessment.texts import available
 from screener.clinical.policy import Policy
 from screener.errors import ConfigurationError
 
@@ -130,6 +131,13 @@ class OutputSettings(Section):
     fraction: bool = Field(default=False, description="write probabilities as fractions instead of per cent")
     tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
     bundle_entries: int = Field(100, ge=1, le=1000, description="entries of a batch Bundle")
+
+    @field_validator("language")
+    @classmethod
+    def _has_texts(cls, value: str) -> str:
+        if value not in available():
+            raise ValueError(f"there are no texts in it; choose one of: {', '.join(available())}")
+        return value
 
     @field_validator("canonical")
     @classmethod
@@ -290,13 +298,39 @@ def _read(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
         return {}
     file = chosen or FILE
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"Cannot read {file.name}: {error.strerror}", "Check the path and its permissions"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file.name} is not valid TOML: {error}", "Mend that line") from error
+    for layer in (found, *found.get("profile", {}).values()):
+        _beside(layer, file.absolute().parent)
+    return found
+
+
+def _beside(layer: dict[str, Any], folder: Path) -> None:
+    """The files that a layer names, as paths: a file of settings names others from where it lies, wherever the command is called."""
+    for section, name in _FILES:
+        values = layer.get(section) if section else layer
+        given = values.get(name) if isinstance(values, dict) else None
+        if isinstance(values, dict) and isinstance(given, str) and given:
+            shipped = name == "model" and _SHIPPED_MODEL.fullmatch(given)
+            values[name] = given if shipped else str(folder / given)
+
+
+_FILES = (
+    ("", "model"),
+    ("server", "token_file"),
+    ("server", "ca_bundle"),
+    ("codes", "codes"),
+    ("codes", "units"),
+    ("codes", "exclusions"),
+    ("cohort", "t_scores"),
+    ("cohort", "diagnoses"),
+)
+_SHIPPED_MODEL = re.compile(r"[A-Za-z0-9-]+")  # an id; a file has a dot or a slash
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:

@@ -65,11 +65,14 @@ def test_config_show_and_check(tmp_path: Path) -> None:
         "config",
         "check",
         SCREENER_MODEL="missing.json",
-        SCREENER_OUTPUT_LANGUAGE="xx",
         SCREENER_SCHEDULE_TIMEZONE="Mars",
     )
     assert wrong.returncode == 2
-    assert all(key in wrong.stderr for key in ("model", "output.language", "schedule")), wrong.stderr
+    assert all(key in wrong.stderr for key in ("model", "schedule")), wrong.stderr
+    unspoken = screener(tmp_path, "run", "--backfill", SCREENER_OUTPUT_LANGUAGE="xx", SCREENER_MODEL=CANARY)
+    assert unspoken.returncode == 2
+    assert "output.language" in unspoken.stderr
+    assert "choose one of: de, en" in unspoken.stderr
 
 
 METADATA = {

@@ -107,3 +107,24 @@ def test_the_weekly_run_falls_on_a_sunday() -> None:
 def test_a_schedule_that_cannot_be_read(key: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"schedule.{key}"):
         triggers(load(flags={"schedule": {key: value}}, environment={}).schedule)
+
+
+def test_a_file_of_settings_names_others_from_where_it_lies(tmp_path: Path) -> None:
+    file = tmp_path / "etc" / "screener.toml"
+    file.parent.mkdir()
+    file.write_text(
+        'model = "site.json"\n[codes]\ncodes = "tables/codes.csv"\nunits = "/opt/units.csv"\n'
+        '[profile.test.server]\ntoken_file = "token"\n'
+    )
+    found = load(file, "test", environment={"SCREENER_COHORT_DIAGNOSES": "here.csv"})
+    assert found.model == str(tmp_path / "etc" / "site.json")
+    assert found.codes.codes == tmp_path / "etc" / "tables" / "codes.csv"
+    assert found.codes.units == Path("/opt/units.csv")
+    assert found.server.token_file == tmp_path / "etc" / "token"
+    assert found.cohort.diagnoses == Path("here.csv")  # a variable is the caller's
+
+
+def test_the_id_of_a_shipped_model_is_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "screener.toml"
+    file.write_text('model = "shi2026-mg-continuous"\n')
+    assert load(file, environment={}).model == "shi2026-mg-continuous"

@@ -41,8 +41,8 @@ def write_site(case: Case, folder: Path) -> None:
         for name, value in settings.items():
             written = value
             if isinstance(value, list):
-                written = str(folder / f"{name}.csv")
-                with Path(written).open("w", encoding="utf-8", newline="") as stream:
+                written = f"{name}.csv"
+                with (folder / written).open("w", encoding="utf-8", newline="") as stream:
                     table = csv.DictWriter(stream, sorted({key for row in value for key in row}))
                     table.writeheader()
                     table.writerows(value)

@@ -113,7 +113,8 @@ def check_patient_ids(patients: Sequence[str]) -> None:
     """ConfigurationError for what can be no logical id."""
     if not all(_ID.match(patient) for patient in patients):
         raise ConfigurationError(
-            "A patient is named by the logical id (letters, digits, - and .)", "Leave out `Patient/` and any URL"
+            "A patient is named by the logical id of a Patient (letters, digits, - and .)",
+            "Leave out `Patient/` and any URL",
         )
 
 
