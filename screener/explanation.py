@@ -175,7 +175,7 @@ def _excluded(name: str, view: PatientView, day: int) -> Rule:
 def _statement(row: Exclusion, day: int) -> str:
     span = f"{_since(row.start_day)}{f' until {_date(row.end_day)}' if row.end_day else ', no end known'}"
     what = "a caveat" if row.caveat else "excludes"
-    return f"{row.resource}/{row.id}: {row.rule}, {span}: {what if eligibility.holds(row, day) else 'not on this day'}"
+    return f"{row.resource}/{row.id}: {row.rule} by {row.by}, {span}: {what if eligibility.holds(row, day) else 'not on this day'}"
 
 
 def _since(day: int) -> str:

@@ -50,6 +50,11 @@ class ExclusionRow(ListRow, frozen=True, kw_only=True):
     longest_days: int = 0
     effect: Literal["exclude", "caveat"] = "exclude"
 
+    @property
+    def token(self) -> str:
+        """`system|code`, with a star where it is the beginning of codes."""
+        return f"{self.system}|{self.code}{'*' if self.match == 'prefix' else ''}"
+
 
 class MenopauseRow(ListRow, frozen=True, kw_only=True):
     """One code that states a menopausal status; `surgical` says that the ovaries were removed."""

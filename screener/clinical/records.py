@@ -92,6 +92,7 @@ class Exclusion(Row, frozen=True, array_like=True):
     end_day: int = 0
     counts: bool = True
     caveat: bool = False  # it excludes nobody, and the assessment says so
+    by: str = ""  # system|code of the list's row
 
 
 class Menopause(Row, frozen=True, array_like=True):

@@ -147,7 +147,7 @@ def _excluded(about: _About, rules: tuple[ExclusionRow, ...], span: Span, *, sta
     found: dict[str, Exclusion] = {}
     for row in rules:
         start, end, counts = exclusions.window(row, span)
-        new = Exclusion(*about, row.rule, start, end, counts and stands, row.effect == "caveat")
+        new = Exclusion(*about, row.rule, start, end, counts and stands, row.effect == "caveat", row.token)
         held = found.get(row.rule)
         # Two codings of one rule (SNOMED beside ICD): the one that excludes for longer.
         if held is None or _reach(new) > _reach(held):

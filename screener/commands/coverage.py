@@ -109,6 +109,10 @@ def _show(found: "Coverage") -> None:
     _grid(
         console, [(f"{o}, {reason}", say(n)) for o, reasons in found.outcomes.items() for reason, n in reasons.items()]
     )
+    if found.excluded_by:
+        console.print("\n[bold]Patients excluded today, by row of the list[/]")
+        rows = [(f"{rule}, {row}", say(n)) for rule, counts in found.excluded_by.items() for row, n in counts.items()]
+        _grid(console, rows)
     if found.refused:
         console.print("\n[bold]Results refused[/]")
         _grid(

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from model import Artefact
-from screener.clinical import occasions
+from screener.clinical import eligibility, occasions
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
 from screener.clinical.policy import Policy
@@ -59,6 +59,7 @@ class Coverage(msgspec.Struct, frozen=True):
     women_eligible_with_magnesium: int | None
     analytes: list[AnalyteSeen]
     outcomes: dict[str, dict[str, int | None]]
+    excluded_by: dict[str, dict[str, int | None]]
     flagged: int | None
     refused: dict[str, dict[str, int | None]]
     exclusions_not_checked: dict[str, str]
@@ -139,6 +140,7 @@ class _Look:
         self._looked_at = self._eligible = self._flagged = 0
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
+        self._excluded: Counter[tuple[str, str]] = Counter()  # rule, row of the list
         self._have: Counter[Analyte] = Counter()
 
     def judge_all(self, patients: Sequence[str], batch: int) -> Iterator[int]:
@@ -160,6 +162,10 @@ class _Look:
             return
         self._outcomes[verdict.outcome.value, verdict.reason] += 1
         self._refused.update((row.analyte.value, row.reason) for row in verdict.view.refusals)
+        if verdict.reason.startswith("excluded_"):
+            today = day_of(self._now_us)
+            holding = (row for row in verdict.view.exclusions if eligibility.holds(row, today))
+            self._excluded.update({(row.rule, row.by) for row in holding})
         occasion = verdict.occasions.get(Method.FLAG)
         self._eligible += occasion is not None
         self._flagged += occasion is not None and at_or_below(occasion.mg)
@@ -186,6 +192,7 @@ class _Look:
             women_eligible_with_magnesium=shown(self._eligible, least),
             analytes=[AnalyteSeen(analyte.value, shown(self._have[analyte], least)) for analyte in Analyte],
             outcomes=_nested(self._outcomes, least),
+            excluded_by=_nested(self._excluded, least),
             flagged=shown(self._flagged, least),
             refused=_nested(self._refused, least),
             exclusions_not_checked=dict(self.source.reading.unchecked),

@@ -177,6 +177,19 @@ def test_what_can_exclude_is_told_by_code_system_and_what_cannot(tmp_path: Path)
     assert said.count("not in the exclusion list: excludes nobody") == 2
 
 
+def test_whom_each_row_of_the_list_excludes_is_counted(tmp_path: Path) -> None:
+    cancer = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.911"}]}
+    rows: list[Json] = []
+    for number in range(6):
+        about = {"resourceType": "Condition", "id": f"c{number}", "subject": {"reference": f"Patient/p{number}"}}
+        result = observation(f"o{number}", f"p{number}", "mg", "0.84", "2025-11-01T08:00:00Z")
+        rows += [patient(f"p{number}"), result, {**about, "code": cancer}]
+    export(tmp_path / "export", rows)
+    found = covered(tmp_path, "--from", "export")
+    assert found["outcomes"] == {"not_eligible": {"excluded_malignancy": 6}}
+    assert found["excluded_by"] == {"malignancy": {"http://hl7.org/fhir/sid/icd-10-cm|C5*": 6}}
+
+
 def test_it_counts_as_the_job_does(tmp_path: Path) -> None:
     write_ndjson(tmp_path / "export", generate(400, 3, date(2026, 1, 31)))
     found = covered(tmp_path, "--from", "export", "--least-count", "1")
