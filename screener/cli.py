@@ -16,6 +16,7 @@ COMMANDS = {
     "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
     "coverage": ("screener.commands.coverage:coverage", "What a source holds, before anything is installed."),
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
+    "export": ("screener.commands.export:export", "Fetch what a backfill reads as files (Bulk Data Access)."),
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
     "config": ("screener.commands.config:config", "Show or check the effective configuration."),
     "sandbox": (

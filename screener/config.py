@@ -145,6 +145,18 @@ class OutputSettings(Section):
         return value.rstrip("/")
 
 
+class BulkSettings(Section):
+    """Bulk export of the server (Bulk Data Access)."""
+
+    level: str = Field(
+        "", pattern=r"^$|^Patient$|^Group/[A-Za-z0-9.-]{1,64}$", description='"" for all, "Patient", or "Group/ID"'
+    )
+    connections: int = Field(2, ge=1, le=16, description="files fetched at once")
+    longest_wait_seconds: float = Field(60, gt=0, le=3600, description="between two questions whether it is complete")
+    give_up_hours: float = Field(24, gt=0, le=720, description="an export that takes longer is given up")
+    errors_allowed: int = Field(0, ge=0, description="resources that the server may fail to export")
+
+
 class FolderSettings(Section):
     """A folder of NDJSON as source."""
 
@@ -186,6 +198,7 @@ class Settings(Section):
     codes: CodeSettings = CodeSettings()
     output: OutputSettings = OutputSettings()
     folder: FolderSettings = FolderSettings()
+    bulk: BulkSettings = BulkSettings()
     cohort: CohortSettings = CohortSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 

@@ -36,6 +36,7 @@ LEVELS = {
     "screener.site": 2,
     "screener.pipeline": 3,
     "screener.cohort": 3,
+    "screener.bulk": 2,
     "screener.coverage": 3,
     "screener.explanation": 3,
     "screener.seeding": 3,

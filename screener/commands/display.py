@@ -18,16 +18,16 @@ _SECONDS_BETWEEN_LINES = 10
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[int, int], None]]:
+def bar(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error."""
-    columns = (TextColumn("patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("patients", total=None)
+        task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
-def lines() -> Iterator[Callable[[int, int], None]]:
+def lines(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
     """A log line now and then."""
     last = time.monotonic()
 
@@ -35,7 +35,7 @@ def lines() -> Iterator[Callable[[int, int], None]]:
         nonlocal last
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            log.info("progress", patients_done=done, patients_total=total)
+            log.info("progress", **{f"{what}_done": done, f"{what}_total": total})
 
     yield tell
 

@@ -118,13 +118,13 @@ def check_patient_ids(patients: Sequence[str]) -> None:
         )
 
 
-def progress_bar(log_format: str) -> AbstractContextManager[Callable[[int, int], None]]:
+def progress_bar(log_format: str, what: str = "patients") -> AbstractContextManager[Callable[[int, int], None]]:
     """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
     from screener.commands.display import bar, lines  # noqa: PLC0415 - rich: not for --help
 
     if log_format == "text" and sys.stderr.isatty():
-        return bar()
-    return lines()
+        return bar(what)
+    return lines(what)
 
 
 def show(result: "Result", log_format: str) -> None:

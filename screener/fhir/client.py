@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from http import HTTPStatus
+from typing import Any, BinaryIO, Self
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -22,6 +23,7 @@ from screener.errors import AuthorisationError, ConfigurationError, PageExpired,
 FHIR_JSON = "application/fhir+json"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_CHUNK_BYTES = 1 << 20
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
 
@@ -83,10 +85,55 @@ class Client:
         """Where the server is, for messages: host and port without path or user."""
         return self._origin[1]
 
-    def get(self, url: str, params: Sequence[tuple[str, str]] = (), *, what: str, allow: Sequence[int] = ()) -> Answer:
+    def get(
+        self,
+        url: str,
+        params: Sequence[tuple[str, str]] = (),
+        *,
+        what: str,
+        allow: Sequence[int] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """GET a path below the base or a link of the same origin. `what` names it in errors; `allow` lists
         statuses of 400 and above that the caller wants to see."""
-        return self._send("GET", url, what=what, allow=allow, params=params)
+        return self._send("GET", url, what=what, allow=allow, params=params, headers=headers or {})
+
+    def download(self, url: str, sink: BinaryIO, *, what: str, with_token: bool) -> None:
+        """GET a file of a bulk export into `sink`, which is emptied before each try. It may lie elsewhere: the token goes only to our
+        own origin, and only `with_token` (the manifest's requiresAccessToken)."""
+        attempts = stamina.retry_context(
+            on=_wait, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
+        )
+        try:
+            for attempt in attempts:
+                with attempt:
+                    self.traffic.retries += attempt.num > 1
+                    sink.seek(0)
+                    sink.truncate()
+                    self._download_once(url, sink, what, with_token=with_token)
+        except _Transient as error:
+            raise error.cause from None
+
+    def _download_once(self, url: str, sink: BinaryIO, what: str, *, with_token: bool) -> None:
+        ours = urlsplit(url)[:2] == self._origin
+        if urlsplit(url).scheme != "https" and not ours:
+            raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
+        headers = {"Accept": "application/fhir+ndjson"}
+        if self._token and with_token and ours:
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            with self._session.get(
+                url, headers=headers, stream=True, timeout=self._settings.timeout_seconds, allow_redirects=False
+            ) as response:
+                self.traffic.requests += 1
+                if response.status_code != HTTPStatus.OK:
+                    self._raise_for(Answer(response.status_code, response.headers, response.content), what, ())
+                    raise ServerError(f"{self.host} answered {response.status_code} to {what}", "Ask its vendor")
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    self.traffic.bytes_read += len(chunk)
+                    sink.write(chunk)
+        except requests.exceptions.RequestException as error:
+            raise _Transient(self._unreachable(error, what)) from error
 
     def post_search(self, resource_type: str, params: Sequence[tuple[str, str]]) -> Answer:
         """POST [type]/_search: parameters in the body, so that they are in no access log and have no length limit."""

@@ -30,6 +30,7 @@ from starlette.routing import Route
 from screener.errors import ConfigurationError
 from screener.sandbox.bundles import Bundles
 from screener.sandbox.capability import statement
+from screener.sandbox.export import Exports
 from screener.sandbox.interactions import Answer, Interactions
 from screener.sandbox.outcome import Refused, bad_request, no_conditional_delete
 from screener.sandbox.store import DECODER, ENCODER, Store, Version
@@ -51,6 +52,7 @@ class Api:
     def __init__(self, store: Store, base_url: str, expiry_seconds: float) -> None:
         self._do = Interactions(store, base_url, expiry_seconds)
         self._bundles = Bundles(self._do)
+        self._exports = Exports(store, base_url)
         self._statement = ENCODER.encode(statement(base_url, datetime.now(UTC)))
 
     async def metadata(self, _: Request) -> Answer:
@@ -102,6 +104,19 @@ class Api:
     async def history(self, request: Request) -> Answer:
         return self._do.history(**request.path_params, params=_query(request))
 
+    async def export(self, request: Request) -> Answer:
+        path = request.url.path.removeprefix("/fhir/")
+        return self._exports.start(path, _query(request), asynchronous="respond-async" in _prefer(request))
+
+    async def export_status(self, request: Request) -> Answer:
+        return self._exports.status(request.path_params["job"])
+
+    async def export_file(self, request: Request) -> Answer:
+        return self._exports.file(request.path_params["job"], request.path_params["number"])
+
+    async def discard_export(self, request: Request) -> Answer:
+        return self._exports.discard(request.path_params["job"])
+
     async def vread(self, request: Request) -> Answer:
         return self._do.vread(**request.path_params)
 
@@ -113,6 +128,10 @@ def create_app(store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_
         "/fhir": {"GET": api.page, "POST": api.bundle},
         "/fhir/": {"GET": api.page, "POST": api.bundle},
         "/fhir/metadata": {"GET": api.metadata},
+        "/fhir/$export": {"GET": api.export},
+        "/fhir/Patient/$export": {"GET": api.export},
+        "/fhir/$export-poll-status/{job}": {"GET": api.export_status, "DELETE": api.discard_export},
+        "/fhir/$export-file/{job}/{number}": {"GET": api.export_file},
         "/fhir/{kind}": {
             "GET": api.search,
             "POST": api.create,
@@ -163,7 +182,13 @@ def _no_such_route(by_method: dict[str, Endpoint]) -> Endpoint:
 
 
 def _response(answer: Answer, request: Request) -> Response:
-    response = _json(answer.status, b"" if answer.written and "return=minimal" in _prefer(request) else answer.body)
+    body = b"" if answer.written and "return=minimal" in _prefer(request) else answer.body
+    response = (
+        Response(body, answer.status, answer.headers, answer.media_type)
+        if answer.media_type
+        else _json(answer.status, body)
+    )
+    response.headers.update(answer.headers)
     version = answer.version
     if version:
         response.headers["ETag"] = f'W/"{version.number}"'

@@ -6,6 +6,7 @@ from screener.sandbox.definitions import DEFINITIONS, Definition
 from screener.sandbox.outcome import Json
 from screener.sandbox.store import instant
 
+_BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
 _INTERACTIONS = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
 
 
@@ -26,6 +27,10 @@ def statement(base_url: str, started: datetime) -> Json:
                 "security": {"description": "None: it is reached from this machine only"},
                 "resource": [_resource(kind, definition) for kind, definition in DEFINITIONS.items()],
                 "interaction": [{"code": "batch"}, {"code": "transaction"}],
+                "operation": [
+                    {"name": "export", "definition": f"{_BULK}/export"},
+                    {"name": "patient-export", "definition": f"{_BULK}/patient-export"},
+                ],
             }
         ],
     }

@@ -21,12 +21,14 @@ _ETAG = re.compile(r'(?:W/)?"?([A-Za-z0-9\-.]{1,64})"?')
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What an interaction comes to. `version` gives ETag, Last-Modified and, for a write, Location."""
+    """What an interaction comes to. `version` gives ETag, Last-Modified and, for a write, Location; `headers` further ones."""
 
     status: int
     body: bytes = b""
     version: Version | None = None
     written: bool = False
+    headers: dict[str, str] = {}
+    media_type: str = ""  # FHIR's JSON
 
 
 class Interactions:

@@ -19,6 +19,7 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
+from screener.bulk.journal import finished, load
 from screener.clinical import statements
 from screener.clinical.dates import instant_us, last_day
 from screener.clinical.mapping import MalformedResource, Mapper, Settled
@@ -67,6 +68,7 @@ class FolderSource:
         self._kinds: set[str] = set()  # resource types that the folder holds
         self._rows: dict[str, list[Settled]] | None = None
         self._medicines: dict[str, Medicine] = {}
+        self._export = finished(folder)
         self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
         self.bad_lines: list[BadLine] = []
         self.reading = Reading(unchecked=dict.fromkeys(self._off, "switched off"))
@@ -142,7 +144,10 @@ class FolderSource:
         """An export narrowed to some types must not turn an excluded woman into a scored one."""
         if self._settings.complete:
             return
-        absent = {kind: need for kind, need in sorted(self._needs.items()) if need != "off" and kind not in self._kinds}
+        held = self._kinds | set(
+            self._export.types if self._export else ()
+        )  # what was asked for and is not there has no resources
+        absent = {kind: need for kind, need in sorted(self._needs.items()) if need != "off" and kind not in held}
         required = [kind for kind, need in absent.items() if need == "required"]
         if required:
             raise InputError(
@@ -184,7 +189,12 @@ class FolderSource:
                 yield from rows
 
     def _mapped(self, mapper: Maps[R], bad: list[BadLine]) -> Iterator[tuple[Head, tuple[R, ...]]]:
-        for file in ndjson_files(self._folder):
+        if self._export and self._export.since:
+            raise InputError(
+                f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not the whole truth",
+                "Export without --since",
+            )
+        for file in ndjson_files(self._folder, empty=self._export is not None):
             for number, line in _lines(file, bad):
                 self.reading.bytes_read += len(line)
                 try:
@@ -210,15 +220,18 @@ def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
     return tuple(row for row in rows if row.version == newest)
 
 
-def ndjson_files(folder: Path) -> list[Path]:
-    """The `.ndjson` and `.ndjson.gz` files of a folder, by name. InputError where there are none."""
+def ndjson_files(folder: Path, *, empty: bool = False) -> list[Path]:
+    """The `.ndjson` and `.ndjson.gz` files of a folder, by name. InputError where there are none, unless it may be `empty`, and for a
+    folder that an export is still filling."""
     try:
         files = sorted(p for p in folder.iterdir() if p.name.endswith((".ndjson", ".ndjson.gz")) and p.is_file())
     except OSError as error:
         raise InputError(
             f"Cannot read the folder {folder.name}: {error.strerror}", "Check the path after --from"
         ) from error
-    if not files:
+    if load(folder) is not None:
+        raise InputError(f"The folder {folder.name} is in the middle of an export", "Finish it: screener export --out")
+    if not files and not empty:
         raise InputError(
             f"The folder {folder.name} holds no .ndjson or .ndjson.gz file",
             "Name the folder of a bulk export after --from",

@@ -78,3 +78,9 @@ TAGS_LEFT_OUT = Deviation(
     specified=0,
     hapi=1,
 )
+EXPORT_DELETION = Deviation(
+    "DELETE of the status of an export that is complete: the status (HAPI cancels only what still runs)",
+    "https://hl7.org/fhir/uv/bulkdata/export.html#bulk-data-delete-request",
+    specified=202,
+    hapi=404,
+)

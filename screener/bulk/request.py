@@ -1,0 +1,33 @@
+"""What a run needs of an export."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from screener.bulk.exchange import Request
+from screener.clinical.mapping import Mapper
+from screener.clinical.records import Analyte
+from screener.config import Settings
+from screener.site import site_tables
+
+
+def needed(
+    settings: Settings, *, types: Sequence[str] = (), since: datetime | None = None, relevant: bool = False
+) -> Request:
+    """The types that a run reads (all but those that are switched off), or those given. `relevant` narrows Observations to our codes;
+    what a site maps by text has no code, so that nothing is narrowed there.
+    """
+    excluding = [kind for kind, need in settings.exclusions.needs().items() if need != "off"]
+    wanted = tuple(types) or ("Patient", "Observation", *excluding, "Medication")
+    return Request(
+        level=settings.bulk.level,
+        types=tuple(sorted(set(wanted))),
+        since=since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if since else "",
+        filters=tuple(_filters(Mapper(site_tables(settings.codes)))) if relevant and "Observation" in wanted else (),
+    )
+
+
+def _filters(mapper: Mapper) -> list[str]:
+    if mapper.texts_for(Analyte):
+        return []
+    codes = ",".join((*mapper.codes_for(Analyte, refused=True), *mapper.menopause_tokens()))
+    return [f"Observation?code={codes}", f"Observation?component-code={codes}"]
