@@ -1,0 +1,117 @@
+"""`screener export` as an operator runs it, killed without warning, and a backfill from what it leaves."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.site import Site, clean_environment, writes
+
+Json = dict[str, Any]
+DAY = "2025-11-01"
+NOW = "2026-01-31T02:00:00Z"
+
+
+def ids(folder: Path) -> list[str]:
+    lines = (line for file in sorted(folder.glob("*.ndjson")) for line in file.read_text().splitlines())
+    return [f"{resource['resourceType']}/{resource['id']}" for resource in map(json.loads, lines)]
+
+
+def test_killed_at_any_moment_and_run_again_it_ends_whole(site: Site) -> None:
+    for short in ("w1", "w2"):
+        site.woman(short)
+        site.stay(short, DAY)
+    folder, kills = site.folder / "export", 0
+    environment = {**site.settings(), "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3"}
+    # 0.4 s is before anything was asked, on a slow machine before Python is up; then later and later.
+    for wait in (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 60.0):
+        started = subprocess.Popen(
+            site.command("export", "--out", str(folder)),
+            env=environment,
+            cwd=site.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, stderr = started.communicate(timeout=wait)
+            assert started.returncode == 0, stderr
+            break
+        except subprocess.TimeoutExpired:
+            started.send_signal(signal.SIGKILL)
+            started.communicate()
+            kills += 1
+            time.sleep(0.05)
+    assert kills >= 1
+    described = json.loads((folder / "export.json").read_text())
+    found = ids(folder)
+    assert len(found) == len(set(found)) == sum(file["resources"] for file in described["files"])
+    mine = {name for name in found if name.endswith(site.name) or site.name in name}
+    assert len(mine) == 2 * 7  # a Patient and six results each
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    again = subprocess.run(
+        site.command("export", "--out", str(folder)),
+        env=environment,
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (again.returncode, "is not empty" in again.stderr) == (2, True)
+
+
+def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> None:
+    site.woman("w1")
+    site.stay("w1", DAY)
+    site.woman("w2")
+    site.stay("w2", DAY, mg="0.90", markers=False)
+    folder = site.folder / "export"
+    environment = {**site.settings(), "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3"}
+    ended = subprocess.run(
+        site.command("export", "--out", str(folder), "--relevant"),
+        env=environment,
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert " resources in " in ended.stdout
+    # Types that nobody has are known to be empty, for they were asked for: no folder.complete is needed.
+    summary = site.folder / "s.json"
+    subprocess.run(
+        site.command(
+            "run",
+            "--backfill",
+            "--from",
+            str(folder),
+            "--to",
+            str(site.folder / "out"),
+            "--now",
+            NOW,
+            "--summary",
+            str(summary),
+        ),
+        env={**clean_environment(), "SCREENER_STATE_URL": f"sqlite:///{site.folder / 'f.sqlite'}"},
+        cwd=site.folder,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    site.run("--backfill", "--now", NOW)
+    lines = [json.loads(line) for line in (site.folder / "out" / "RiskAssessment.ndjson").read_text().splitlines()]
+    for short in ("w1", "w2"):
+        exported = {
+            a["method"]["coding"][0]["code"]: a
+            for a in lines
+            if a["subject"]["reference"] == f"Patient/{site.id(short)}"
+        }
+        online = {a["method"]["coding"][0]["code"]: a for a in site.assessments(short)}
+        assert exported.keys() == online.keys() != set()
+        for method, assessment in online.items():
+            theirs = exported[method]["prediction"][0]
+            assert assessment["prediction"][0].get("probabilityDecimal") == theirs.get("probabilityDecimal")
+            assert assessment["basis"] == exported[method]["basis"]
+    assert json.loads(summary.read_text())["writes"] != writes()
