@@ -97,7 +97,9 @@ class _Run:
         )
         run(plan, self._parts.rules(destination), source, destination, self, account)
         self._remember(account)
-        return self._close(scope, source, account)
+        result = self._close(scope, source, account)
+        self._parts.clear()
+        return result
 
     # The pipeline's Watch.
 

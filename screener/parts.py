@@ -13,6 +13,8 @@ from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Rules
 from screener.assessment.resource import Voice
 from screener.assessment.texts import Texts
+from screener.bulk.job import export_once
+from screener.bulk.journal import remove
 from screener.clinical.mapping import Mapper
 from screener.config import Settings
 from screener.errors import ConfigurationError, ServerError
@@ -34,6 +36,7 @@ class Options(msgspec.Struct, frozen=True):
     dry_run: bool = False
     from_folder: Path | None = None
     to_folder: Path | None = None
+    bulk_folder: Path | None = None  # export to it first, read that
     patients: tuple[str, ...] = ()
     since: datetime | None = None
     limit: int = 0
@@ -120,9 +123,24 @@ class Parts:
         if self._options.from_folder:
             return FolderSource(self._options.from_folder, self.mapper, needs, self._settings.folder)
         assert self.client is not None  # noqa: S101 - _connect
-        return ServerSource(
+        online = ServerSource(
             self.client, self._settings.server, self.mapper, needs, with_magnesium, components=self._components
         )
+        if self._options.bulk_folder is None:
+            return online
+        self._export(self._options.bulk_folder)
+        return FolderSource(self._options.bulk_folder, self.mapper, needs, self._settings.folder, basis=online.basis)
+
+    def _export(self, folder: Path) -> None:
+        """Fetch everything as files; what the server says of its own time is then the run's."""
+        whole = export_once(self._settings, folder)
+        self.started = datetime.fromisoformat(whole.transaction_time).astimezone(UTC)
+        self.now = self._options.now or self.started
+
+    def clear(self) -> None:
+        """A run that came to its end leaves no export behind: it is patient data."""
+        if self._options.bulk_folder is not None:
+            remove(self._options.bulk_folder)
 
     def destination(self) -> Destination:
         """Where the assessments are found and written."""

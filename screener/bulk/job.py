@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,8 +17,9 @@ import structlog
 from screener.bulk import journal as journals
 from screener.bulk.exchange import Manifest, Output, Request, Waiting, discard, kick_off, status
 from screener.bulk.journal import File, Finished, Journal
+from screener.bulk.request import needed
 from screener.config import BulkSettings, Settings
-from screener.errors import InputError, ServerError
+from screener.errors import ConfigurationError, InputError, ServerError
 from screener.fhir.client import Client
 
 log = structlog.get_logger()
@@ -47,6 +49,40 @@ def export(settings: Settings, request: Request, folder: Path, progress: Progres
         journals.finish(folder, whole)
         discard(client, journal.status_url)
     return whole
+
+
+def export_once(settings: Settings, folder: Path) -> Finished:
+    """What a run reads: the export that the folder holds from a run that did not come to its end, else a new one."""
+    if settings.server.only_tag:
+        raise ConfigurationError("An export cannot be narrowed to server.only_tag", "Leave out --bulk, or the tag")
+    request = needed(settings, relevant=True)
+    held = journals.finished(folder)
+    if held is not None and _too_old(held):
+        journals.remove(folder)
+        held = None
+    if held is None:
+        return export(settings, request, folder, _Told())
+    if (held.level, held.types, held.since) != (request.level, request.types, request.since):
+        raise InputError(f"The folder {folder.name} holds another export", "Name an empty folder")
+    log.info("export_taken_up", as_of=held.transaction_time, why="the run before did not come to its end")
+    return held
+
+
+def _too_old(held: Finished) -> bool:
+    """An export of the day before yesterday is no truth to write by."""
+    return datetime.now(UTC) - datetime.fromisoformat(held.transaction_time) > timedelta(hours=24)
+
+
+class _Told:
+    """Progress as log lines, one in ten seconds at most."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= 10:
+            self._last = time.monotonic()
+            log.info("export_files", done=done, total=total)
 
 
 def _begun(client: Client, request: Request, folder: Path, *, anew: bool) -> Journal:

@@ -65,6 +65,18 @@ def finish(folder: Path, whole: Finished) -> None:
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
+def remove(folder: Path) -> None:
+    """Take away a whole export, and the folder with it where nothing else is in it."""
+    held = finished(folder)
+    if held is None:
+        return
+    for file in held.files:
+        (folder / file.name).unlink(missing_ok=True)
+    (folder / FINISHED).unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def write(path: Path, content: bytes) -> None:
     """A file for its owner only, on the disk before it has its name."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -24,6 +24,7 @@ Examples:
   screener run --backfill --dry-run            what a first run would write; writes nothing
   screener run --backfill                      once, over everyone
   screener run                                 every night: only what changed since
+  screener run --backfill --bulk work          the same, read as files by Bulk Data Access
   screener run --backfill --from export --to out    folders of NDJSON instead of servers
   screener run --patient 4711 --dry-run --show-patients
 A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
@@ -53,6 +54,12 @@ class Instant(click.ParamType[datetime]):
 @click.option("--dry-run", is_flag=True, help="Everything but the writes.")
 @click.option(
     "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
+)
+@click.option(
+    "--bulk",
+    "bulk_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --backfill: export the server to this folder (Bulk Data) and read that; resumed, and emptied at the end.",
 )
 @click.option("--to", "to_folder", type=click.Path(path_type=Path), help="Write to this folder, not to the server.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
@@ -96,7 +103,12 @@ def _options(given: dict[str, Any]) -> "Options":
     check_patient_ids(given["patients"])
     if given["backfill"] and (given["since"] or given["patients"]):
         raise ConfigurationError("--backfill means everyone", "Leave out --since and --patient, or --backfill")
+    if given["bulk_folder"] and (given["from_folder"] or not given["backfill"]):
+        raise ConfigurationError(
+            "--bulk reads the whole server", "Give it with --backfill and without --from; the nightly run searches"
+        )
     return Options(
+        bulk_folder=given["bulk_folder"],
         backfill=given["backfill"],
         dry_run=given["dry_run"],
         from_folder=given["from_folder"],

@@ -7,7 +7,7 @@ with its content, and the run goes on.
 import gzip
 import os
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -58,8 +58,17 @@ class BadLine(msgspec.Struct, frozen=True):
 class FolderSource:
     """Reads the whole folder once, and keeps what the map makes of it by patient."""
 
-    def __init__(self, folder: Path, mapper: Mapper, needs: Mapping[str, str], settings: FolderSettings) -> None:
-        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked."""
+    def __init__(
+        self,
+        folder: Path,
+        mapper: Mapper,
+        needs: Mapping[str, str],
+        settings: FolderSettings,
+        basis: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    ) -> None:
+        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `basis` asks
+        the server that the folder is an export of what became of Observations that are not in it."""
+        self._ask = basis
         self._folder, self._mapper = folder, mapper
         self._needs = needs
         self._off = tuple(sorted(kind for kind, need in needs.items() if need == "off"))
@@ -129,7 +138,11 @@ class FolderSource:
             for row in rows:
                 if isinstance(row, Fact | Refusal) and row.id.partition("#")[0] in wanted:
                     found.setdefault(row.id.partition("#")[0], []).append(row)
-        return {name: Basis(seen=bool(found.get(name)), rows=_latest(found.get(name, []))) for name in wanted}
+        here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
+        missing = wanted - here.keys()
+        if missing and self._ask:
+            return {**here, **self._ask(missing)}
+        return {**here, **dict.fromkeys(missing, Basis(seen=False))}
 
     def _by_patient(self) -> dict[str, list[Settled]]:
         if self._rows is None:

@@ -115,3 +115,45 @@ def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> No
             assert assessment["prediction"][0].get("probabilityDecimal") == theirs.get("probabilityDecimal")
             assert assessment["basis"] == exported[method]["basis"]
     assert json.loads(summary.read_text())["writes"] != writes()
+
+
+def test_a_bulk_backfill_reads_files_writes_to_the_server_and_leaves_none_behind(site: Site) -> None:
+    site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
+    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.environment["SCREENER_OUTPUT_CANONICAL"] = site.canonical
+    site.woman("w1")
+    site.stay("w1", DAY)
+    bulk = site.folder / "bulk"
+    first = site.run("--backfill", "--bulk", str(bulk))
+    assert len(site.assessments("w1")) == 2
+    assert not bulk.exists()
+    # From here the nightly run goes on, by search.
+    moment = first.summary["watermark"]["to"]
+    assert first.summary["watermark"]["from"] is None
+    later = site.stay("w1", "2025-12-01", mg="0.95")
+    nightly = site.run()
+    assert nightly.summary["watermark"]["from"] == moment
+    assert {a["occurrenceDateTime"] for a in site.assessments("w1")} == {"2025-12-01T08:00:00Z"}
+    # What the export cannot show (a result that was deleted) is asked of the server.
+    site.delete(f"Observation/{later}")
+    site.delete(f"Observation/{site.id('w1-mg-' + DAY)}")
+    site.run("--backfill", "--bulk", str(bulk))
+    assert {a["status"] for a in site.assessments("w1")} == {"entered-in-error"}
+
+
+def test_a_bulk_run_that_broke_off_takes_its_export_up_again(site: Site) -> None:
+    site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
+    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.woman("w1")
+    site.stay("w1", DAY)
+    bulk = site.folder / "bulk"
+    site.run_and_kill("--backfill", "--bulk", str(bulk), after_seconds=1.2)
+    again = site.run("--backfill", "--bulk", str(bulk))
+    assert again.summary["exit_code"] == 0
+    assert not bulk.exists()
+    assert len(site.assessments("w1")) == 2
+
+
+def test_bulk_is_for_everyone_and_by_no_tag(site: Site) -> None:
+    assert "--bulk reads the whole server" in site.run("--bulk", "b", expect=2).stderr
+    assert "cannot be narrowed to server.only_tag" in site.run("--backfill", "--bulk", "b", expect=2).stderr
