@@ -22,7 +22,8 @@ from screener.fhir import capability
 from screener.fhir.client import Client
 from screener.site import site_tables
 from screener.stores.base import Destination, Source
-from screener.stores.folder import FolderDestination, FolderSource
+from screener.stores.folder import FolderSource
+from screener.stores.folder_destination import FolderDestination
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 

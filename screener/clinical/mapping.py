@@ -124,12 +124,15 @@ class Mapper:
 
     def map(self, raw: bytes | msgspec.Raw) -> Rows:
         """The rows of one resource; () for what we do not use. MalformedResource for what is no resource at all."""
+        return self.open(raw)[1]
+
+    def open(self, raw: bytes | msgspec.Raw) -> tuple[wire.AnyResource | None, Rows]:
+        """The resource as far as we read it, and its rows; None for it where its type is none of ours or some element does not fit."""
         try:
             resource = wire.decode_resource(raw)
-            use = self._by_type.get(type(resource))
-            return use(resource, raw) if use else ()
+            return resource, self._by_type[type(resource)](resource, raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._salvage(raw)
+            return None, self._salvage(raw)
 
     def codes_for(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
         """`system|code` of every Observation code of these analytes, sorted, for a FHIR token search: the accepted ones, or with

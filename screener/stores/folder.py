@@ -1,28 +1,24 @@
-"""A folder of NDJSON in the layout of a bulk export, as source and as destination.
+"""A folder of NDJSON in the layout of a bulk export, as source.
 
 The file name does not decide what a line holds, its `resourceType` does. A bad line is counted with its file and number, never
 with its content, and the run goes on.
 """
 
 import gzip
-import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import msgspec
 
 from screener.assessment.evidence import Basis
-from screener.assessment.identity import Canonical, device_uuid
-from screener.assessment.reconcile import Action, Change
-from screener.assessment.resource import Json, Voice, device, local_id
 from screener.bulk.journal import finished, load
-from screener.clinical import statements
-from screener.clinical.dates import instant_us, last_day
-from screener.clinical.mapping import MalformedResource, Mapper, Settled
+from screener.clinical import statements, wire
+from screener.clinical.dates import last_day
+from screener.clinical.mapping import MalformedResource, Mapped, Mapper, Settled
+from screener.clinical.patients import version
 from screener.clinical.records import (
     Analyte,
     Demographics,
@@ -36,15 +32,16 @@ from screener.clinical.records import (
 )
 from screener.config import FolderSettings
 from screener.errors import InputError
-from screener.fhir.bundles import ENCODER
 from screener.fhir.search import Head
-from screener.stores.base import Fate, Maps, Mode, OfPatient, R, Reader, Reading, Receipt, Scope
+from screener.stores.base import Mode, OfPatient, R, Reader, Reading, Scope
 from screener.stores.records import gather
 
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _HEADS = msgspec.json.Decoder(Head)
-_ASSESSMENTS = "RiskAssessment.ndjson"
-_DEVICES = "Device.ndjson"
+
+
+# A line: its type, its id, its meta, and its rows.
+Opened = tuple[str, str, wire.Meta | None, tuple[R, ...]]
+Opens = Callable[[bytes], Opened[R]]
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -114,7 +111,7 @@ class FolderSource:
         known = {(bad.file, bad.line) for bad in self.bad_lines}
         found: list[BadLine] = []
         rows: dict[str, list[R]] = {}
-        for row in self._read(reader, found):
+        for row in self._read(_opener(reader), found):
             rows.setdefault(row.patient, []).append(row)
         self.reading.bad_lines += sum((bad.file, bad.line) not in known for bad in found)
         return rows
@@ -147,7 +144,7 @@ class FolderSource:
     def _by_patient(self) -> dict[str, list[Settled]]:
         if self._rows is None:
             self._rows = {}
-            for row in self._mapper.settled(list(self._read(self._mapper, self.bad_lines)), self._medicines):
+            for row in self._mapper.settled(list(self._read(self._open_ours, self.bad_lines)), self._medicines):
                 self._rows.setdefault(row.patient, []).append(row)
             self._judge_bad_lines()
             self._judge_missing_types()
@@ -182,26 +179,67 @@ class FolderSource:
                 "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
             )
 
-    def _read(self, mapper: Maps[R], bad: list[BadLine]) -> Iterator[R]:
+    def _read(self, opens: Opens[R], bad: list[BadLine]) -> Iterator[R]:
         """Rows of the newest copy of each resource.
 
         Copies are compared over the whole folder and before anything is grouped: a newer one may name another patient, or a
-        code that is none of ours, and then gives no row here that could supersede the older one.
+        code that is none of ours, and then gives no row here that could supersede the older one. Of the resources that give no row
+        only a number is kept; where some resource comes twice, the folder is gone through once more for the versions of those.
         """
-        newest: dict[tuple[str, str], Version] = {}
+        seen: set[int] = set()
+        repeated: set[tuple[str, str]] = set()
         found: list[tuple[tuple[str, str], Version, tuple[R, ...]]] = []
-        for head, rows in self._mapped(mapper, bad):
-            self._kinds.add(head.resourceType)
-            key = (head.resourceType, head.id)
-            copy = Version(instant_us(head.meta.lastUpdated), _number(head.meta.versionId))
-            if key not in newest or copy >= newest[key]:
-                newest[key] = copy
-                found.append((key, copy, rows))
+        for kind, name, meta, rows in self._opened(opens, bad):
+            key = (kind, name)
+            number = hash(key)
+            if number in seen:
+                repeated.add(key)
+            else:
+                seen.add(number)
+            if rows:
+                found.append((key, version(meta), rows))
+        newest = self._newest(repeated) if repeated else {}
         for key, copy, rows in found:
-            if not key[1] or copy == newest[key]:
+            if not key[1] or copy == newest.get(key, copy):
                 yield from rows
 
-    def _mapped(self, mapper: Maps[R], bad: list[BadLine]) -> Iterator[tuple[Head, tuple[R, ...]]]:
+    def _newest(self, repeated: Collection[tuple[str, str]]) -> dict[tuple[str, str], Version]:
+        """The newest version of each resource that comes more than once."""
+        newest: dict[tuple[str, str], Version] = {}
+        for _, line in self._lines([]):
+            try:
+                head = _HEADS.decode(line)
+            except msgspec.MsgspecError:
+                continue  # a bad line, counted before
+            key = (head.resourceType, head.id)
+            if key in repeated:
+                copy = version(_meta(head))
+                newest[key] = max(copy, newest.get(key, copy))
+        return newest
+
+    def _opened(self, opens: Opens[R], bad: list[BadLine]) -> Iterator[Opened[R]]:
+        """Type, id, meta and rows of each line; what is no resource goes to `bad`."""
+        for (file, number), line in self._lines(bad):
+            self.reading.bytes_read += len(line)
+            try:
+                kind, name, meta, rows = opens(line)
+            except (MalformedResource, msgspec.MsgspecError):
+                bad.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
+                continue
+            self._kinds.add(kind)
+            if kind == "Medication":
+                self._keep(statements.medicine(line))
+            yield kind, name, meta, rows
+
+    def _open_ours(self, line: bytes) -> Opened[Mapped]:
+        """Decoded once: most lines are of no interest, and their decoding is the whole cost."""
+        resource, rows = self._mapper.open(line)
+        if resource is None:
+            head = _HEADS.decode(line)
+            return head.resourceType, head.id, _meta(head), rows
+        return type(resource).__name__, resource.id or "", resource.meta, rows
+
+    def _lines(self, bad: list[BadLine]) -> Iterator[tuple[tuple[Path, int], bytes]]:
         if self._export and self._export.since:
             raise InputError(
                 f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not the whole truth",
@@ -209,14 +247,7 @@ class FolderSource:
             )
         for file in ndjson_files(self._folder, empty=self._export is not None):
             for number, line in _lines(file, bad):
-                self.reading.bytes_read += len(line)
-                try:
-                    rows, head = mapper.map(line), _HEADS.decode(line)
-                    if head.resourceType == "Medication":
-                        self._keep(statements.medicine(line))
-                    yield head, rows
-                except (MalformedResource, msgspec.MsgspecError):
-                    bad.append(BadLine(file.name, number, "not a JSON object with a resourceType"))
+                yield (file, number), line
 
     def _keep(self, medicine: Medicine | None) -> None:
         held = self._medicines.get(medicine.id) if medicine else None
@@ -224,8 +255,16 @@ class FolderSource:
             self._medicines[medicine.id] = medicine
 
 
-def _number(version_id: str) -> int:
-    return int(version_id) if version_id.isdecimal() else 0
+def _opener(reader: Reader[R]) -> Opens[R]:
+    def opened(line: bytes) -> Opened[R]:
+        rows, head = reader.map(line), _HEADS.decode(line)
+        return head.resourceType, head.id, _meta(head), rows
+
+    return opened
+
+
+def _meta(head: Head) -> wire.Meta:
+    return wire.Meta(head.meta.versionId or None, head.meta.lastUpdated or None)
 
 
 def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
@@ -267,111 +306,3 @@ def _lines(file: Path, bad: list[BadLine]) -> Iterator[tuple[int, bytes]]:
 
 def _open(file: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
-
-
-class FolderDestination:
-    """Keeps the assessments of a folder in one file, replaced as a whole when the run has ended well.
-
-    Versions and times are set here as a server would set them; earlier versions are not kept.
-    """
-
-    def __init__(self, folder: Path, canonical: Canonical, now: str) -> None:
-        self._folder, self._canonical, self._now = folder, canonical, now
-        self._held: dict[str, Json] | None = None
-        self._names: dict[str, list[str]] = {}  # ids of our assessments by patient
-        self._devices: list[Json] = []
-        self._dirty = False
-
-    def prepare(self, voice: Voice, *, dry: bool) -> str:
-        """Put the Device beside the assessments; its id is its identity, for no server gives it one."""
-        name = device_uuid(voice.source_system)
-        wanted = {"id": name, **device(voice)}
-        self._devices = _load(self._folder / _DEVICES)
-        held = next((resource for resource in self._devices if resource.get("id") == name), None)
-        if held != wanted and not dry:
-            self._devices = [r for r in self._devices if r.get("id") != name] + [wanted]
-            self._dirty = True
-        return f"Device/{name}"
-
-    def patients(self) -> Iterator[str]:
-        """Patients with an assessment by one of our methods."""
-        self._assessments()
-        yield from self._names
-
-    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
-        """Our assessments of these patients."""
-        held = self._assessments()
-        found = {patient: [held[name] for name in self._names.get(patient, ())] for patient in patients}
-        return {patient: resources for patient, resources in found.items() if resources}
-
-    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """In memory; `finish` writes them."""
-        return [self._apply(change) for change in changes]
-
-    def _apply(self, change: Change) -> Receipt:
-        assert change.resource is not None  # noqa: S101 - only changes that write come here
-        held = self._assessments()
-        name = change.identity if change.action is Action.CREATE else change.target
-        version = str(int(change.version) + 1 if change.version.isdecimal() else 1)
-        meta = {**change.resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
-        held[name] = {"resourceType": "RiskAssessment", "id": name, **change.resource, "meta": meta}
-        if change.action is Action.CREATE:
-            self._names.setdefault(change.patient, []).append(name)
-        self._dirty = True
-        return Receipt(change, Fate.DONE, id=name, version=version)
-
-    def finish(self) -> None:
-        """Write to a temporary file, flush it to the disk, put it in place of the old one."""
-        if not self._dirty:
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _replace(self._folder / _DEVICES, self._devices)
-            _replace(self._folder / _ASSESSMENTS, [self._assessments()[name] for name in sorted(self._assessments())])
-        except OSError as error:
-            raise InputError(
-                f"Cannot write to the folder {self._folder.name}: {error.strerror}",
-                "Check its permissions and the space left; what it held is as it was",
-            ) from error
-        self._dirty = False
-
-    def _assessments(self) -> dict[str, Json]:
-        if self._held is None:
-            self._held = {str(resource["id"]): resource for resource in _load(self._folder / _ASSESSMENTS)}
-            for name, resource in self._held.items():
-                if self._ours(resource):
-                    patient = local_id(resource.get("subject", {}).get("reference", ""))
-                    self._names.setdefault(patient, []).append(name)
-        return self._held
-
-    def _ours(self, resource: Json) -> bool:
-        codings = resource.get("method", {}).get("coding", ())
-        return any(coding.get("system") == self._canonical.method for coding in codings)
-
-
-def _load(file: Path) -> list[Json]:
-    if not file.exists():
-        return []
-    try:
-        return [cast("Json", _DECODER.decode(line)) for line in file.read_bytes().splitlines() if line.strip()]
-    except OSError as error:
-        raise InputError(f"Cannot read {file.name}: {error.strerror}", "Check its permissions") from error
-    except msgspec.MsgspecError as error:
-        raise InputError(
-            f"{file.name} in the destination folder is damaged", "Restore it, or name another folder after --to"
-        ) from error
-
-
-def _replace(file: Path, resources: Sequence[Json]) -> None:
-    """0600 from its first byte: assessments are patient data."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            for resource in resources:
-                stream.write(ENCODER.encode(resource) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
