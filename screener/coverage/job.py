@@ -21,6 +21,7 @@ from screener.clinical.units import UnitTable
 from screener.clinical.wire import EXCLUDING
 from screener.config import Settings
 from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
+from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.parts import Options, Parts
 from screener.stores.base import Mode, Scope, Source
 
@@ -86,7 +87,7 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
         patients = sorted(set(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat()))))
         looked_at = patients[: request.limit] if request.limit else patients
         at_most = request.sample or 10**9
-        women, total = source.women(_born_until(parts.now.date(), look.policy), at_most)
+        women, total = _women(source, _born_until(parts.now.date(), look.policy), at_most)
         sample = sorted({*women, *looked_at[:at_most]})
         units = UnitTable(parts.tables.units, parts.tables.ranges)
         tally = Tally(Suggestions(parts.tables.units), units, request.least_count)
@@ -99,6 +100,15 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
         listed = {(kind, row.system) for row in parts.tables.exclusions for kind in row.resources.split()}
         excluding = systems(stated, listed, request.least_count)
     return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
+
+
+def _women(source: Source, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+    """Women of the age; none where the server will not search for them: then only patients with magnesium are looked at."""
+    try:
+        return source.women(born_until, at_most)
+    except (AuthorisationError, RequestRefused) as error:
+        log.warning("women_not_counted", why=error.what)
+        return [], None
 
 
 def _born_until(today: date, policy: Policy) -> str:
@@ -125,10 +135,21 @@ def _tally(
         done += 1
         yield done / steps
     for other in excluding:
+        kind = next(iter(other.kinds))
         for start in starts:
-            stated += {row.id: row for row in source.further(other, sample[start : start + batch])}.values()
+            if kind not in source.reading.unchecked:
+                stated += _stated(source, other, kind, sample[start : start + batch])
             done += 1
             yield done / steps
+
+
+def _stated(source: Source, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
+    """Of a type that cannot be read that is told, as for the judging."""
+    try:
+        return list({row.id: row for row in source.further(reader, patients)}.values())
+    except (AuthorisationError, ServerError) as error:
+        source.reading.unchecked[kind] = error.what
+        return []
 
 
 class _Look:

@@ -14,6 +14,7 @@ from fhir_fixtures.population import generate, write_ndjson
 from tests.e2e.site import Site, clean_environment
 from tests.e2e.test_folder import export
 from tests.fhir_samples import observation, patient
+from tests.scripted import Reply, Request, bundle, scripted
 
 Json = dict[str, Any]
 NOW = "2026-01-31T02:00:00Z"
@@ -227,3 +228,36 @@ def test_a_server_tells_the_same_and_is_not_written_to(site: Site) -> None:
     assert {seen["code"] for seen in found["unmapped_codes"]} == {f"{LOCAL}|MGU", f"{LOCAL}|NA"}
     assert site.search("RiskAssessment", _tag="|".join(site.tag)) == []
     assert site.search("Device", _tag="|".join(site.tag)) == []
+
+
+def test_what_a_server_does_not_allow_is_told_and_the_rest_is_counted(tmp_path: Path) -> None:
+    """No search of women, no Condition: what can be seen is counted, what cannot is named."""
+    rows = {f"p{n}": observation(f"o{n}", f"p{n}", "mg", "0.84", "2025-11-01T08:00:00Z") for n in range(6)}
+
+    def script(request: Request) -> Reply:
+        path, _, query = request.path.partition("?")
+        asked = f"{query}&{request.body}"
+        if path.endswith("/metadata"):
+            kinds = ("Patient", "Observation", "Condition", "Procedure")
+            resources = [{"type": kind, "interaction": [{"code": "search-type"}]} for kind in kinds]
+            body = {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [{"resource": resources}]}
+            return Reply(body=body)
+        if "gender" in asked:
+            return Reply(400, {"resourceType": "OperationOutcome"})
+        if "/Condition" in path:
+            return Reply(403)
+        if "/Patient" in path:
+            return Reply(body=bundle(*(patient(name) for name in rows)))
+        if "/Observation" in path:
+            undated = "date%3Amissing" in asked or "date:missing" in asked
+            return Reply(body=bundle(*([] if undated else rows.values())))
+        return Reply(body=bundle())
+
+    with scripted(script) as server:
+        asked = ("coverage", "--now", NOW, "--json", "--log-format", "json")
+        ended = command(tmp_path, *asked, SCREENER_SERVER_BASE_URL=server.base_url, SCREENER_SERVER_ATTEMPTS="1")
+    found = json.loads(ended.stdout)
+    assert (found["women_of_the_age"], found["patients_with_magnesium"], found["women_sampled"]) == (None, 6, 6)
+    assert "women_not_counted" in ended.stderr
+    assert "does not allow this (403)" in found["exclusions_not_checked"]["Condition"]
+    assert found["outcomes"] == {"flag_only": {"missing_p+ctx+p1np+weight+height": 6}}
