@@ -40,6 +40,7 @@ class Measurement(msgspec.Struct, frozen=True):
     date: str
     sent: str
     code: str
+    comparator: str
     value: Decimal | None
     unit: str
     refused: str
@@ -212,6 +213,7 @@ def _measurement(row: Fact | Refusal, sent: Sent | None, verdict: Verdict, rules
         date=_date(day) if day else "",
         sent=f"{sent.comparator}{sent.number} {sent.unit}".strip() if sent else "",
         code=sent.code if sent else "",
+        comparator=row.comparator if isinstance(row, Fact) else "",
         value=value,
         unit=UNITS[row.analyte],
         refused=refused,

@@ -117,21 +117,23 @@ def _measurements(found: "Explanation", console: "Console") -> None:
         console.print("  none of the nomogram's")
         return
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "date", "as sent", "value", "Observation", "what became of it"):
-        grid.add_column(name, overflow="fold")
+    for name in ("", "date", "as sent", "value", "what became of it", "Observation"):
+        grid.add_column(name, overflow="fold", no_wrap=name != "Observation")
     for row in found.measurements:
-        value = f"{short(row.value)} {row.unit}" if row.value is not None else "-"
-        became = f"[red]refused: {row.refused}[/]" if row.refused else _fates(row.fates)
-        grid.add_row(f"  {row.analyte}", row.date, _safe(row.sent), value, _safe(row.observation), became)
+        value = f"{row.comparator}{short(row.value)} {row.unit}" if row.value is not None else "-"
+        became = f"[red]refused: {row.refused}[/]" if row.refused else _fates(row.fates, found.reason)
+        grid.add_row(f"  {row.analyte}", row.date, _safe(row.sent), value, became, _safe(row.observation))
     console.print(grid)
 
 
-def _fates(fates: dict[str, str]) -> str:
-    """By method; once where both say the same."""
+def _fates(fates: dict[str, str], reason: str) -> str:
+    """By method; once where both say the same. What keeps her out whatever her results are stands above, once."""
+    if set(fates.values()) == {reason}:
+        return "usable"
     if len(set(fates.values())) == 1:
         fate = next(iter(fates.values()))
         return f"[green]{fate}[/]" if fate == "used" else fate
-    return ", ".join(f"{method}: {fate}" for method, fate in fates.items())
+    return "\n".join(f"{method}: {fate}" for method, fate in fates.items())
 
 
 def _nomogram(nomogram: "Nomogram", console: "Console") -> None:
