@@ -45,6 +45,12 @@ class ServerSettings(Section):
     timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
     attempts: int = Field(5, ge=1, le=20, description="tries of a request that may be repeated")
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
+    requests_per_second: float = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="at most so many, of each connection; 0 sets no limit (hospitals' servers are shared)",
+    )
     page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
     batch_patients: int = Field(200, ge=1, le=1000, description="patients whose records are asked for at once")
     overlap_minutes: int = Field(

@@ -68,6 +68,7 @@ class Client:
         if settings.ca_bundle:
             self._session.verify = str(settings.ca_bundle)
         self._token = _token(settings)
+        self._next_at = 0.0  # monotonic: before that no request is sent
         self.server_time: datetime | None = None  # of the first answer
 
     def __enter__(self) -> Self:
@@ -119,6 +120,7 @@ class Client:
         if urlsplit(url).scheme != "https" and not ours:
             raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
         headers = {"Accept": "application/fhir+ndjson"}
+        self._keep_pace()
         if self._token and with_token and ours:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
@@ -166,6 +168,7 @@ class Client:
 
     def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
         bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._keep_pace()
         began = time.monotonic()
         try:
             response = self._session.request(
@@ -190,6 +193,13 @@ class Client:
         answer = Answer(response.status_code, response.headers, body)
         self._raise_for(answer, what, allow)
         return answer
+
+    def _keep_pace(self) -> None:
+        """Wait until the configured rate allows the next request; what was not used up is not saved for later."""
+        if self._settings.requests_per_second:
+            now = time.monotonic()
+            time.sleep(max(self._next_at - now, 0.0))
+            self._next_at = max(self._next_at, now) + 1 / self._settings.requests_per_second
 
     def _unreachable(self, error: Exception, what: str) -> ServerError:
         if isinstance(error, requests.exceptions.Timeout):

@@ -1,5 +1,7 @@
 """What the client repeats, what it refuses, and what it says. Retry-After as in RFC 9110, 10.2.3."""
 
+import itertools
+import time
 from itertools import count
 from pathlib import Path
 
@@ -105,3 +107,23 @@ def test_retry_after(header: str, expected: float | None) -> None:
     assert (
         _retry_after(Answer(429, requests.structures.CaseInsensitiveDict({"Retry-After": header}), b""), 60) == expected
     )
+
+
+def test_a_rate_is_kept_between_requests_and_nothing_is_saved_up() -> None:
+    """Twenty a second: six requests take a quarter of a second at least, also after a pause."""
+    arrived: list[float] = []
+
+    def script(_: object) -> Reply:
+        arrived.append(time.monotonic())
+        return Reply(body=b"{}")
+
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, requests_per_second=20)
+        with Client(settings) as client:
+            client.get("Patient/1", what="a patient")
+            time.sleep(0.2)
+            for _ in range(5):
+                client.get("Patient/1", what="a patient")
+    apart = [later - earlier for earlier, later in itertools.pairwise(arrived)][1:]
+    assert min(apart) > 0.03  # 0.05 less what two threads of one machine jitter
+    assert sum(apart) > 4 * 0.045
