@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     SOME_PATIENTS_FAILED = 3
     SERVER = 4
     LEASE_HELD = 5
+    DEADLINE = 6
 
 
 class ScreenerError(Exception):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import msgspec
+import structlog
 
 from screener import __version__
 from screener.assessment.reconcile import Action
@@ -19,6 +20,9 @@ from screener.report.summary import Summary, Watermark, peak_rss_bytes
 from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
 from screener.stores.base import Fate, Mode, Receipt, Scope, Source
 
+log = structlog.get_logger()
+
+_GIVEN_UP_AFTER = timedelta(days=7)  # a full run that was left so long ago begins again
 _ACTIONS: dict[Action, ReceiptAction] = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
 
 
@@ -32,6 +36,12 @@ class Result(msgspec.Struct, frozen=True):
 
 class Stopped(ScreenerError):
     """The run was asked to stop, and did so after the batch in hand. The watermark has not moved."""
+
+
+class DeadlineReached(Stopped):
+    """The run was given until now, and goes on when it is called again."""
+
+    exit_code = ExitCode.DEADLINE
 
 
 Progress = Callable[[int, int], None]
@@ -65,6 +75,9 @@ class _Run:
         self._id = str(uuid.uuid4())
         self._parts = Parts(settings, options, stack)
         self._lease: Lease | None = None
+        self._account = Account(show_patients=options.show_patients)
+        self._remembered: set[str] = set()  # failed patients that the retry set has from this run
+        self._begun = ""  # of a full run: when it began, perhaps in an earlier call
 
     def execute(self) -> Result:
         self._state = self._stack.enter_context(State.open(self._settings.state.url))
@@ -86,13 +99,14 @@ class _Run:
 
     def _work(self, scope: Scope, again: frozenset[str]) -> Result:
         source, destination = self._parts.source(), self._parts.destination()
-        account = Account(show_patients=self._options.show_patients)
+        account = self._account
         plan = Plan(
             scope=scope,
             batch_patients=self._settings.server.batch_patients,
             dry=self._parts.dry,
             limit=self._options.limit,
             again=again,
+            after=self._done_until(),
             validate_every=self._options.to_folder is None,
         )
         run(plan, self._parts.rules(destination), source, destination, self, account)
@@ -101,7 +115,35 @@ class _Run:
         self._parts.clear()
         return result
 
+    # A full run over several calls
+
+    @property
+    def _resumable(self) -> bool:
+        """Whether the run is a full one whose place is kept: what stopped it may stop it again."""
+        return self._options.backfill and not (self._parts.dry or self._options.partial or self._options.from_folder)
+
+    def _done_until(self) -> str:
+        """The patient up to which an earlier call got; its beginning is then this run's, for the watermark. "" for none."""
+        self._begun = instant_text(self._parts.started)
+        held = self._state.unfinished(self._parts.watermark_scope) if self._resumable else None
+        if held is None:
+            return ""
+        if self._options.anew or self._parts.started - datetime.fromisoformat(held.started) > _GIVEN_UP_AFTER:
+            self._state.finished(self._parts.watermark_scope)
+            return ""
+        self._begun = held.started
+        log.info(
+            "backfill_goes_on", begun=held.started, why="an earlier call did not come to its end; --anew begins again"
+        )
+        return held.done_until
+
     # The pipeline's Watch.
+
+    def batch_done(self, last_patient: str) -> None:
+        """Failures first, then the place: what a kill leaves between the two is done twice and not lost."""
+        if self._resumable:
+            self._remember_failures()
+            self._state.done_until(self._parts.watermark_scope, self._begun, last_patient)
 
     def before_write(self) -> None:
         """Never write without the lease."""
@@ -112,6 +154,9 @@ class _Run:
         """Tell whoever watches; stop between two batches where that was asked for."""
         if self._progress:
             self._progress(done, total)
+        if done < total and self._options.until and datetime.now(UTC) >= self._options.until:
+            remedy = "Call it again: it goes on where it was" if self._resumable else "Call it again"
+            raise DeadlineReached(f"The time is up after {done} of {total} patients", remedy)
         if done < total and self._should_stop and self._should_stop():
             raise Stopped(
                 f"Stopped after {done} of {total} patients",
@@ -167,19 +212,28 @@ class _Run:
         if self._options.now is None:
             waiting = {row.patient_id for row in self._state.retry_patients(scope)}
             self._state.forget(scope, waiting & account.settled)
-        self._state.remember_failures(scope, account.failed_patients, instant_text(self._parts.started))
+        self._remember_failures()
+
+    def _remember_failures(self) -> None:
+        """Those that are not remembered yet."""
+        new = {name: why for name, why in self._account.failed_patients.items() if name not in self._remembered}
+        if new:
+            self._state.remember_failures(self._parts.watermark_scope, new, instant_text(self._parts.started))
+            self._remembered.update(new)
 
     def _close(self, scope: Scope, source: Source, account: Account) -> Result:
         """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""
         self.before_write()
         moves = not (self._parts.dry or self._options.partial or self._options.from_folder)
-        watermark = Watermark(scope.since or None, instant_text(self._parts.started) if moves else None)
+        watermark = Watermark(scope.since or None, self._begun if moves else None)
         code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients else ExitCode.DONE
         summary = self._summary(scope, source, account, watermark, code)
         if not self._parts.dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
             self._state.move_watermark(self._parts.watermark_scope, watermark.to)
+        if self._resumable:
+            self._state.finished(self._parts.watermark_scope)
         return Result(summary, account.listed, self._parts.why_dry)
 
     def _summary(self, scope: Scope, source: Source, account: Account, watermark: Watermark, code: ExitCode) -> Summary:

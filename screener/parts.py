@@ -41,6 +41,8 @@ class Options(msgspec.Struct, frozen=True):
     patients: tuple[str, ...] = ()
     since: datetime | None = None
     limit: int = 0
+    until: datetime | None = None  # no batch is begun after it
+    anew: bool = False  # a full run begins again, wherever an earlier one got to
     now: datetime | None = None
     show_patients: bool = False
 

@@ -31,6 +31,9 @@ class Watch(Protocol):
     def progress(self, done: int, total: int) -> None:
         """Called after each batch."""
 
+    def batch_done(self, last_patient: str) -> None:
+        """Called when all patients up to this one, in the order of their ids, are done."""
+
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Called with the receipts of each batch."""
 
@@ -43,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     dry: bool
     limit: int = 0
     again: frozenset[str] = frozenset()  # patients that failed in an earlier run
+    after: str = ""  # patients up to this one are done: an earlier run got so far
     validate_every: bool = True
 
 
@@ -58,6 +62,7 @@ def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watc
     watch.progress(done, len(patients))
     for part in _parts(patients, plan.batch_patients):
         batch.bring_into_step(part)
+        watch.batch_done(part[-1])
         done += len(part)
         watch.progress(done, len(patients))
     if not plan.dry:
@@ -67,10 +72,10 @@ def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watc
 
 def _population(plan: Plan, source: Source, destination: Destination) -> list[str]:
     """Each patient once, in order of id, so that two runs over the same patients write in the same order."""
-    found = set(source.population(plan.scope)) | plan.again
+    found = set(source.population(plan.scope))
     if plan.scope.mode is Mode.BACKFILL:
         found.update(destination.patients())
-    ordered = sorted(found)
+    ordered = sorted({patient for patient in found if patient > plan.after} | plan.again)
     return ordered[: plan.limit] if plan.limit else ordered
 
 

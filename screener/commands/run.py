@@ -24,6 +24,7 @@ Examples:
   screener run --backfill --dry-run            what a first run would write; writes nothing
   screener run --backfill                      once, over everyone
   screener run                                 every night: only what changed since
+  screener run --backfill --until 2026-02-01T05:00:00+01:00    stops by then; called again, goes on
   screener run --backfill --bulk work          the same, read as files by Bulk Data Access
   screener run --backfill --from export --to out    folders of NDJSON instead of servers
   screener run --patient 4711 --dry-run --show-patients
@@ -66,6 +67,14 @@ class Instant(click.ParamType[datetime]):
 @click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
 @click.option("--since", type=Instant(), help="Results changed since then, instead of since the watermark.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="At most N patients.")
+@click.option(
+    "--until",
+    type=Instant(),
+    help="Begin no further batch after this; the same command then goes on with a backfill where it was (exit code 6).",
+)
+@click.option(
+    "--anew", is_flag=True, help="With --backfill: begin again, though an earlier one did not come to its end."
+)
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
 @click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
@@ -116,6 +125,8 @@ def _options(given: dict[str, Any]) -> "Options":
         patients=tuple(given["patients"]),
         since=given["since"],
         limit=given["limit"] or 0,
+        until=given["until"],
+        anew=given["anew"],
         now=given["now"],
         show_patients=given["show_patients"],
     )

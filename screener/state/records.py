@@ -30,6 +30,14 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A full run that did not come to its end: when it began, and up to which patient id (in their order) it is done."""
+
+    started: str
+    done_until: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run of the ledger.
 

@@ -12,8 +12,8 @@ from screener.state import ledger
 from screener.state.database import Database, insert_into
 from screener.state.lease import Lease
 from screener.state.ledger import in_chunks
-from screener.state.records import ReceiptRow, RetryRow, RunRow, RunStart
-from screener.state.tables import retries, watermarks
+from screener.state.records import ReceiptRow, RetryRow, RunRow, RunStart, Unfinished
+from screener.state.tables import retries, unfinished, watermarks
 
 
 class State:
@@ -68,6 +68,26 @@ class State:
         query = select(watermarks.c.scope).where(matches).order_by(watermarks.c.moved_at.desc(), watermarks.c.scope)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def unfinished(self, scope: str) -> Unfinished | None:
+        """The scope's full run that did not come to its end, or None."""
+        query = select(unfinished.c.started, unfinished.c.done_until).where(unfinished.c.scope == scope)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return Unfinished(*row) if row else None
+
+    def done_until(self, scope: str, started: str, patient_id: str) -> None:
+        """A full run that began at `started` has done all patients up to this one."""
+        _require_instant(started)
+        with self._database.write() as connection:
+            values = {"started": started, "done_until": patient_id, "moved_at": self._database.now()}
+            insert = insert_into(connection, unfinished).values(scope=scope, **values)
+            connection.execute(insert.on_conflict_do_update(index_elements=["scope"], set_=values))
+
+    def finished(self, scope: str) -> None:
+        """The scope's full run has come to its end, or is given up."""
+        with self._database.write() as connection:
+            connection.execute(unfinished.delete().where(unfinished.c.scope == scope))
 
     def lease(self, name: str, *, run_id: str = "", ttl_seconds: float = 120, heartbeat_seconds: float = 20) -> Lease:
         """A lease to enter with `with`; entering raises LeaseHeld if another run has it.

@@ -14,7 +14,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 _serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
@@ -30,6 +30,15 @@ watermarks = Table(
     metadata,
     Column("scope", String, primary_key=True),
     Column("instant", String, nullable=False),
+    Column("moved_at", Double, nullable=False),
+)
+
+unfinished = Table(
+    "screener_unfinished",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("started", String, nullable=False),
+    Column("done_until", String, nullable=False),
     Column("moved_at", Double, nullable=False),
 )
 

@@ -18,6 +18,7 @@ from screener.state import RunStart, State
 from tests.e2e.site import Site, clean_environment, writes
 
 DAY = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
+LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
 CANARY = "CANARY4711"
 
 
@@ -79,11 +80,11 @@ def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> No
     assert events[-1]["event"] == "stopped"
 
 
-def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: Site) -> None:
-    for number in range(40):
-        sandbox.woman(f"w{number}")
-        sandbox.stay(f"w{number}", DAY, markers=False)
-    sandbox.run("--patient", sandbox.id("w0"))
+def stopped_after_the_first_batches(sandbox: Site, women: int) -> str:
+    """A backfill of so many women, one a batch, ended by a signal; returns what it said."""
+    for number in range(women):
+        sandbox.woman(f"w{number:02}")
+        sandbox.stay(f"w{number:02}", DAY, markers=False)
     sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
     worker = subprocess.Popen(
         [sys.executable, "-c", _BACKFILL_UNTIL_SIGNAL],
@@ -96,9 +97,53 @@ def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: S
     assert worker.stdout.readline() == "first batch\n"
     worker.send_signal(signal.SIGTERM)
     said, _ = worker.communicate(timeout=60)
+    return said
+
+
+def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: Site) -> None:
+    said = stopped_after_the_first_batches(sandbox, 20)
     assert said.startswith("Stopped after ")
     assert "screener run --backfill" in sandbox.run(expect=2).stderr  # no watermark
     assert sandbox.run("--backfill").summary["writes"]["failed"] == 0
+
+
+def test_a_stopped_backfill_goes_on_where_it_was_and_its_watermark_is_its_beginning(sandbox: Site) -> None:
+    said = stopped_after_the_first_batches(sandbox, 20)
+    done = int(said.removeprefix("Stopped after ").split()[0])
+    assert 0 < done < 20
+    # Somebody who is done already has a new result before the second call: the nightly run must see it.
+    sandbox.stay("w00", LATER, mg="0.95", markers=False)
+    second = sandbox.run("--backfill")
+    assert "backfill_goes_on" in second.stderr
+    assert second.summary["patients_seen"] == 20 - done
+    assert second.summary["watermark"]["to"] < second.summary["started"]
+    assert all(sandbox.assessments(f"w{number:02}") for number in range(20))
+    assert sandbox.run().summary["writes"]["amended"] == 1
+    # It came to its end: the next one begins at the beginning.
+    third = sandbox.run("--backfill")
+    assert (third.summary["patients_seen"], "backfill_goes_on" in third.stderr) == (20, False)
+
+
+def test_anew_begins_again(sandbox: Site) -> None:
+    stopped_after_the_first_batches(sandbox, 8)
+    again = sandbox.run("--backfill", "--anew")
+    assert (again.summary["patients_seen"], "backfill_goes_on" in again.stderr) == (8, False)
+
+
+def test_another_policy_does_not_go_on_with_the_old_ones_run(sandbox: Site) -> None:
+    stopped_after_the_first_batches(sandbox, 8)
+    other = sandbox.run("--backfill", SCREENER_POLICY_LOOKBACK_DAYS="800")
+    assert other.summary["patients_seen"] == 8
+
+
+def test_when_the_time_is_up_the_run_says_so_by_its_exit_code(sandbox: Site) -> None:
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    ended = sandbox.run("--backfill", "--until", "2020-01-01T05:00:00Z", expect=6)
+    assert "The time is up after 0 of 1 patients. Call it again: it goes on where it was" in ended.stderr
+    assert sandbox.assessments("w1") == []
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert sandbox.run("--backfill", "--until", later).summary["writes"]["created"] == 2
 
 
 _BACKFILL_UNTIL_SIGNAL = """

@@ -167,12 +167,12 @@ def test_unreadable_url_is_not_repeated():
     assert "secret" not in message
 
 
-@pytest.mark.parametrize(("version", "age"), [(0, "an older"), (2, "a newer")])
+@pytest.mark.parametrize(("version", "age"), [(1, "an older"), (3, "a newer")])
 def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str):
     with State.open(url) as state, state._database.write() as connection:
         connection.execute(update(tables.schema).values(version=version))
     message = opening_fails(url)
-    assert f" was made by {age} release (schema version {version}; this release works with 1). Use the" in message
+    assert f" was made by {age} release (schema version {version}; this release works with 2). Use the" in message
     assert "point SCREENER_STATE_URL to a new place and run a backfill" in message
 
 

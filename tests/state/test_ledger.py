@@ -10,6 +10,7 @@ from screener.errors import StateError
 from screener.state import ReceiptRow, RetryRow, RunRow, RunStart, State
 from screener.state import ledger as ledger_module
 from screener.state.processes import Process
+from screener.state.records import Unfinished
 
 RUN = RunStart(
     run_id="run-1",
@@ -162,3 +163,15 @@ def test_no_failures_are_no_work(state: State):
     state.remember_failures("a#1", {}, NIGHT_1)
     state.forget("a#1", [])
     assert state.retry_patients("a#1") == []
+
+
+def test_the_place_of_a_full_run_is_kept_by_scope_until_it_ends(state: State) -> None:
+    assert state.unfinished("a#1") is None
+    state.done_until("a#1", "2026-01-31T02:00:00Z", "p7")
+    state.done_until("a#1", "2026-01-31T02:00:00Z", "p9")
+    state.done_until("a#2", "2026-01-30T02:00:00Z", "p1")
+    assert state.unfinished("a#1") == Unfinished("2026-01-31T02:00:00Z", "p9")
+    state.finished("a#1")
+    state.finished("a#1")  # twice is no error
+    assert state.unfinished("a#1") is None
+    assert state.unfinished("a#2") == Unfinished("2026-01-30T02:00:00Z", "p1")
