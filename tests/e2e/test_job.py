@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from tests.e2e.site import Json, Site, writes
+from tests.fhir_samples import observation
 
 DAY = (datetime.now(UTC) - timedelta(days=200)).date().isoformat()
 LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
@@ -239,3 +240,19 @@ def test_notes_are_in_the_language_of_the_configuration_and_follow_it(site: Site
     assert not any("Menopause ist" in note["text"] for note in english["note"])
     site.environment["SCREENER_OUTPUT_LANGUAGE"] = "xx"
     assert "choose one of: de, en" in site.run("--backfill", expect=2).stderr
+
+
+def test_results_that_come_late_complete_the_occasion(site: Site) -> None:
+    """Bone markers take days: the flag stands at once, the nomogram follows with the results, on the same occasion."""
+    site.woman()
+    site.stay("w1", DAY, markers=False)
+    assert site.run("--backfill").summary["outcomes"]["flag_only"] == {"missing_p+ctx+p1np+weight+height": 1}
+    (flag,) = site.assessments("w1")
+    for analyte, value in {"p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}.items():
+        site.put(observation(site.id(f"w1-{analyte}"), site.id("w1"), analyte, value, f"{DAY}T08:00:00Z"))
+    ended = site.run().summary
+    assert ended["outcomes"]["scored"] == {"complete": 1}
+    assert ended["writes"] == writes(created=1, unchanged=1)
+    flag_after, nomogram = site.assessments("w1")
+    assert flag_after["meta"]["versionId"] == flag["meta"]["versionId"]
+    assert nomogram["occurrenceDateTime"] == flag["occurrenceDateTime"]
