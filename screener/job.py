@@ -170,8 +170,9 @@ class _Run:
     # The watermark and the books.
 
     def _scope(self) -> Scope:
-        if self._options.patients:
-            return Scope(Mode.NAMED, patients=self._options.patients)
+        named = self._parts.named()
+        if named:
+            return Scope(Mode.NAMED, patients=named)
         if self._options.backfill:
             oldest = self._parts.now.date() - timedelta(days=self._settings.policy.lookback_days)
             return Scope(Mode.BACKFILL, oldest=oldest.isoformat())
@@ -285,7 +286,7 @@ class _Run:
 
     @property
     def _mode(self) -> Mode:
-        if self._options.patients:
+        if self._options.patients or self._options.patients_from:
             return Mode.NAMED
         return Mode.BACKFILL if self._options.backfill else Mode.NIGHTLY
 

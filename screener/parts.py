@@ -20,6 +20,7 @@ from screener.config import Settings
 from screener.errors import ConfigurationError, ServerError
 from screener.fhir import capability
 from screener.fhir.client import Client
+from screener.patients import patients_of_file, patients_of_group
 from screener.site import site_tables
 from screener.stores.base import Destination, Source
 from screener.stores.folder import FolderSource
@@ -39,6 +40,7 @@ class Options(msgspec.Struct, frozen=True):
     to_folder: Path | None = None
     bulk_folder: Path | None = None  # export to it first, read that
     patients: tuple[str, ...] = ()
+    patients_from: str = ""  # a file of ids, or "Group/ID" of the server
     since: datetime | None = None
     limit: int = 0
     until: datetime | None = None  # no batch is begun after it
@@ -49,7 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     @property
     def partial(self) -> bool:
         """Whether the run looks at other patients, or from another time, than the watermark stands for."""
-        return bool(self.patients or self.since or self.limit or self.now)
+        return bool(self.patients or self.patients_from or self.since or self.limit or self.now)
 
 
 class Parts:
@@ -139,6 +141,17 @@ class Parts:
         whole = export_once(self._settings, folder)
         self.started = datetime.fromisoformat(whole.transaction_time).astimezone(UTC)
         self.now = self._options.now or self.started
+
+    def named(self) -> tuple[str, ...]:
+        """The patients that the call names, one by one or by a list."""
+        listed = self._options.patients_from
+        if not listed:
+            return self._options.patients
+        if listed.startswith("Group/"):
+            if self.client is None:
+                raise ConfigurationError("A Group is read from a server", "Give a file of ids instead")
+            return (*self._options.patients, *patients_of_group(self.client, listed, self.mapper))
+        return (*self._options.patients, *patients_of_file(Path(listed)))
 
     def clear(self) -> None:
         """A run that came to its end leaves no export behind: it is patient data."""

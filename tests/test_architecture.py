@@ -34,6 +34,7 @@ LEVELS = {
     "screener.report": 2,
     "screener.sandbox": 2,
     "screener.site": 2,
+    "screener.patients": 2,
     "screener.pipeline": 3,
     "screener.cohort": 3,
     "screener.bulk": 2,

@@ -1,6 +1,5 @@
 """`screener run`: one run, now."""
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,8 +15,6 @@ from screener.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from screener.job import Result
     from screener.parts import Options
-
-_ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
 
 EPILOG = """\b
 Examples:
@@ -64,6 +61,12 @@ class Instant(click.ParamType[datetime]):
 )
 @click.option("--to", "to_folder", type=click.Path(path_type=Path), help="Write to this folder, not to the server.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
+@click.option(
+    "--patients-from",
+    metavar="FILE|Group/ID",
+    default="",
+    help="Only these: a file with an id a line, or the members of a Group of the server.",
+)
 @click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
 @click.option("--since", type=Instant(), help="Results changed since then, instead of since the watermark.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="At most N patients.")
@@ -110,8 +113,10 @@ def _options(given: dict[str, Any]) -> "Options":
     from screener.parts import Options  # noqa: PLC0415
 
     check_patient_ids(given["patients"])
-    if given["backfill"] and (given["since"] or given["patients"]):
-        raise ConfigurationError("--backfill means everyone", "Leave out --since and --patient, or --backfill")
+    if given["backfill"] and (given["since"] or given["patients"] or given["patients_from"]):
+        raise ConfigurationError(
+            "--backfill means everyone", "Leave out --since, --patient and --patients-from, or --backfill"
+        )
     if given["bulk_folder"] and (given["from_folder"] or not given["backfill"]):
         raise ConfigurationError(
             "--bulk reads the whole server", "Give it with --backfill and without --from; the nightly run searches"
@@ -123,6 +128,7 @@ def _options(given: dict[str, Any]) -> "Options":
         from_folder=given["from_folder"],
         to_folder=given["to_folder"],
         patients=tuple(given["patients"]),
+        patients_from=given["patients_from"],
         since=given["since"],
         limit=given["limit"] or 0,
         until=given["until"],
@@ -134,7 +140,9 @@ def _options(given: dict[str, Any]) -> "Options":
 
 def check_patient_ids(patients: Sequence[str]) -> None:
     """ConfigurationError for what can be no logical id."""
-    if not all(_ID.match(patient) for patient in patients):
+    from screener.patients import is_id  # noqa: PLC0415 - requests: not for --help
+
+    if not all(is_id(patient) for patient in patients):
         raise ConfigurationError(
             "A patient is named by the logical id of a Patient (letters, digits, - and .)",
             "Leave out `Patient/` and any URL",

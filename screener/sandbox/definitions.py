@@ -93,6 +93,12 @@ DEFINITIONS: dict[str, Definition] = {
         mandatory=("status", "subject"),
         references=(*_ACTORS, "condition"),
     ),
+    "Group": Definition(
+        tokens={**_IDENTIFIER, **_CODE},
+        subjects={"member": "member.entity"},
+        mandatory=("type", "actual"),
+        references=("member.entity", "managingEntity"),
+    ),
     "Device": Definition(
         tokens={**_IDENTIFIER, **_STATUS},
         subjects={"patient": "patient"},

@@ -20,7 +20,7 @@ from screener.sandbox.store import ENCODER, Store, Version
 NDJSON = "application/fhir+ndjson"
 LINES_PER_FILE = 1000
 _FORMATS = frozenset({NDJSON, "application/ndjson", "ndjson"})
-_OF_PATIENTS = frozenset(DEFINITIONS) - {"Device", "Medication"}
+_OF_PATIENTS = frozenset(DEFINITIONS) - {"Device", "Group", "Medication"}
 
 
 class _File(msgspec.Struct, frozen=True):

@@ -256,3 +256,31 @@ def test_results_that_come_late_complete_the_occasion(site: Site) -> None:
     flag_after, nomogram = site.assessments("w1")
     assert flag_after["meta"]["versionId"] == flag["meta"]["versionId"]
     assert nomogram["occurrenceDateTime"] == flag["occurrenceDateTime"]
+
+
+def test_only_the_patients_of_a_list_or_of_a_group(site: Site) -> None:
+    for short in ("w1", "w2", "w3", "w4"):
+        site.woman(short)
+        site.stay(short, DAY, markers=False)
+    (site.folder / "ward.txt").write_text(f"# the ward of Monday\n{site.id('w1')}\n\n{site.id('w1')}\n")
+    listed = site.run("--patients-from", "ward.txt")
+    assert (listed.summary["patients_seen"], listed.summary["watermark"]["to"]) == (1, None)
+    members = [
+        {"entity": {"reference": f"Patient/{site.id('w2')}"}},
+        {"entity": {"reference": f"Patient/{site.id('w3')}"}, "inactive": True},
+    ]
+    site.put({"resourceType": "Group", "id": site.id("g"), "type": "person", "actual": True, "member": members})
+    assert site.run("--patients-from", f"Group/{site.id('g')}").summary["patients_seen"] == 1
+    assert [len(site.assessments(short)) for short in ("w1", "w2", "w3", "w4")] == [1, 1, 0, 0]
+
+
+def test_a_list_that_cannot_be_used_is_named_by_line_and_not_by_content(site: Site) -> None:
+    (site.folder / "ward.txt").write_text("p1\nPatient/CANARY\n")
+    ended = site.run("--patients-from", "ward.txt", expect=2)
+    assert "ward.txt, line 2: no logical id" in ended.stderr
+    assert "CANARY" not in ended.stderr
+    (site.folder / "empty.txt").write_text("# nobody\n")
+    assert "holds no id" in site.run("--patients-from", "empty.txt", expect=2).stderr
+    assert "Cannot read none.txt" in site.run("--patients-from", "none.txt", expect=2).stderr
+    assert "404" in site.run("--patients-from", f"Group/{site.id('none')}", expect=4).stderr
+    assert "--backfill means everyone" in site.run("--backfill", "--patients-from", "ward.txt", expect=2).stderr
