@@ -136,6 +136,9 @@ class OutputSettings(Section):
     language: str = Field("en", description="language of notes and rationale")
     fraction: bool = Field(default=False, description="write probabilities as fractions instead of per cent")
     tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
+    connections: int = Field(
+        1, ge=1, le=16, description="Bundles in flight at once, where a batch of patients makes several"
+    )
     bundle_entries: int = Field(100, ge=1, le=1000, description="entries of a batch Bundle")
 
     @field_validator("language")

@@ -163,7 +163,9 @@ class Parts:
         if self._options.to_folder:
             return FolderDestination(self._options.to_folder, self._canonical, instant_text(self.now))
         assert self.client is not None  # noqa: S101 - _connect
-        return ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
+        online = ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
+        self._stack.callback(online.close)
+        return online
 
     def rules(self, destination: Destination) -> Rules:
         """What the run judges by; makes sure of the Device at the destination."""

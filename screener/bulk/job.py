@@ -6,7 +6,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,6 +20,7 @@ from screener.bulk.request import needed
 from screener.config import BulkSettings, Settings
 from screener.errors import ConfigurationError, InputError, ServerError
 from screener.fhir.client import Client
+from screener.fhir.connections import Connections
 
 log = structlog.get_logger()
 
@@ -99,6 +99,12 @@ def _begun(client: Client, request: Request, folder: Path, *, anew: bool) -> Jou
             f"The folder {folder.name} is in the middle of another export",
             "Name another folder, or give that one up with --anew",
         )
+    whole = journals.finished(folder)
+    if held is None and whole is not None:
+        raise InputError(
+            f"The folder {folder.name} holds a whole export already, as of {whole.transaction_time}",
+            "Read it with --from, or name an empty folder for a new one",
+        )
     if held is None and any(folder.iterdir()):
         raise InputError(
             f"The folder {folder.name} is not empty", "Name an empty folder: two exports in one would be read as one"
@@ -140,34 +146,25 @@ class _Fetch:
     ) -> None:
         self._settings, self._journal, self._manifest = settings, journal, manifest
         self._folder, self._progress = folder, progress
+        self._files = list(_places(manifest))
         self._lock = threading.Lock()
-        self._own = threading.local()
-        self._clients: list[Client] = []
 
     def all(self) -> None:
         """Fetch what is not whole yet."""
-        files = list(_places(self._manifest))
-        missing = [(place, file) for place, file in files if place not in self._journal.done]
-        self._progress(len(files) - len(missing), len(files))
-        pool = ThreadPoolExecutor(self._settings.bulk.connections, thread_name_prefix="download")
-        try:
-            waiting = [pool.submit(self._one, place, file) for place, file in missing]
-            for number, done in enumerate(as_completed(waiting), start=len(files) - len(missing) + 1):
-                done.result()
-                self._progress(number, len(files))
-        finally:
-            pool.shutdown(cancel_futures=True)
-            for client in self._clients:
-                client.close()
+        missing = [(place, file) for place, file in self._files if place not in self._journal.done]
+        self._progress(len(self._journal.done), len(self._files))
+        with Connections(self._settings.server, self._settings.bulk.connections) as connections:
+            connections.map(self._one, missing)
 
-    def _one(self, place: str, file: Output) -> None:
+    def _one(self, client: Client, placed: tuple[str, Output]) -> None:
         """To a temporary file, checked, on the disk, named; and only then into the journal."""
+        place, file = placed
         kind, _, number = place.partition("/")
         temporary = self._folder / f".{kind}-{number}.part"
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         what = f"file {int(number) + 1} of the export ({file.type})"
         with os.fdopen(descriptor, "w+b") as stream:
-            self._client().download(file.url, stream, what=what, with_token=self._manifest.requiresAccessToken)
+            client.download(file.url, stream, what=what, with_token=self._manifest.requiresAccessToken)
             stream.flush()
             os.fsync(stream.fileno())
             zipped, resources = _checked(cast("BinaryIO", stream), file, what)
@@ -178,14 +175,7 @@ class _Fetch:
         with self._lock:
             self._journal.done[place] = File(name, resources, size)
             journals.save(self._folder, self._journal)
-
-    def _client(self) -> Client:
-        if not hasattr(self._own, "client"):
-            self._own.client = Client(self._settings.server)
-            with self._lock:
-                self._clients.append(self._own.client)
-        client: Client = self._own.client
-        return client
+            self._progress(len(self._journal.done), len(self._files))
 
 
 def _places(manifest: Manifest) -> Iterator[tuple[str, Output]]:

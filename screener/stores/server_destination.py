@@ -14,6 +14,7 @@ from screener.config import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
+from screener.fhir.connections import Connections
 from screener.fhir.search import Found, search
 from screener.stores.base import Fate, Receipt
 from screener.stores.server_source import ignored
@@ -36,6 +37,11 @@ class ServerDestination:
     def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
         self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
         self._keeps_what_is_sent = False
+        self._connections = Connections(settings, output.connections, client.traffic)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._connections.close()
 
     def prepare(self, voice: Voice, *, dry: bool) -> str:
         """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
@@ -85,14 +91,16 @@ class ServerDestination:
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""
-        receipts: list[Receipt] = []
-        for start in range(0, len(changes), self._output.bundle_entries):
-            part = changes[start : start + self._output.bundle_entries]
-            results = bundles.send_batch(self._client, [self._entry(change) for change in part], "a batch of writes")
-            receipts += [_receipt(change, result) for change, result in zip(part, results, strict=True)]
+        size = self._output.bundle_entries
+        parts = [changes[start : start + size] for start in range(0, len(changes), size)]
+        receipts = [receipt for part in self._connections.map(self._send, parts) for receipt in part]
         if not self._keeps_what_is_sent:
             self._check_what_is_kept(receipts)
         return receipts
+
+    def _send(self, client: Client, part: Sequence[Change]) -> list[Receipt]:
+        results = bundles.send_batch(client, [self._entry(change) for change in part], "a batch of writes")
+        return [_receipt(change, result) for change, result in zip(part, results, strict=True)]
 
     def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
         """Once a run: a server that alters what we own would have every assessment rewritten every night."""

@@ -1,0 +1,71 @@
+"""Several connections to one server at once, bounded: each thread has a client of its own."""
+
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Self, TypeVar
+
+from screener.config import ServerSettings
+from screener.fhir.client import Client, Traffic
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Connections:
+    """So many clients, made when they are first needed and kept. What they sent and received is added to `traffic`."""
+
+    def __init__(self, settings: ServerSettings, count: int, traffic: Traffic | None = None) -> None:
+        self._settings, self._count = settings, count
+        self._traffic = traffic or Traffic()
+        self._idle: queue.SimpleQueue[Client] = queue.SimpleQueue()
+        self._clients: list[Client] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        for client in self._clients:
+            client.close()
+
+    def map(self, work: Callable[[Client, T], R], items: Sequence[T]) -> list[R]:
+        """`work` done for each item, the answers in the order of the items.
+
+        The first error ends it: what is in flight is finished, nothing more is begun, and the error is raised.
+        """
+        while len(self._clients) < min(self._count, len(items)):
+            self._clients.append(Client(self._settings, Traffic()))
+            self._idle.put(self._clients[-1])
+
+        def with_client(item: T) -> R:
+            client = self._idle.get()
+            try:
+                return work(client, item)
+            finally:
+                self._idle.put(client)
+
+        pool = ThreadPoolExecutor(self._count, thread_name_prefix="fhir")
+        try:
+            futures = [pool.submit(with_client, item) for item in items]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in futures if future in done and future.exception()), None)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._add_up()
+        if failed is not None:
+            raise failed.exception() or AssertionError("a failed future has an exception")
+        return [future.result() for future in futures]
+
+    def _add_up(self) -> None:
+        """Only here, where no thread is at work: counters are not made for several."""
+        for client in self._clients:
+            sent = client.traffic
+            self._traffic.requests += sent.requests
+            self._traffic.bytes_read += sent.bytes_read
+            self._traffic.retries += sent.retries
+            self._traffic.wait_seconds += sent.wait_seconds
+            client.traffic = Traffic()

@@ -1,0 +1,64 @@
+"""Several connections: answers in order, a bound that holds, an end at the first error, and one sum of the traffic."""
+
+import threading
+import time
+
+import pytest
+
+from screener.config import ServerSettings
+from screener.errors import RequestRefused
+from screener.fhir.client import Client, Traffic
+from screener.fhir.connections import Connections
+from tests.scripted import Reply, Request, scripted
+
+
+class Crowd:
+    """Counts how many are inside at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.now = self.most = self.all = 0
+
+    def __call__(self, request: Request) -> Reply:
+        with self._lock:
+            self.now, self.all = self.now + 1, self.all + 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        with self._lock:
+            self.now -= 1
+        return Reply(400) if request.path.endswith("/bad") else Reply(body=request.path.encode())
+
+
+def read(client: Client, name: str) -> str:
+    return client.get(f"Patient/{name}", what="a patient").body.decode().rpartition("/")[2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_answers_come_in_the_order_asked_and_the_bound_holds(count: int) -> None:
+    crowd, traffic = Crowd(), Traffic()
+    names = [str(number) for number in range(12)]
+    with (
+        scripted(crowd) as server,
+        Connections(ServerSettings(base_url=server.base_url), count, traffic) as connections,
+    ):
+        assert connections.map(read, names) == names
+        assert connections.map(read, names[:3]) == names[:3]
+        assert connections.map(read, []) == []
+    assert crowd.most == count
+    assert (traffic.requests, traffic.bytes_read) == (
+        15,
+        sum(len(f"/fhir/Patient/{name}") for name in [*names, *names[:3]]),
+    )
+
+
+def test_the_first_error_ends_it_and_what_was_not_begun_is_not() -> None:
+    crowd, traffic = Crowd(), Traffic()
+    names = ["0", "bad", *(str(number) for number in range(2, 40))]
+    with scripted(crowd) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Connections(settings, 2, traffic) as connections:
+            with pytest.raises(RequestRefused, match="answered 400 to a patient"):
+                connections.map(read, names)
+            assert connections.map(read, ["again"]) == ["again"]
+    assert crowd.all < 12
+    assert traffic.requests == crowd.all
