@@ -6,11 +6,11 @@ only; redirects are not followed. Requests that may be repeated are repeated, wi
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -19,6 +19,8 @@ import stamina
 
 from screener.config import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, PageExpired, RequestRefused, ServerError
+
+T = TypeVar("T")
 
 FHIR_JSON = "application/fhir+json"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -102,18 +104,13 @@ class Client:
     def download(self, url: str, sink: BinaryIO, *, what: str, with_token: bool) -> None:
         """GET a file of a bulk export into `sink`, which is emptied before each try. It may lie elsewhere: the token goes only to our
         own origin, and only `with_token` (the manifest's requiresAccessToken)."""
-        attempts = stamina.retry_context(
-            on=_wait, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
-        )
-        try:
-            for attempt in attempts:
-                with attempt:
-                    self.traffic.retries += attempt.num > 1
-                    sink.seek(0)
-                    sink.truncate()
-                    self._download_once(url, sink, what, with_token=with_token)
-        except _Transient as error:
-            raise error.cause from None
+
+        def once() -> None:
+            sink.seek(0)
+            sink.truncate()
+            self._download_once(url, sink, what, with_token=with_token)
+
+        self._repeated(once)
 
     def _download_once(self, url: str, sink: BinaryIO, what: str, *, with_token: bool) -> None:
         ours = urlsplit(url)[:2] == self._origin
@@ -154,6 +151,10 @@ class Client:
 
     def _send(self, method: str, url: str, *, what: str, allow: Sequence[int] = (), **arguments: Any) -> Answer:
         target = self._absolute(url)
+        return self._repeated(lambda: self._once(method, target, what, allow, arguments))
+
+    def _repeated(self, once: Callable[[], T]) -> T:
+        """What `once` gives, tried again after failures that may pass."""
         attempts = stamina.retry_context(
             on=_wait, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
         )
@@ -161,7 +162,7 @@ class Client:
             for attempt in attempts:
                 with attempt:
                     self.traffic.retries += attempt.num > 1
-                    return self._once(method, target, what, allow, arguments)
+                    return once()
         except _Transient as error:
             raise error.cause from None
         raise AssertionError("a retry loop ends by an answer or an error")
