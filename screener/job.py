@@ -75,13 +75,14 @@ class _Run:
         self._id = str(uuid.uuid4())
         self._parts = Parts(settings, options, stack)
         self._lease: Lease | None = None
-        self._account = Account(show_patients=options.show_patients)
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
         self._begun = ""  # of a full run: when it began, perhaps in an earlier call
 
     def execute(self) -> Result:
         self._state = self._stack.enter_context(State.open(self._settings.state.url))
         scope, again = self._scope(), self._patients_to_retry()
+        waiting = {row.patient_id for row in self._state.retry_patients(self._parts.watermark_scope)}
+        self._account = Account(show_patients=self._options.show_patients, watched=waiting)
         if self._parts.dry:
             return self._work(scope, again)
         seconds = self._settings.state.lease_seconds
@@ -211,8 +212,7 @@ class _Run:
             return
         scope = self._parts.watermark_scope
         if self._options.now is None:
-            waiting = {row.patient_id for row in self._state.retry_patients(scope)}
-            self._state.forget(scope, waiting & account.settled)
+            self._state.forget(scope, account.settled)
         self._remember_failures()
 
     def _remember_failures(self) -> None:

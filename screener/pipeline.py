@@ -14,6 +14,7 @@ from screener.assessment.reconcile import WRITES, Change, Rules, basis_to_read, 
 from screener.assessment.validate import Validator
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import Method, Outcome, PatientRecord
+from screener.place import comes_after, in_order
 from screener.report.account import Account
 from screener.stores.base import Destination, Fate, Mode, Receipt, Scope, Source
 
@@ -32,7 +33,7 @@ class Watch(Protocol):
         """Called after each batch."""
 
     def batch_done(self, last_patient: str) -> None:
-        """Called when all patients up to this one, in the order of their ids, are done."""
+        """Called when all patients up to this one, in the order of their places, are done."""
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Called with the receipts of each batch."""
@@ -56,26 +57,26 @@ def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watc
     Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
     """
     patients = _population(plan, source, destination)
-    account.saw(set(patients))
     batch = _Batch(plan, rules, source, destination, watch, account)
     done = 0
     watch.progress(done, len(patients))
     for part in _parts(patients, plan.batch_patients):
+        account.begin(part)
         batch.bring_into_step(part)
+        account.close()
         watch.batch_done(part[-1])
         done += len(part)
         watch.progress(done, len(patients))
     if not plan.dry:
         destination.finish()
-    account.check()
 
 
 def _population(plan: Plan, source: Source, destination: Destination) -> list[str]:
-    """Each patient once, in order of id, so that two runs over the same patients write in the same order."""
+    """Each patient once, in the order of their places: two runs over the same patients write in the same order."""
     found = set(source.population(plan.scope))
     if plan.scope.mode is Mode.BACKFILL:
         found.update(destination.patients())
-    ordered = sorted({patient for patient in found if patient > plan.after} | plan.again)
+    ordered = in_order({patient for patient in found if comes_after(patient, plan.after)} | plan.again)
     return ordered[: plan.limit] if plan.limit else ordered
 
 

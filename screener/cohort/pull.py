@@ -14,6 +14,7 @@ from screener.clinical.labels import Evidence, LabelReader, LabelRule, TScore, U
 from screener.clinical.policy import Policy
 from screener.clinical.records import Outcome, PatientRecord
 from screener.cohort.women import Woman, occasion_of, woman
+from screener.place import in_order
 from screener.stores.base import Scope, Source
 
 log = structlog.get_logger()
@@ -59,7 +60,7 @@ def pull(
     source: Source, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
 ) -> Pulled:
     """Read, judge and label everyone in the scope. Raises ScreenerError where the source cannot be read."""
-    patients = sorted(set(source.population(scope)))
+    patients = in_order(source.population(scope))
     pulled = Pulled(seen=len(patients))
     progress(0, len(patients))
     for start in range(0, len(patients), batch_patients):

@@ -23,6 +23,7 @@ from screener.config import Settings
 from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
 from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.parts import Options, Parts
+from screener.place import in_order
 from screener.stores.base import Mode, Scope, Source
 
 log = structlog.get_logger()
@@ -84,11 +85,11 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
         source = parts.source()
         look = _Look(source, settings.policy.policy(), parts.artefact, int(parts.now.timestamp() * 1_000_000))
         oldest = parts.now.date() - timedelta(days=look.policy.lookback_days)
-        patients = sorted(set(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat()))))
+        patients = in_order(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat())))
         looked_at = patients[: request.limit] if request.limit else patients
         at_most = request.sample or 10**9
         women, total = _women(source, _born_until(parts.now.date(), look.policy), at_most)
-        sample = sorted({*women, *looked_at[:at_most]})
+        sample = in_order({*women, *looked_at[:at_most]})
         units = UnitTable(parts.tables.units, parts.tables.ranges)
         tally = Tally(Suggestions(parts.tables.units), units, request.least_count)
         batch, whole = settings.server.batch_patients, len(looked_at) + len(sample)

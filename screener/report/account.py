@@ -1,6 +1,10 @@
-"""The books of a run: every patient in exactly one outcome, every change in exactly one column."""
+"""The books of a run: every patient in exactly one outcome, every change in exactly one column.
+
+What is known of single patients is kept for a batch only, and then only counted: memory does not grow with the population.
+"""
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -19,7 +23,7 @@ _COLUMN = {
 COLUMNS = (*_COLUMN.values(), "failed")
 
 
-class Listed(msgspec.Struct, frozen=True):
+class Listed(msgspec.Struct, frozen=True, order=True):
     """One line of the difference, for `--show-patients` only."""
 
     patient: str
@@ -28,34 +32,60 @@ class Listed(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Books(msgspec.Struct):
+    """Counts that add up: those of shares of the patients are those of all of them."""
+
+    patients: int = 0
+    flagged: int = 0
+    outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    writes: Counter[str] = msgspec.field(default_factory=Counter)
+    reasons: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
+    settled: set[str] = msgspec.field(
+        default_factory=set
+    )  # of those that are watched, who ended otherwise than by failing
+    listed: list[Listed] = msgspec.field(default_factory=list)
+
+    def add(self, other: "Books") -> None:
+        """The counts of other patients."""
+        self.patients += other.patients
+        self.flagged += other.flagged
+        self.outcomes += other.outcomes
+        self.writes += other.writes
+        self.reasons += other.reasons
+        self.refusals += other.refusals
+        self.failed |= other.failed
+        self.settled |= other.settled
+        self.listed += other.listed
+
+
 class Account:
-    """Counts patients by outcome and reason, changes by what became of them."""
+    """Counts patients by outcome and reason, changes by what became of them, one batch after the other."""
 
-    def __init__(self, *, show_patients: bool = False) -> None:
-        self._seen: set[str] = set()
+    def __init__(self, *, show_patients: bool = False, watched: Collection[str] = ()) -> None:
+        """`watched`: patients of whom it is to be told that they ended otherwise than by failing."""
+        self.books = Books()
+        self._show, self._watched = show_patients, frozenset(watched)
+        self._batch: frozenset[str] = frozenset()
         self._outcomes: dict[str, tuple[str, str]] = {}
-        self._writes: Counter[str] = Counter()
-        self._reasons: Counter[tuple[str, str, str]] = Counter()
-        self._show = show_patients
-        self._refusals: Counter[tuple[str, str]] = Counter()
         self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
-        self._flagged: dict[str, bool] = {}
-        self.listed: list[Listed] = []
+        self._flagged: set[str] = set()
 
-    def saw(self, patients: set[str]) -> None:
-        """These patients belong to the run."""
-        self._seen |= patients
+    def begin(self, patients: Iterable[str]) -> None:
+        """These patients are looked at next."""
+        self._batch = frozenset(patients)
 
     def judged(self, verdict: Verdict) -> None:
         """A patient's verdict: outcome, flag, and the results that could not be used. A later one replaces it."""
         flag = verdict.occasions.get(Method.FLAG)
-        refused = tuple((refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals)
-        self.ended(verdict.patient, verdict.outcome, verdict.reason)
-        self._flagged[verdict.patient] = flag is not None and flag.at_or_below_cut_off
-        self._refusals.subtract(self._refused.pop(verdict.patient, ()))
-        self._refusals.update(refused)
-        if refused:
-            self._refused[verdict.patient] = refused
+        patient = verdict.patient
+        self._outcomes[patient] = (verdict.outcome.value, verdict.reason)
+        if flag is not None and flag.at_or_below_cut_off:
+            self._flagged.add(patient)
+        else:
+            self._flagged.discard(patient)
+        self._refused[patient] = tuple((refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals)
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
         """How a patient ended; a failure later in the run replaces what was said before it."""
@@ -64,65 +94,85 @@ class Account:
     def changed(self, change: Change, *, failed: str = "") -> None:
         """What became of a change: done (or not needed), or failed for a reason."""
         column = "failed" if failed else _COLUMN[change.action]
-        self._writes[column] += 1
+        books = self.books
+        books.writes[column] += 1
         reason = failed or change.reason
         if reason:
-            self._reasons[(column, change.method.value, reason)] += 1
+            books.reasons[column, change.method.value, reason] += 1
         if self._show and (failed or change.action is not Action.UNCHANGED):
-            self.listed.append(Listed(change.patient, change.method, column, reason))
+            books.listed.append(Listed(change.patient, change.method, column, reason))
         if failed:
             self.ended(change.patient, Outcome.FAILED, failed)
+
+    def close(self) -> None:
+        """The batch is done. Raises AccountError where its outcomes are not those of its patients."""
+        if self._outcomes.keys() != self._batch:
+            raise AccountError(
+                f"The run looked at {len(self._batch)} patients but accounts for {len(self._outcomes)}",
+                "Do not use its figures; please report this with the run's log",
+            )
+        books = self.books
+        books.patients += len(self._batch)
+        books.flagged += len(self._flagged)
+        books.outcomes.update(self._outcomes.values())
+        for refused in self._refused.values():
+            books.refusals.update(refused)
+        failed = {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
+        books.failed |= failed
+        books.settled |= (self._batch & self._watched) - failed.keys()
+        self._batch = frozenset()
+        self._outcomes, self._refused, self._flagged = {}, {}, set()
+
+    def absorb(self, books: Books) -> None:
+        """Other patients, accounted for elsewhere."""
+        self.books.add(books)
 
     @property
     def flagged(self) -> int:
         """Patients with a flag raised."""
-        return sum(self._flagged.values())
+        return self.books.flagged
 
     @property
     def failed_patients(self) -> dict[str, str]:
         """Patients that failed, with the reason."""
-        return {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
+        return self.books.failed
 
     @property
     def patients_seen(self) -> int:
         """How many patients the run looked at."""
-        return len(self._seen)
+        return self.books.patients
 
     @property
     def settled(self) -> set[str]:
-        """Patients that ended otherwise than by failing."""
-        return {p for p, (outcome, _) in self._outcomes.items() if outcome != Outcome.FAILED}
+        """Of the watched patients those that ended otherwise than by failing."""
+        return self.books.settled
+
+    @property
+    def listed(self) -> list[Listed]:
+        """The difference patient by patient, where that was asked for."""
+        return sorted(self.books.listed)
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """{outcome: {reason: patients}}, all outcomes named."""
-        counted = Counter(self._outcomes.values())
         table: dict[str, dict[str, int]] = {outcome.value: {} for outcome in Outcome}
-        for (outcome, reason), count in sorted(counted.items()):
+        for (outcome, reason), count in sorted(self.books.outcomes.items()):
             table[outcome][reason] = count
         return table
 
     def writes(self) -> dict[str, int]:
         """{column: changes}, all columns named."""
-        return {name: self._writes[name] for name in COLUMNS}
+        return {name: self.books.writes[name] for name in COLUMNS}
 
     def write_reasons(self) -> dict[str, dict[str, dict[str, int]]]:
         """{column: {method: {reason: changes}}}."""
         table: dict[str, dict[str, dict[str, int]]] = {}
-        for (column, method, reason), count in sorted(self._reasons.items()):
+        for (column, method, reason), count in sorted(self.books.reasons.items()):
             table.setdefault(column, {}).setdefault(method, {})[reason] = count
         return table
 
     def refusals(self) -> dict[str, dict[str, int]]:
         """{analyte: {reason: results}}."""
         table: dict[str, dict[str, int]] = {}
-        for (analyte, reason), count in sorted((+self._refusals).items()):
+        for (analyte, reason), count in sorted(self.books.refusals.items()):
             table.setdefault(analyte, {})[reason] = count
         return table
-
-    def check(self) -> None:
-        """Raises AccountError where the outcomes do not add up to the patients seen."""
-        if self._outcomes.keys() != self._seen:
-            raise AccountError(
-                f"The run saw {len(self._seen)} patients but accounts for {len(self._outcomes)}",
-                "Do not use its figures; please report this with the run's log",
-            )

@@ -1,0 +1,1 @@
+"""Benchmarks: one command, never part of pass or fail (`make bench`)."""
