@@ -173,6 +173,9 @@ class FolderSettings(Section):
         default=False, description="the export covered all excluding types: one that is absent has no resources"
     )
     bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
+    temporary: Path | None = Field(
+        None, description="where a run keeps what it reads until it ends (patient data); default: the system's place"
+    )
 
 
 class CohortSettings(Section):
@@ -346,6 +349,7 @@ _FILES = (
     ("", "model"),
     ("server", "token_file"),
     ("server", "ca_bundle"),
+    ("folder", "temporary"),
     ("codes", "codes"),
     ("codes", "units"),
     ("codes", "exclusions"),

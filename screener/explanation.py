@@ -21,7 +21,7 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Fact, Method, Refusal
 from screener.clinical.sent import Sent, SentReader
 from screener.errors import InputError
-from screener.stores.base import Destination, Source
+from screener.stores.base import Destination, Library
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ class Explanation(msgspec.Struct, frozen=True):
     assessments: list[Assessment]
 
 
-def explain(patient: str, source: Source, destination: Destination, rules: Rules, mapper: Mapper) -> Explanation:
+def explain(patient: str, source: Library, destination: Destination, rules: Rules, mapper: Mapper) -> Explanation:
     """Read, judge and compare one patient; nothing is written. InputError where the source does not show her."""
     standing = destination.standing([patient]).get(patient, [])
     # Named as standing, so that she is read whole even where the rules would say early that there is nothing to assess.

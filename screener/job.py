@@ -12,7 +12,11 @@ import structlog
 from screener import __version__
 from screener.assessment.reconcile import Action
 from screener.config import Settings
+from screener.engine import Job, run_shares
 from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
+from screener.folder.destination import FolderDestination
+from screener.folder.source import FolderSource
+from screener.folder.workers import peak_rss_bytes_of_workers
 from screener.parts import Options, Parts, instant_text
 from screener.pipeline import Plan, run
 from screener.report.account import Account, Listed
@@ -101,6 +105,7 @@ class _Run:
     def _work(self, scope: Scope, again: frozenset[str]) -> Result:
         source, destination = self._parts.source(), self._parts.destination()
         account = self._account
+        rules = self._parts.rules(destination)
         plan = Plan(
             scope=scope,
             batch_patients=self._settings.server.batch_patients,
@@ -110,7 +115,19 @@ class _Run:
             after=self._done_until(),
             validate_every=self._options.to_folder is None,
         )
-        run(plan, self._parts.rules(destination), source, destination, self, account)
+        if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
+            job = Job(
+                plan,
+                rules,
+                self._parts.mapper,
+                self._settings.exclusions.needs(),
+                instant_text(self._parts.now),
+                self._options.show_patients,
+                account.watched,
+            )
+            run_shares(job, source, destination, self._parts.workers, self, account)
+        else:
+            run(plan, rules, source, destination, self, account)
         self._remember(account)
         result = self._close(scope, source, account)
         self._parts.clear()
@@ -165,7 +182,9 @@ class _Run:
             )
 
     def written(self, receipts: Sequence[Receipt]) -> None:
-        """Into the ledger, before the next batch is begun."""
+        """Into the ledger, before the next batch is begun; a folder is its own record."""
+        if self._options.to_folder:
+            return
         self._state.record_receipts(self._id, [_ledger_row(receipt) for receipt in receipts])
 
     # The watermark and the books.
@@ -263,7 +282,7 @@ class _Run:
             retries=traffic.retries if traffic else 0,
             bytes_read=source.reading.bytes_read + (traffic.bytes_read if traffic else 0),
             seconds=round(monotonic() - self._began, 3),
-            peak_rss_bytes=peak_rss_bytes(),
+            peak_rss_bytes=peak_rss_bytes() + peak_rss_bytes_of_workers(),
             watermark=watermark,
             exit_code=int(code),
         )

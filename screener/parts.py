@@ -1,5 +1,6 @@
 """What a run is made of, put together from settings and options: model, stores, voice, and the clock that it goes by."""
 
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -9,6 +10,7 @@ import msgspec
 import structlog
 
 from model import Artefact, ModelError, load_artefact
+from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Rules
 from screener.assessment.resource import Voice
@@ -20,11 +22,13 @@ from screener.config import Settings
 from screener.errors import ConfigurationError, ServerError
 from screener.fhir import capability
 from screener.fhir.client import Client
+from screener.folder.destination import FolderDestination
+from screener.folder.source import FolderSource
+from screener.folder.workers import cores
+from screener.folder.workplace import workplace
 from screener.patients import patients_of_file, patients_of_group
 from screener.site import site_tables
-from screener.stores.base import Destination, Source
-from screener.stores.folder import FolderSource
-from screener.stores.folder_destination import FolderDestination
+from screener.stores.base import Library, Performed
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 
@@ -47,6 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     anew: bool = False  # a full run begins again, wherever an earlier one got to
     now: datetime | None = None
     show_patients: bool = False
+    workers: int = 0  # processes that work on folders; 0 for one on each core
 
     @property
     def partial(self) -> bool:
@@ -122,11 +127,11 @@ class Parts:
         # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
         return Mapper(self.tables, use_preliminary=self._settings.codes.preliminary)
 
-    def source(self) -> Source:
+    def source(self) -> Library:
         """Where the clinical resources are read."""
         needs = self._settings.exclusions.needs()
         if self._options.from_folder:
-            return FolderSource(self._options.from_folder, self.mapper, needs, self._settings.folder)
+            return self._folder_source(self._options.from_folder)
         assert self.client is not None  # noqa: S101 - _connect
         online = ServerSource(
             self.client, self._settings.server, self.mapper, needs, with_magnesium, components=self._components
@@ -134,7 +139,25 @@ class Parts:
         if self._options.bulk_folder is None:
             return online
         self._export(self._options.bulk_folder)
-        return FolderSource(self._options.bulk_folder, self.mapper, needs, self._settings.folder, basis=online.basis)
+        return self._folder_source(self._options.bulk_folder, online.basis)
+
+    def _folder_source(
+        self, folder: Path, ask: Callable[[Collection[str]], dict[str, Basis]] | None = None
+    ) -> FolderSource:
+        needs = self._settings.exclusions.needs()
+        return FolderSource(
+            folder, self.mapper, needs, self._settings.folder, self._workplace, workers=self.workers, ask=ask
+        )
+
+    @cached_property
+    def _workplace(self) -> Path:
+        """Where folders are worked on."""
+        return self._stack.enter_context(workplace(self._settings.folder.temporary))
+
+    @property
+    def workers(self) -> int:
+        """How many processes share the work on folders."""
+        return self._options.workers or cores()
 
     def _export(self, folder: Path) -> None:
         """Fetch everything as files; what the server says of its own time is then the run's."""
@@ -158,16 +181,16 @@ class Parts:
         if self._options.bulk_folder is not None:
             remove(self._options.bulk_folder)
 
-    def destination(self) -> Destination:
+    def destination(self) -> Performed:
         """Where the assessments are found and written."""
         if self._options.to_folder:
-            return FolderDestination(self._options.to_folder, self._canonical, instant_text(self.now))
+            return FolderDestination(self._options.to_folder, self._canonical, instant_text(self.now), self._workplace)
         assert self.client is not None  # noqa: S101 - _connect
         online = ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
         self._stack.callback(online.close)
         return online
 
-    def rules(self, destination: Destination) -> Rules:
+    def rules(self, destination: Performed) -> Rules:
         """What the run judges by; makes sure of the Device at the destination."""
         output = self._settings.output
         system, _, code = output.tag.partition("|")

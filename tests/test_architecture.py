@@ -44,6 +44,7 @@ LEVELS = {
     "screener.explanation": 3,
     "screener.seeding": 3,
     "screener.parts": 3,
+    "screener.engine": 3,
     "screener.job": 3,
     "screener.worker": 3,
     "screener.checks": 3,

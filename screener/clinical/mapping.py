@@ -94,6 +94,7 @@ class Mapper:
     """
 
     def __init__(self, tables: MappingTables, base_url: str | None = None, *, use_preliminary: bool = False) -> None:
+        self._recipe = (tables, base_url, use_preliminary)
         self._aliases = tables.aliases
         self._codes = CodeMap(tables.codes, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
@@ -121,6 +122,10 @@ class Mapper:
             wire.MedicationStatement: self._statements.medicated,
             wire.MedicationAdministration: self._statements.medicated,
         }
+
+    def __reduce__(self) -> tuple[Callable[..., "Mapper"], tuple[object, ...]]:
+        """For another process: the tables, and nothing of what is remembered."""
+        return _mapper, self._recipe
 
     def map(self, raw: bytes | msgspec.Raw) -> Rows:
         """The rows of one resource; () for what we do not use. MalformedResource for what is no resource at all."""
@@ -201,3 +206,7 @@ class Mapper:
         if concept and self._statements.none_of_ours(kind, concept):
             return ()  # the code can be read and is none of ours: the rest does not matter
         return (Unreadable(patient, kind, id_, version(meta)),)
+
+
+def _mapper(tables: MappingTables, base_url: str | None, use_preliminary: bool) -> Mapper:  # noqa: FBT001 - see __reduce__
+    return Mapper(tables, base_url, use_preliminary=use_preliminary)

@@ -48,7 +48,7 @@ class Moment(Row, frozen=True, array_like=True):
     instant_us: int
 
 
-class Fact(Row, frozen=True, array_like=True):
+class Fact(Row, frozen=True, array_like=True, tag=1):
     """One usable measurement in the model's unit."""
 
     patient: str
@@ -64,7 +64,7 @@ class Fact(Row, frozen=True, array_like=True):
     security: tuple[str, ...] = ()  # confidentiality codes of meta.security
 
 
-class Refusal(Row, frozen=True, array_like=True):
+class Refusal(Row, frozen=True, array_like=True, tag=2):
     """One measurement that must not be used, and why. It keeps id and version, so that it can supersede a Fact."""
 
     patient: str
@@ -76,7 +76,7 @@ class Refusal(Row, frozen=True, array_like=True):
     withdrawn: bool = False  # entered-in-error or cancelled: positive evidence against what rests on it
 
 
-class Exclusion(Row, frozen=True, array_like=True):
+class Exclusion(Row, frozen=True, array_like=True, tag=3):
     """One statement that may exclude a patient: a diagnosis, a medicine, a procedure.
 
     `start_day` 0 means unknown start (counts from ever); `end_day` 0 means no known end. `counts` is False for a copy that
@@ -95,7 +95,7 @@ class Exclusion(Row, frozen=True, array_like=True):
     by: str = ""  # system|code of the list's row
 
 
-class Menopause(Row, frozen=True, array_like=True):
+class Menopause(Row, frozen=True, array_like=True, tag=4):
     """A documented menopausal status: "post", "pre" or "peri"."""
 
     patient: str
@@ -108,7 +108,7 @@ class Menopause(Row, frozen=True, array_like=True):
     surgical: bool = False  # the ovaries were removed
 
 
-class Demographics(Row, frozen=True, array_like=True):
+class Demographics(Row, frozen=True, array_like=True, tag=5):
     """Who the patient is, as far as the rules need it."""
 
     patient: str
@@ -121,7 +121,7 @@ class Demographics(Row, frozen=True, array_like=True):
     security: tuple[str, ...] = ()
 
 
-class Unreadable(Row, frozen=True, array_like=True):
+class Unreadable(Row, frozen=True, array_like=True, tag=6):
     """A resource that may matter for `patient` and cannot be understood. `patient` is never empty."""
 
     patient: str
@@ -139,7 +139,7 @@ class Span(Row, frozen=True, array_like=True):
     documented_end: bool = False
 
 
-class Unsettled(Row, frozen=True, array_like=True):
+class Unsettled(Row, frozen=True, array_like=True, tag=7):
     """A statement about a medicine that stands in a Medication resource of its own: `medicine` is that one's id, or ""."""
 
     patient: str

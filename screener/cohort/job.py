@@ -16,7 +16,7 @@ from screener.config import Settings
 from screener.errors import InputError
 from screener.parts import Options, Parts
 from screener.site import label_tables
-from screener.stores.base import Mode, Scope, Source
+from screener.stores.base import Library, Mode, Scope
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
     return _written(request, design, labels, pulled, source)
 
 
-def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: Source) -> Made:
+def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: Library) -> Made:
     women = pulled.women if request.with_unlabelled else pulled.labelled
     reading = source.reading
     told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}

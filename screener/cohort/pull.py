@@ -15,7 +15,7 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Outcome, PatientRecord
 from screener.cohort.women import Woman, occasion_of, woman
 from screener.place import in_order
-from screener.stores.base import Scope, Source
+from screener.stores.base import Library, Scope
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Pulled(msgspec.Struct):
 
 
 def pull(
-    source: Source, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
+    source: Library, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
 ) -> Pulled:
     """Read, judge and label everyone in the scope. Raises ScreenerError where the source cannot be read."""
     patients = in_order(source.population(scope))
@@ -70,7 +70,7 @@ def pull(
     return pulled
 
 
-def _add(pulled: Pulled, source: Source, reader: LabelReader, design: Design, patients: Sequence[str]) -> None:
+def _add(pulled: Pulled, source: Library, reader: LabelReader, design: Design, patients: Sequence[str]) -> None:
     included = []
     for record in source.records(patients, ()):
         verdict = _guarded(record, design)

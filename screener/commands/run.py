@@ -78,6 +78,13 @@ class Instant(click.ParamType[datetime]):
 @click.option(
     "--anew", is_flag=True, help="With --backfill: begin again, though an earlier one did not come to its end."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Processes that work on folders [one on each core].",
+)
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
 @click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
@@ -134,6 +141,7 @@ def _options(given: dict[str, Any]) -> "Options":
         until=given["until"],
         anew=given["anew"],
         now=given["now"],
+        workers=given["workers"] or 0,
         show_patients=given["show_patients"],
     )
 

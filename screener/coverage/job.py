@@ -24,7 +24,7 @@ from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
 from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.parts import Options, Parts
 from screener.place import in_order
-from screener.stores.base import Mode, Scope, Source
+from screener.stores.base import Library, Mode, Scope
 
 log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
     return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
 
 
-def _women(source: Source, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+def _women(source: Library, born_until: str, at_most: int) -> tuple[list[str], int | None]:
     """Women of the age; none where the server will not search for them: then only patients with magnesium are looked at."""
     try:
         return source.women(born_until, at_most)
@@ -119,7 +119,7 @@ def _born_until(today: date, policy: Policy) -> str:
 
 
 def _tally(
-    tally: Tally, stated: list[Stated], source: Source, parts: Parts, sample: Sequence[str], batch: int
+    tally: Tally, stated: list[Stated], source: Library, parts: Parts, sample: Sequence[str], batch: int
 ) -> Iterator[float]:
     """Codes and units of the sample, and the code systems of what may exclude; gives the share that is done.
 
@@ -144,7 +144,7 @@ def _tally(
             yield done / steps
 
 
-def _stated(source: Source, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
+def _stated(source: Library, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
     """Of a type that cannot be read that is told, as for the judging."""
     try:
         return list({row.id: row for row in source.further(reader, patients)}.values())
@@ -156,7 +156,7 @@ def _stated(source: Source, reader: StatedReader, kind: str, patients: Sequence[
 class _Look:
     """The verdicts of everyone with magnesium, counted."""
 
-    def __init__(self, source: Source, policy: Policy, artefact: Artefact, now_us: int) -> None:
+    def __init__(self, source: Library, policy: Policy, artefact: Artefact, now_us: int) -> None:
         self.source, self.policy = source, policy
         self._artefact, self._now_us = artefact, now_us
         self._looked_at = self._eligible = self._flagged = 0

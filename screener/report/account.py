@@ -66,7 +66,7 @@ class Account:
     def __init__(self, *, show_patients: bool = False, watched: Collection[str] = ()) -> None:
         """`watched`: patients of whom it is to be told that they ended otherwise than by failing."""
         self.books = Books()
-        self._show, self._watched = show_patients, frozenset(watched)
+        self._show, self.watched = show_patients, frozenset(watched)
         self._batch: frozenset[str] = frozenset()
         self._outcomes: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -119,7 +119,7 @@ class Account:
             books.refusals.update(refused)
         failed = {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
         books.failed |= failed
-        books.settled |= (self._batch & self._watched) - failed.keys()
+        books.settled |= (self._batch & self.watched) - failed.keys()
         self._batch = frozenset()
         self._outcomes, self._refused, self._flagged = {}, {}, set()
 

@@ -62,7 +62,7 @@ def schema() -> dict[str, Any]:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held."""
+    """The most memory that this process has held, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

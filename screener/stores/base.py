@@ -98,6 +98,13 @@ class Source(Protocol):
         nothing to assess.
         """
 
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """What has become of these Observations, each asked for by its id."""
+
+
+class Library(Source, Protocol):
+    """A source that may be asked for more than a run needs."""
+
     def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
         """What `reader` makes of these patients' resources, beside the records; a resource may come twice."""
 
@@ -106,15 +113,9 @@ class Source(Protocol):
         None where the source does not say.
         """
 
-    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
-        """What has become of these Observations, each asked for by its id."""
-
 
 class Destination(Protocol):
     """Where the assessments are."""
-
-    def prepare(self, voice: Voice, *, dry: bool) -> str:
-        """Make sure of the algorithm's Device (or find it, in a dry run); returns the reference to it."""
 
     def patients(self) -> Iterator[str]:
         """Ids of the patients with an assessment of ours."""
@@ -127,3 +128,10 @@ class Destination(Protocol):
 
     def finish(self) -> None:
         """The run has ended well: make what was written durable."""
+
+
+class Performed(Destination, Protocol):
+    """A destination that knows who performs the assessments."""
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Make sure of the algorithm's Device (or find it, in a dry run); returns the reference to it."""

@@ -283,7 +283,7 @@ def test_what_is_not_whole_is_an_error_and_no_run_reads_it(
 
 
 def ndjson(folder: Path) -> list[Path]:
-    from screener.stores.folder import ndjson_files  # noqa: PLC0415
+    from screener.folder.files import ndjson_files  # noqa: PLC0415
 
     return ndjson_files(folder)
 
@@ -358,12 +358,12 @@ def test_another_export_is_not_mixed_into_one_in_progress(bulk: Bulk, tmp_path: 
 def test_what_only_changed_is_never_the_whole_truth(bulk: Bulk, tmp_path: Path) -> None:
     from screener.clinical.mapping import Mapper, MappingTables  # noqa: PLC0415
     from screener.config import FolderSettings  # noqa: PLC0415
+    from screener.folder.source import FolderSource  # noqa: PLC0415
     from screener.stores.base import Mode, Scope  # noqa: PLC0415
-    from screener.stores.folder import FolderSource  # noqa: PLC0415
 
     request = Asked(types=("Observation",), since="2026-01-01T00:00:00.000Z")
     export(settings(bulk.base_url), request, tmp_path / "e", quiet)
-    source = FolderSource(tmp_path / "e", Mapper(MappingTables.default()), {}, FolderSettings())
+    source = FolderSource(tmp_path / "e", Mapper(MappingTables.default()), {}, FolderSettings(), tmp_path)
     with pytest.raises(InputError, match="holds only what changed since 2026-01-01"):
         list(source.population(Scope(Mode.BACKFILL)))
 

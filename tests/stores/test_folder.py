@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.records import Fact, Refusal, Version
 from screener.config import FolderSettings
+from screener.folder.source import FolderSource
 from screener.stores.base import Mode, Scope
-from screener.stores.folder import FolderSource
 from tests.fhir_samples import observation
 
 Json = dict[str, Any]
@@ -67,7 +67,9 @@ def test_what_is_read_is_what_the_newest_copies_say(resources: list[Json], cut: 
         folder = Path(name)
         for file, part in (("b.ndjson", resources[:cut]), ("a.ndjson", resources[cut:])):
             (folder / file).write_text("".join(json.dumps(resource) + "\n" for resource in part))
-        source = FolderSource(folder, Mapper(MappingTables.default()), {}, FolderSettings())
+        workplace = folder / "work"
+        workplace.mkdir()
+        source = FolderSource(folder, Mapper(MappingTables.default()), {}, FolderSettings(), workplace)
         patients = sorted(set(source.population(Scope(Mode.BACKFILL))))
         records = source.records(patients, ())
     found = {record.patient: sorted(repr(row) for row in (*record.facts, *record.refusals)) for record in records}

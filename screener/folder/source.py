@@ -1,0 +1,376 @@
+"""A folder of NDJSON in the layout of a bulk export, as source.
+
+The file name does not decide what a line holds, its `resourceType` does. A bad line is counted with its file and number, never
+with its content, and the run goes on.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import structlog
+
+from screener.assessment.evidence import Basis
+from screener.bulk.journal import Finished, finished
+from screener.clinical.dates import last_day
+from screener.clinical.mapping import MalformedResource, Mapper, Settled
+from screener.clinical.records import (
+    Analyte,
+    Demographics,
+    Exclusion,
+    Fact,
+    Medicine,
+    PatientRecord,
+    Refusal,
+    Unreadable,
+    Version,
+)
+from screener.config import FolderSettings
+from screener.errors import InputError
+from screener.folder.copies import Index, Outdated, is_newest, key_of, outdated, read_traces
+from screener.folder.files import Piece, blocks, line_number, ndjson_files, pieces, plain_bytes
+from screener.folder.scan import (
+    AnyRow,
+    Scanned,
+    Scanner,
+    decode_head,
+    decode_medicines,
+    decode_rows,
+    share_of,
+    version_of,
+)
+from screener.folder.spill import Segment, append, stored
+from screener.folder.workers import Workers
+from screener.stores.base import Mode, OfPatient, R, Reader, Reading, Scope
+from screener.stores.records import gather
+
+log = structlog.get_logger()
+
+PIECE_BYTES = 32 << 20
+_SHARE_BYTES = 32 << 20  # of the folder, so that what a share makes of it fits into a process many times over
+_MOST_SHARES = 1 << 16
+_BAD_LINES_TOLD = 20
+
+_decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What the first pass leaves: where everything lies. The same for every process that reads it."""
+
+    workplace: Path
+    shares: int
+    rows: list[Segment]
+    traces: list[Segment]
+    outdated: list[Segment]
+    medicines: dict[str, Medicine]
+    unchecked: tuple[str, ...]
+
+    @property
+    def resources(self) -> Index:
+        """Which resources there are."""
+        return Index(self.workplace, self.traces, self.shares)
+
+
+class ShareSource:
+    """Some shares of a folder that the first pass went through; one share is held in memory at a time."""
+
+    def __init__(
+        self,
+        table: Table,
+        mapper: Mapper,
+        needs: Mapping[str, str],
+        shares: Sequence[int],
+        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    ) -> None:
+        self.table, self._mapper, self._needs = table, mapper, needs
+        self._shares, self._ask = shares, ask
+        self._off = tuple(kind for kind, need in needs.items() if need == "off")
+        self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
+        self.reading = Reading()
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        if scope.mode is Mode.NAMED:
+            yield from (p for p in scope.patients if share_of(p, self.table.shares) in self._shares)
+            return
+        for patient, rows in self._everyone():
+            if any(isinstance(row, Fact | Refusal) and row.analyte is Analyte.MG for row in rows):
+                yield patient
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
+        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        rows = (
+            row
+            for patient in patients
+            for row in self._of(patient)
+            if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
+        )
+        return gather(patients, rows, dict.fromkeys(patients, self.table.unchecked), self._needs)
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        latest = date.fromisoformat(born_until).toordinal()
+        found = sorted(
+            row.patient
+            for _, rows in self._everyone()
+            for row in rows
+            if isinstance(row, Demographics) and row.sex == "female" and 0 < last_day(row.birth_date) <= latest
+        )
+        return found[:at_most], len(found)
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        found: dict[str, list[Fact | Refusal]] = {}
+        keys = [key_of("Observation", name) for name in observations]
+        for share in sorted(self.table.resources.shares_with(keys)):
+            for rows in self._share(share).values():
+                for row in rows:
+                    if isinstance(row, Fact | Refusal) and row.id.partition("#")[0] in observations:
+                        found.setdefault(row.id.partition("#")[0], []).append(row)
+        here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
+        missing = set(observations) - here.keys()
+        if missing and self._ask:
+            return {**here, **self._ask(missing)}
+        return {**here, **dict.fromkeys(missing, Basis(seen=False))}
+
+    def _everyone(self) -> Iterator[tuple[str, list[Settled]]]:
+        for share in self._shares:
+            yield from self._share(share).items()
+
+    def _of(self, patient: str) -> list[Settled]:
+        return self._share(share_of(patient, self.table.shares)).get(patient, [])
+
+    def _share(self, share: int) -> dict[str, list[Settled]]:
+        if self._held[0] != share:
+            self._held = (share, self._read(share))
+        return self._held[1]
+
+    def _read(self, share: int) -> dict[str, list[Settled]]:
+        table = self.table
+        newest: Outdated = {}
+        for part in stored(table.workplace, table.outdated, share):
+            newest |= {key: (updated_us, number) for key, updated_us, number in _decode_outdated(part)}
+        rows: list[AnyRow] = []
+        for part in stored(table.workplace, table.rows, share):
+            rows += decode_rows(part)
+        if newest:
+            rows = [row for row in rows if _counts(row, newest)]
+        by_patient: dict[str, list[Settled]] = {}
+        for row in self._mapper.settled(rows, table.medicines):
+            by_patient.setdefault(row.patient, []).append(row)
+        return by_patient
+
+
+class FolderSource:
+    """Goes through the whole folder once, when something is first asked of it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        mapper: Mapper,
+        needs: Mapping[str, str],
+        settings: FolderSettings,
+        workplace: Path,
+        workers: int = 1,
+        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    ) -> None:
+        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
+        the server that the folder is an export of what became of Observations that are not in it. `workplace` takes temporary
+        files."""
+        self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
+        self._workplace, self._count, self._ask = workplace, workers, ask
+        self._export: Finished | None = None
+        self._files: list[Path] = []
+        self._all: ShareSource | None = None
+        self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
+        off = sorted(kind for kind, need in needs.items() if need == "off")
+        self.reading = Reading(unchecked=dict.fromkeys(off, "switched off"))
+
+    # As a source: everyone
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        return self._whole().population(scope)
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
+        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        return self._whole().records(patients, standing)
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        return self._whole().women(born_until, at_most)
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        return self._whole().basis(observations)
+
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """From a second pass over the folder, made once for each reader."""
+        if self._further is None or self._further[0] is not reader:
+            self._further = (reader, self._second_pass(reader, self._whole().table))
+        held = cast("dict[str, list[R]]", self._further[1])
+        return [row for patient in patients for row in held.get(patient, ())]
+
+    def _whole(self) -> ShareSource:
+        if self._all is None:
+            table = self.scan(self.planned_shares())
+            self._all = ShareSource(table, self._mapper, self._needs, range(table.shares), self._ask)
+        return self._all
+
+    # The first pass
+
+    def planned_shares(self) -> int:
+        """In how many shares the folder is worked on; InputError for a folder that cannot be."""
+        self._export = finished(self._folder)
+        if self._export and self._export.since:
+            raise InputError(
+                f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not the whole truth",
+                "Export without --since",
+            )
+        self._files = ndjson_files(self._folder, empty=self._export is not None)
+        return min(_MOST_SHARES, 1 + plain_bytes(self._files) // _SHARE_BYTES)
+
+    def scan(self, shares: int, progress: Callable[[int, int], None] | None = None) -> Table:
+        """Go through the folder, and judge whether it may be used. `progress` is told of bytes read, of all."""
+        work = pieces(self._files, PIECE_BYTES)
+        scanned: list[Scanned] = []
+        whole, done = sum(piece.size_bytes for piece in work), 0
+        with Workers(min(self._count, len(work)), Context, self._mapper, self._workplace, shares) as workers:
+            for found in workers.map(scan, list(enumerate(work))):
+                scanned.append(found)
+                done += work[found.piece].size_bytes
+                if progress:
+                    progress(done, whole)
+            scanned.sort()
+            traces = [found.traces for found in scanned]
+            copies = workers.map(compare, [(traces, deal) for deal in range(shares)])
+            newest = [segment for segment in copies if segment is not None]
+        self._judge_bad_lines(scanned)
+        unchecked = self._judge_missing_types(frozenset().union(*(found.kinds for found in scanned)))
+        self.reading.bytes_read = sum(found.bytes_read for found in scanned)
+        return Table(
+            workplace=self._workplace,
+            shares=shares,
+            rows=[found.rows for found in scanned],
+            traces=traces,
+            outdated=newest,
+            medicines=_medicines(self._workplace, [found.medicines for found in scanned]),
+            unchecked=unchecked,
+        )
+
+    def _judge_missing_types(self, kinds: Collection[str]) -> tuple[str, ...]:
+        """An export narrowed to some types must not turn an excluded woman into a scored one. Returns what was not checked."""
+        off = [kind for kind, need in self._needs.items() if need == "off"]
+        if self._settings.complete:
+            return tuple(sorted(off))
+        # What was asked for and is not there has no resources.
+        held = {*kinds, *(self._export.types if self._export else ())}
+        absent = {kind: need for kind, need in sorted(self._needs.items()) if need != "off" and kind not in held}
+        required = [kind for kind, need in absent.items() if need == "required"]
+        if required:
+            raise InputError(
+                f"The folder {self._folder.name} holds no {', '.join(required)}, and the exclusions require them",
+                "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
+                "or set them to optional under [exclusions]: assessments then say that they were not checked",
+            )
+        self.reading.unchecked.update(dict.fromkeys(absent, "not in the folder"))
+        return tuple(sorted({*off, *absent}))
+
+    def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
+        """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
+        bad = [line for found in scanned for line in found.bad]
+        self.reading.bad_lines = len(bad)
+        told = [(line.file.name, line_number(line.file, line.offset), line.problem) for line in bad[:_BAD_LINES_TOLD]]
+        for file, number, problem in told:
+            log.warning("bad_line", file=file, line=number, problem=problem)
+        if len(bad) > self._settings.bad_lines_allowed:
+            file, number, problem = told[0]
+            raise InputError(
+                f"{len(bad)} unreadable lines in {self._folder.name}, the first in {file}, line {number}: {problem}",
+                "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
+            )
+
+    # A second one
+
+    def _second_pass(self, reader: Reader[R], table: Table) -> dict[str, list[R]]:
+        bad = 0
+        found: list[tuple[bytes, Version, tuple[R, ...]]] = []
+        for line in self._lines():
+            try:
+                rows = reader.map(line)
+                if rows:
+                    head = decode_head(line)
+                    found.append((key_of(head.resourceType, head.id) if head.id else b"", version_of(head), rows))
+            except (MalformedResource, msgspec.MsgspecError):
+                bad += 1
+        newest = table.resources.newest({key for key, _, _ in found if key})
+        by_patient: dict[str, list[R]] = {}
+        for key, copy, rows in found:
+            if not key or is_newest(copy, newest[key]):
+                for row in rows:
+                    by_patient.setdefault(row.patient, []).append(row)
+        self.reading.bad_lines = max(self.reading.bad_lines, bad)
+        return by_patient
+
+    def _lines(self) -> Iterator[bytes]:
+        for piece in pieces(self._files, PIECE_BYTES):
+            for block in blocks(piece):
+                yield from (line for line in block.data.split(b"\n") if line.strip())
+
+
+class Context:
+    """What a process needs for the first pass."""
+
+    def __init__(self, mapper: Mapper, workplace: Path, shares: int) -> None:
+        self.workplace, self.shares = workplace, shares
+        self.name = f"{os.getpid()}"
+        self.scanner = Scanner(mapper, workplace, self.name, shares)
+
+
+def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
+    """The first pass over one piece."""
+    return context.scanner.scan(*item)
+
+
+def compare(context: Context, item: tuple[Sequence[Segment], int]) -> Segment | None:
+    """The outdated copies among the traces of one deal, dealt to the shares that hold them."""
+    segments, deal = item
+    found = outdated(read_traces(context.workplace, segments, deal))
+    if not found:
+        return None
+    parts = (_encode(found[share]) if share in found else b"" for share in range(context.shares))
+    return append(context.workplace / f"{context.name}.outdated", parts)
+
+
+def _medicines(workplace: Path, segments: Sequence[Segment]) -> dict[str, Medicine]:
+    newest: dict[str, Medicine] = {}
+    for part in stored(workplace, segments, 0):
+        for medicine in decode_medicines(part):
+            held = newest.get(medicine.id)
+            if held is None or medicine.version >= held.version:
+                newest[medicine.id] = medicine
+    return newest
+
+
+def _counts(row: AnyRow, newest: Outdated) -> bool:
+    """Whether a row is of the newest copy of its resource; of one without an id every copy counts."""
+    kind, name = _resource_of(row)
+    latest = newest.get(key_of(kind, name)) if name else None
+    return latest is None or is_newest(row.version, latest)
+
+
+def _resource_of(row: AnyRow) -> tuple[str, str]:
+    if isinstance(row, Demographics):
+        return "Patient", row.patient
+    if isinstance(row, Fact | Refusal):
+        return "Observation", row.id.partition("#")[0]
+    return row.resource, row.id
+
+
+def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
+    newest = max((row.version for row in rows), default=None)
+    return tuple(row for row in rows if row.version == newest)

@@ -1,0 +1,80 @@
+"""What does not fit into memory, on disk: rows by share, written by one process and read by any.
+
+A writer keeps what it is given until `flush`, which appends it to the writer's own file, share by share, and returns where it lies.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
+
+from screener.errors import InputError
+
+T = TypeVar("T")
+
+
+class Segment(NamedTuple):
+    """Where the shares of one flush lie in a file: share `i` from `offsets[i]` to `offsets[i + 1]`."""
+
+    file: str
+    offsets: Sequence[int]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        return self.offsets[-1] - self.offsets[0]
+
+
+class Spill(Generic[T]):
+    """Writes things of one kind, share by share."""
+
+    def __init__(self, file: Path, shares: int, encode: Callable[[list[T]], bytes]) -> None:
+        self._file, self._encode = file, encode
+        self._held: list[list[T]] = [[] for _ in range(shares)]
+
+    def add(self, share: int, thing: T) -> None:
+        """Keep one thing for its share."""
+        self._held[share].append(thing)
+
+    def flush(self) -> Segment:
+        """To the disk. InputError where that is full or cannot be written."""
+        segment = append(self._file, (self._encode(things) if things else b"" for things in self._held))
+        for things in self._held:
+            things.clear()
+        return segment
+
+
+def append(file: Path, shares: Iterable[bytes]) -> Segment:
+    """Add the shares' bytes to a file that only this process writes to. InputError where the disk is full."""
+    try:
+        with open_private(file, os.O_APPEND) as stream:
+            offsets = array("Q", [stream.seek(0, os.SEEK_END)])
+            for data in shares:
+                offsets.append(offsets[-1] + stream.write(data))
+    except OSError as error:
+        raise cannot_spill(error) from error
+    return Segment(file.name, offsets)
+
+
+def stored(folder: Path, segments: Iterable[Segment], share: int) -> Iterator[bytes]:
+    """What the flushes hold of a share, in their order."""
+    for segment in segments:
+        start, end = segment.offsets[share], segment.offsets[share + 1]
+        if end > start:
+            with (folder / segment.file).open("rb") as stream:
+                stream.seek(start)
+                yield stream.read(end - start)
+
+
+def open_private(file: Path, how: int = os.O_TRUNC) -> BinaryIO:
+    """A file to write to, readable by its owner only from its first byte: it holds patient data."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | how, 0o600), "wb")
+
+
+def cannot_spill(error: OSError) -> InputError:
+    """The error of a full or forbidden disk."""
+    return InputError(
+        f"Cannot write the run's temporary files: {error.strerror}",
+        "Give folder.temporary a place with room for a fifth of the export; nothing was written to the destination",
+    )
