@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from screener.assessment.reconcile import Rules
+from screener.assessment.validate import Validator
 from screener.clinical.mapping import Mapper
-from screener.folder.destination import FolderDestination, ShareDestination, Standing
+from screener.folder.destination import FolderDestination, ShareDestination, Standing, Writer
 from screener.folder.scan import share_of
 from screener.folder.source import FolderSource, ShareSource, Table
 from screener.folder.workers import Workers
-from screener.pipeline import Plan, Watch, run
+from screener.pipeline import Plan, Stores, Watch, run
 from screener.report.account import Account, Books
 from screener.stores.base import Receipt
 
@@ -70,16 +71,20 @@ class Context:
 
     def __init__(self, job: Job, table: Table, standing: Standing) -> None:
         self.job, self.table, self.standing = job, table, standing
+        # These remember what they have seen.
+        self.validator = Validator(every=False)
+        self.writer = Writer(job.now)
 
 
 def judge_share(context: Context, share: int) -> tuple[Books, bool]:
     """One share of the patients through the pipeline; returns its books, and whether anything of it changed."""
     job, table = context.job, context.table
     source = ShareSource(table, job.mapper, job.needs, [share])
-    destination = ShareDestination(context.standing, [share], job.now)
+    destination = ShareDestination(context.standing, [share], context.writer)
     account = Account(show_patients=job.show_patients, watched=job.watched)
     again = frozenset(patient for patient in job.plan.again if share_of(patient, table.shares) == share)
-    run(msgspec.structs.replace(job.plan, again=again), job.rules, source, destination, _Unwatched(), account)
+    plan = msgspec.structs.replace(job.plan, again=again)
+    run(plan, job.rules, Stores(source, destination), context.validator, _Unwatched(), account)
     return account.books, destination.changed
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from screener import __version__
 from screener.assessment.reconcile import Action
+from screener.assessment.validate import Validator
 from screener.config import Settings
 from screener.engine import Job, run_shares
 from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
@@ -18,7 +19,7 @@ from screener.folder.destination import FolderDestination
 from screener.folder.source import FolderSource
 from screener.folder.workers import peak_rss_bytes_of_workers
 from screener.parts import Options, Parts, instant_text
-from screener.pipeline import Plan, run
+from screener.pipeline import Plan, Stores, run
 from screener.report.account import Account, Listed
 from screener.report.summary import Summary, Watermark, peak_rss_bytes
 from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
@@ -113,7 +114,6 @@ class _Run:
             limit=self._options.limit,
             again=again,
             after=self._done_until(),
-            validate_every=self._options.to_folder is None,
         )
         if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
             job = Job(
@@ -127,7 +127,8 @@ class _Run:
             )
             run_shares(job, source, destination, self._parts.workers, self, account)
         else:
-            run(plan, rules, source, destination, self, account)
+            validator = Validator(every=self._options.to_folder is None)
+            run(plan, rules, Stores(source, destination), validator, self, account)
         self._remember(account)
         result = self._close(scope, source, account)
         self._parts.clear()

@@ -5,7 +5,7 @@ ought to be; so a crash is cured by running again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -48,16 +48,22 @@ class Plan(msgspec.Struct, frozen=True):
     limit: int = 0
     again: frozenset[str] = frozenset()  # patients that failed in an earlier run
     after: str = ""  # patients up to this one are done: an earlier run got so far
-    validate_every: bool = True
 
 
-def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watch: Watch, account: Account) -> None:
+class Stores(NamedTuple):
+    """Where a run reads and where it writes."""
+
+    source: Source
+    destination: Destination
+
+
+def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, account: Account) -> None:
     """Bring the destination to the desired state for the patients of the plan; `account` is the result.
 
     Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
     """
-    patients = _population(plan, source, destination)
-    batch = _Batch(plan, rules, source, destination, watch, account)
+    patients = _population(plan, stores)
+    batch = _Batch(plan, rules, stores, validator, watch, account)
     done = 0
     watch.progress(done, len(patients))
     for part in _parts(patients, plan.batch_patients):
@@ -68,14 +74,14 @@ def run(plan: Plan, rules: Rules, source: Source, destination: Destination, watc
         done += len(part)
         watch.progress(done, len(patients))
     if not plan.dry:
-        destination.finish()
+        stores.destination.finish()
 
 
-def _population(plan: Plan, source: Source, destination: Destination) -> list[str]:
+def _population(plan: Plan, stores: Stores) -> list[str]:
     """Each patient once, in the order of their places: two runs over the same patients write in the same order."""
-    found = set(source.population(plan.scope))
+    found = set(stores.source.population(plan.scope))
     if plan.scope.mode is Mode.BACKFILL:
-        found.update(destination.patients())
+        found.update(stores.destination.patients())
     ordered = in_order({patient for patient in found if comes_after(patient, plan.after)} | plan.again)
     return ordered[: plan.limit] if plan.limit else ordered
 
@@ -95,12 +101,11 @@ class _Batch:
     """Some hundred patients at a time, through all the stages."""
 
     def __init__(
-        self, plan: Plan, rules: Rules, source: Source, destination: Destination, watch: Watch, account: Account
+        self, plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, account: Account
     ) -> None:
-        self._plan, self._rules = plan, rules
-        self._source, self._destination = source, destination
+        self._plan, self._rules, self._validator = plan, rules, validator
+        self._source, self._destination = stores
         self._watch, self._account = watch, account
-        self._validator = Validator(every=plan.validate_every)
 
     def bring_into_step(self, patients: Sequence[str]) -> None:
         """Read, judge, reconcile and write one batch; then alone each change that did not go through."""
@@ -158,12 +163,11 @@ class _Batch:
 
     def _to_write(self, change: Change) -> bool:
         """Whether the change goes to the destination; what does not is accounted for here."""
-        if change.resource is not None:
-            problem = self._validator.problem(change.resource)
-            if problem:
-                log.error("invalid_resource", elements=problem)
-                self._account.changed(change, failed="invalid_resource")
-                return False
+        problem = self._validator.problem(change)
+        if problem:
+            log.error("invalid_resource", elements=problem)
+            self._account.changed(change, failed="invalid_resource")
+            return False
         if change.action in WRITES and not self._plan.dry:
             return True
         self._account.changed(change)

@@ -1,5 +1,6 @@
 """Names of our own: canonical URLs, and the identity of an assessment."""
 
+import hashlib
 import uuid
 
 import msgspec
@@ -9,6 +10,7 @@ from screener.clinical.records import Method
 # The namespace of all our UUIDv5 values. Never change it: identities on servers are made from it.
 NAMESPACE = uuid.UUID("6c1d5f0e-3a34-5b0b-9a9e-0f7b7f6f6a11")
 PRODUCT = "osteoporosis-screener"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class Canonical(msgspec.Struct, frozen=True):
@@ -67,9 +69,16 @@ class Canonical(msgspec.Struct, frozen=True):
 
 def assessment_uuid(source_system: str, patient: str, method: Method) -> str:
     """The identity of the one assessment that a patient may have by a method: no date and no version in it."""
-    return str(uuid.uuid5(NAMESPACE, f"{source_system}\n{patient}\n{method.value}"))
+    return _uuid5(f"{source_system}\n{patient}\n{method.value}")
 
 
 def device_uuid(source_system: str) -> str:
     """The identity of the algorithm's Device for a source system."""
-    return str(uuid.uuid5(NAMESPACE, f"{source_system}\ndevice"))
+    return _uuid5(f"{source_system}\ndevice")
+
+
+def _uuid5(name: str) -> str:
+    """`uuid.uuid5` as text (RFC 9562, 5.5) without the object in between: there are two for every patient of a run."""
+    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -15,10 +15,11 @@ from typing import Any
 
 import msgspec
 
+from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.owned import apply_owned, difference, occasion
-from screener.assessment.resource import Json, Voice, desired
+from screener.assessment.resource import Json, Voice, desired_by
 from screener.clinical.dates import may_exist_at
 from screener.clinical.judge import Verdict
 from screener.clinical.policy import Policy
@@ -44,7 +45,7 @@ WRITES = frozenset({Action.CREATE, Action.AMEND, Action.RETRACT})
 class Change(msgspec.Struct, frozen=True):
     """One step towards the desired state.
 
-    `resource` is the whole resource as it will be written (None where nothing is); `target` and `version` name what
+    What is to be written is a `draft` where nothing stands, else the `altered` resource; `target` and `version` name what
     stands; `reason` is a stable code: the fields that differ, the evidence, or why it stands.
     """
 
@@ -53,9 +54,15 @@ class Change(msgspec.Struct, frozen=True):
     method: Method
     identity: str
     reason: str = ""
-    resource: Json | None = None
+    draft: Draft | None = None
+    altered: Json | None = None
     target: str = ""
     version: str = ""
+
+    @property
+    def resource(self) -> Json | None:
+        """The whole resource as it will be written; None where nothing is."""
+        return self.draft.json if self.draft else self.altered
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -95,22 +102,26 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> 
 
     Only where an assessment could be taken back, or moved to an older occasion or to other results of the same one.
     """
-    wanted = desired(verdict, voice)
     needed: set[str] = set()
     for method, stands in standing_by_method(resources, verdict, voice).items():
         kept = stands.kept
-        if kept is not None and kept.get("status") not in TAKEN_BACK and not _newer(wanted.get(method), kept):
+        if (
+            kept is not None
+            and kept.get("status") not in TAKEN_BACK
+            and not _newer(_wanted(verdict, method, voice), kept)
+        ):
             needed |= unseen_basis(verdict.view, kept)
     return needed
 
 
 def reconcile(verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, Basis], rules: Rules) -> list[Change]:
     """The changes for one patient, in a fixed order. `basis` says what became of the Observations of `basis_to_read`."""
-    wanted = desired(verdict, rules.voice)
+    if not resources:
+        return [_created(Draft(verdict, method, rules.voice)) for method in Method if method in verdict.occasions]
     changes: list[Change] = []
     for method, stands in standing_by_method(resources, verdict, rules.voice).items():
         step = _Step(verdict, method, rules, basis)
-        change = step.change(wanted.get(method), stands.kept)
+        change = step.change(stands.kept)
         changes.extend([change] if change else [])
         changes.extend(step.retract(copy, "duplicate") for copy in stands.duplicates)
     return changes
@@ -124,9 +135,11 @@ class _Step:
         self._voice, self._policy, self._now_us = rules.voice, rules.policy, rules.now_us
         self._identity = assessment_uuid(self._voice.source_system, verdict.patient, method)
 
-    def change(self, wanted: Json | None, kept: Json | None) -> Change | None:
+    def change(self, kept: Json | None) -> Change | None:
         if kept is None:
-            return None if wanted is None else self._of(Action.CREATE, resource={**wanted, "status": "final"})
+            made = self._method in self._verdict.occasions
+            return _created(Draft(self._verdict, self._method, self._voice)) if made else None
+        wanted = _wanted(self._verdict, self._method, self._voice)
         if kept.get("status") in TAKEN_BACK:
             return self._beside_taken_back(wanted, kept)
         if not may_exist_at(str(kept.get("occurrenceDateTime", "")), self._now_us):
@@ -158,9 +171,9 @@ class _Step:
         if status not in _OURS:
             status = "amended"
         if not fields and kept.get("status") in _OURS:
-            return self._of(Action.UNCHANGED, kept=kept)
+            return self._of(Action.UNCHANGED, kept)
         resource = apply_owned(wanted, kept, canonical) | {"status": status}
-        return self._of(Action.AMEND, kept=kept, resource=resource, reason="+".join(sorted(fields or {"status"})))
+        return self._of(Action.AMEND, kept, resource=resource, reason="+".join(sorted(fields or {"status"})))
 
     def retract(self, kept: Json, reason: str) -> Change:
         """Mark as entered in error, with the reason as code and in words; nothing else is altered."""
@@ -179,10 +192,10 @@ class _Step:
             "extension": [*kept.get("extension", ()), extension],
             "note": [*kept.get("note", ()), note],
         }
-        return self._of(Action.RETRACT, kept=kept, resource=resource, reason=reason)
+        return self._of(Action.RETRACT, kept, resource=resource, reason=reason)
 
     def _stands(self, kept: Json, reason: str) -> Change:
-        return self._of(Action.STANDS, kept=kept, reason=reason)
+        return self._of(Action.STANDS, kept, reason=reason)
 
     def _why_it_stands(self, kept: Json) -> str:
         if self._unseen(kept):
@@ -195,20 +208,26 @@ class _Step:
         missing = unseen_basis(self._verdict.view, kept)
         return any(self._basis.get(name) is None or not self._basis[name].seen for name in missing)
 
-    def _of(
-        self, action: Action, *, kept: Json | None = None, resource: Json | None = None, reason: str = ""
-    ) -> Change:
-        meta: dict[str, Any] = (kept or {}).get("meta", {})
+    def _of(self, action: Action, kept: Json, *, resource: Json | None = None, reason: str = "") -> Change:
+        meta: dict[str, Any] = kept.get("meta", {})
         return Change(
             action=action,
             patient=self._verdict.patient,
             method=self._method,
             identity=self._identity,
             reason=reason,
-            resource=resource,
-            target=(kept or {}).get("id", ""),
+            altered=resource,
+            target=kept.get("id", ""),
             version=str(meta.get("versionId", "")),
         )
+
+
+def _created(draft: Draft) -> Change:
+    return Change(Action.CREATE, draft.verdict.patient, draft.method, draft.identity, draft=draft)
+
+
+def _wanted(verdict: Verdict, method: Method, voice: Voice) -> Json | None:
+    return desired_by(verdict, method, voice) if method in verdict.occasions else None
 
 
 def _identified(resource: Json, value: str, voice: Voice) -> bool:

@@ -6,6 +6,7 @@ the reconciler sets it.
 
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -53,7 +54,7 @@ class Voice(msgspec.Struct, frozen=True):
 
 def desired(verdict: Verdict, voice: Voice) -> dict[Method, Json]:
     """For each method that has an occasion, the resource that ought to stand (without status, id and version)."""
-    return {method: _resource(verdict, occasion, voice) for method, occasion in verdict.occasions.items()}
+    return {method: desired_by(verdict, method, voice) for method in verdict.occasions}
 
 
 def device(voice: Voice) -> Json:
@@ -69,11 +70,13 @@ def device(voice: Voice) -> Json:
     }
 
 
-def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
-    canonical, texts, method = voice.canonical, voice.texts, occasion.method
+def desired_by(verdict: Verdict, method: Method, voice: Voice) -> Json:
+    """The same for one method; KeyError where it has no occasion."""
+    occasion = verdict.occasions[method]
+    canonical, texts = voice.canonical, voice.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None
     caveats = _caveats(occasion, scores, voice)
-    security = _security(verdict, occasion)
+    security = confidentiality(verdict, occasion)
     resource: Json = {
         "resourceType": "RiskAssessment",
         "meta": {**({"security": security} if security else {}), "tag": _tags(voice)},
@@ -91,7 +94,7 @@ def _resource(verdict: Verdict, occasion: Occasion, voice: Voice) -> Json:
         "subject": {"reference": f"Patient/{verdict.patient}"},
         "occurrenceDateTime": occurrence(occasion.mg),
         "performer": {"reference": voice.device},
-        "basis": [{"reference": f"Observation/{name}"} for name in sorted({_resource_id(f) for f in occasion.facts})],
+        "basis": [{"reference": f"Observation/{name}"} for name in basis_ids(occasion)],
         "prediction": [_prediction(occasion, scores, voice)],
     }
     if caveats:  # FHIR's JSON knows no empty arrays
@@ -108,8 +111,14 @@ def occurrence(mg: Fact) -> str:
     return text
 
 
-def _resource_id(fact: Fact) -> str:
+def observation_id(fact: Fact) -> str:
+    """The id of the Observation that a result is from, also where it is one of its components."""
     return fact.id.partition("#")[0]
+
+
+def basis_ids(occasion: Occasion) -> list[str]:
+    """The ids of the Observations that an occasion rests on, sorted."""
+    return sorted({observation_id(fact) for fact in occasion.facts})
 
 
 def _identifier(canonical: Canonical, value: str) -> Json:
@@ -137,7 +146,7 @@ def _method(occasion: Occasion, voice: Voice) -> Json:
     return concept
 
 
-def _security(verdict: Verdict, occasion: Occasion) -> list[Json]:
+def confidentiality(verdict: Verdict, occasion: Occasion) -> list[Json]:
     """The strictest confidentiality among the patient and the results used; nothing where none is labelled."""
     labels = {code for fact in occasion.facts for code in fact.security}
     if verdict.view.demographics is not None:
@@ -151,7 +160,7 @@ def _evidence(fact: Fact, canonical: Canonical) -> Json:
     parts: list[Json] = [
         {"url": "predictor", "valueCode": fact.analyte.value},
         {"url": "value", "valueQuantity": _quantity(fact)},
-        {"url": "observation", "valueReference": {"reference": f"Observation/{_resource_id(fact)}"}},
+        {"url": "observation", "valueReference": {"reference": f"Observation/{observation_id(fact)}"}},
     ]
     if fact.version.updated_us:
         parts.append({"url": COPY_USED, "valueInstant": instant_text(fact.version.updated_us)})
@@ -174,8 +183,7 @@ def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:
     age = {"value": Decimal(occasion.age_years), "unit": "a", "system": UCUM, "code": "a"}
     rows = [("age", age)]
     if occasion.bmi_kg_m2 is not None:
-        bmi = occasion.bmi_kg_m2.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-        rows.append(("bmi", {"value": bmi, "unit": "kg/m2", "system": UCUM, "code": "kg/m2"}))
+        rows.append(("bmi", {"value": shown_bmi(occasion.bmi_kg_m2), "unit": "kg/m2", "system": UCUM, "code": "kg/m2"}))
     url = canonical.extension("evidence")
     return [
         {"url": url, "extension": [{"url": "predictor", "valueCode": name}, {"url": "value", "valueQuantity": value}]}
@@ -190,7 +198,7 @@ def _caveats(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[st
         if voice.artefact.calibration != "local":
             codes.add("uncalibrated")
         if scores.other_side_risk is not None:
-            codes.add(f"other_side:{_per_cent(scores.other_side_risk)}")
+            codes.add(other_side(scores.other_side_risk))
     return sorted(codes)
 
 
@@ -212,25 +220,47 @@ def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json
     return {
         "extension": [_interval(scores, voice), *_points(scores, canonical)],
         "outcome": outcome,
-        "probabilityDecimal": _probability(scores.risk, voice),
+        "probabilityDecimal": probability(scores.risk, voice),
         "rationale": texts(
             "rationale.nomogram.local" if voice.artefact.calibration == "local" else "rationale.nomogram"
         ),
     }
 
 
-def _per_cent(risk: float) -> Decimal:
-    return (Decimal(risk) * 100).quantize(Decimal("0.1"), ROUND_HALF_EVEN)
+def other_side(risk: float) -> str:
+    """The caveat that says the risk had the Mg fallen on the other side of the cut-off."""
+    return f"other_side:{per_cent(risk)}"
 
 
-def _probability(risk: float, voice: Voice) -> Decimal:
-    return _per_cent(risk) / 100 if voice.fraction else _per_cent(risk)
+def shown_bmi(bmi_kg_m2: Decimal) -> Decimal:
+    """The body mass index to two decimals."""
+    return bmi_kg_m2.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+
+
+def per_cent(risk: float) -> Decimal:
+    """A risk in per cent to one decimal, half to even by its exact value: "%.3f" rounds a float so, and its digits are then moved."""
+    return _per_mille(f"{risk:.3f}")
+
+
+@lru_cache(maxsize=4096)
+def _per_mille(fraction: str) -> Decimal:
+    return Decimal(fraction).scaleb(2)
+
+
+def probability(risk: float, voice: Voice) -> Decimal:
+    """A risk as it is written: in per cent, or as a fraction where the site wants one."""
+    return per_cent(risk) / 100 if voice.fraction else per_cent(risk)
+
+
+def shown_points(points: float) -> Decimal:
+    """Points to one decimal, half to even by their exact value."""
+    return Decimal(f"{points:.1f}")
 
 
 def _interval(scores: Scores, voice: Voice) -> Json:
     """The model uncertainty interval (sampling and reconstruction), in per cent."""
     ends = {
-        name: {"value": _per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
+        name: {"value": per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
         for name, risk in (("low", scores.risk_low), ("high", scores.risk_high))
     }
     return {"url": voice.canonical.extension("model-uncertainty-interval"), "valueRange": ends}
@@ -243,7 +273,7 @@ def _points(scores: Scores, canonical: Canonical) -> list[Json]:
             "url": canonical.extension("nomogram-points"),
             "extension": [
                 {"url": "predictor", "valueCode": name},
-                {"url": "points", "valueDecimal": Decimal(points).quantize(Decimal("0.1"), ROUND_HALF_EVEN)},
+                {"url": "points", "valueDecimal": shown_points(points)},
             ],
         }
         for name, points in rows

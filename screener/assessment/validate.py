@@ -5,11 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from screener.assessment.draft import Kind
+from screener.assessment.reconcile import Change
 from screener.assessment.resource import Json
 
 
 class Validator:
-    """Validates resources: each one, or each distinct shape once.
+    """Validates what a change writes: each resource, or each distinct shape once. Keep one: it remembers the shapes.
 
     Two resources have one shape when they have the same elements with values of the same types; what differs is then only
     numbers, ids and texts that we form ourselves. That is enough for files, where millions go; a server gets the full check.
@@ -18,11 +20,21 @@ class Validator:
     def __init__(self, *, every: bool) -> None:
         self._every = every
         self._known: dict[int, str] = {}
+        self._kinds: dict[Kind, str] = {}
 
-    def problem(self, resource: Json) -> str:
-        """ "" for a valid resource, else the paths of the elements that are wrong (without their values)."""
-        if self._every:
-            return _problem(resource)
+    def problem(self, change: Change) -> str:
+        """ "" for a valid resource or none, else the paths of the elements that are wrong (without their values)."""
+        if change.draft is not None and not self._every:
+            kind = change.draft.kind
+            if kind not in self._kinds:
+                self._kinds[kind] = self._by_shape(change.draft.json)
+            return self._kinds[kind]
+        resource = change.resource
+        if resource is None:
+            return ""
+        return _problem(resource) if self._every else self._by_shape(resource)
+
+    def _by_shape(self, resource: Json) -> str:
         shape = hash(_shape(resource))
         if shape not in self._known:
             self._known[shape] = _problem(resource)

@@ -101,9 +101,15 @@ def may_exist_at(text: str, now_us: int) -> bool:
 
 
 def instant_text(instant_us_: int) -> str:
-    """FHIR `instant` in UTC of microseconds since 1970."""
-    when = _EPOCH + timedelta(microseconds=instant_us_)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """FHIR `instant` in UTC of microseconds since 1970, to the millisecond."""
+    days, us = divmod(instant_us_, US_PER_DAY)
+    seconds, us = divmod(us, US_PER_SECOND)
+    return f"{_day_text(days)}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{us // 1000:03d}Z"
+
+
+@lru_cache(maxsize=16_384)
+def _day_text(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).date().isoformat()
 
 
 def first_day(text: str | None) -> int:

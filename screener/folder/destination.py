@@ -12,6 +12,7 @@ from typing import cast
 
 import msgspec
 
+from screener.assessment.draft import Forms
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
@@ -91,11 +92,31 @@ class Standing(msgspec.Struct, frozen=True):
         return self.workplace / f"standing.{share}"
 
 
+class Writer:
+    """Puts changes into words, with what a server would set: ids, versions, times. Keep one: it remembers its forms."""
+
+    def __init__(self, now: str) -> None:
+        self._now = now
+        self._forms = Forms(self._dressed)
+
+    def written(self, change: Change) -> tuple[str, str, bytes]:
+        """Id, version and text of what a change writes."""
+        if change.draft is not None:
+            return change.identity, "1", self._forms.encode(change.draft)
+        assert change.altered is not None  # noqa: S101 - only changes that write come here
+        version = str(int(change.version) + 1 if change.version.isdecimal() else 1)
+        return change.target, version, ENCODER.encode(self._dressed(change.altered, change.target, version))
+
+    def _dressed(self, resource: Json, name: str, version: str = "1") -> Json:
+        meta = {**resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
+        return {"resourceType": "RiskAssessment", "id": name, **resource, "meta": meta}
+
+
 class ShareDestination:
     """Some shares of the assessments; one share is held in memory at a time."""
 
-    def __init__(self, standing: Standing, shares: Sequence[int], now: str) -> None:
-        self._standing, self._shares, self._now = standing, shares, now
+    def __init__(self, standing: Standing, shares: Sequence[int], writer: Writer) -> None:
+        self._standing, self._shares, self._writer = standing, shares, writer
         self._share = -1
         self._held: dict[str, Line] = {}
         self._names: dict[str, list[str]] = {}  # ids of our assessments by patient
@@ -122,12 +143,8 @@ class ShareDestination:
         return [self._apply(change) for change in changes]
 
     def _apply(self, change: Change) -> Receipt:
-        assert change.resource is not None  # noqa: S101 - only changes that write come here
         self._turn_to(share_of(change.patient, self._standing.shares))
-        name = change.identity if change.action is Action.CREATE else change.target
-        version = str(int(change.version) + 1 if change.version.isdecimal() else 1)
-        meta = {**change.resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
-        text = ENCODER.encode({"resourceType": "RiskAssessment", "id": name, **change.resource, "meta": meta})
+        name, version, text = self._writer.written(change)
         self._held[name] = Line(change.patient, name, ours=True, text=text)
         if change.action is Action.CREATE:
             self._names.setdefault(change.patient, []).append(name)
@@ -198,7 +215,7 @@ class FolderDestination:
     def _whole(self) -> ShareDestination:
         if self._all is None:
             standing = self.scan(self.planned_shares())
-            self._all = ShareDestination(standing, range(standing.shares), self._now)
+            self._all = ShareDestination(standing, range(standing.shares), Writer(self._now))
         return self._all
 
     def planned_shares(self) -> int:

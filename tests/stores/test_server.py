@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from screener.assessment.reconcile import Change, Rules, reconcile
+from screener.assessment.validate import Validator
 from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
@@ -15,7 +16,7 @@ from screener.clinical.records import Method
 from screener.config import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
-from screener.pipeline import Plan, run
+from screener.pipeline import Plan, Stores, run
 from screener.report.account import Account
 from screener.stores.base import Fate, Mode, Receipt, Scope
 from screener.stores.server_destination import ServerDestination
@@ -224,7 +225,7 @@ class _Conflicts:
 def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> None:
     store, account = _Conflicts(), Account()
     plan = Plan(Scope(Mode.BACKFILL, oldest="2024-01-01"), 10, dry=False)
-    run(plan, RULES, _OneWoman(), store, _Quiet(), account)  # type: ignore[arg-type]
+    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), _Quiet(), account)  # type: ignore[arg-type]
     assert account.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
     assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
     assert (account.flagged, account.outcomes()["scored"]) == (1, {"complete": 1})

@@ -1,0 +1,190 @@
+"""An assessment that is to be made: as a dictionary where somebody looks into it, as bytes where it is only written.
+
+Most of an assessment is the same for every woman of one kind: the same results at hand, the same caveats. A form is the assessment of
+the first woman of a kind, cut at the values that are her own. It is cut where the encoded text shows these values, checked on the
+first few women against the ordinary way, and dropped for that kind where it ever differs.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from screener.assessment.identity import assessment_uuid
+from screener.assessment.resource import (
+    Json,
+    Voice,
+    basis_ids,
+    confidentiality,
+    desired_by,
+    observation_id,
+    occurrence,
+    other_side,
+    per_cent,
+    plain,
+    probability,
+    shown_bmi,
+)
+from screener.clinical.dates import Remembered, instant_text
+from screener.clinical.judge import Verdict
+from screener.clinical.records import Method, Occasion, Scores
+
+_CHECKED = 3  # women of each kind
+_MOST_FORMS = 4096
+_REMEMBERED = 65_536
+
+Kind = tuple[object, ...]
+Dress = Callable[[Json, str], Json]
+Form = tuple[bytes, ...]
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _number_anew(value: Decimal) -> bytes:
+    return _encode(plain(value))
+
+
+def _instant_anew(instant_us: int) -> bytes:
+    return _encode(instant_text(instant_us))
+
+
+def _per_cent_anew(fraction: str) -> bytes:
+    return _encode(per_cent(float(fraction)))
+
+
+_number = Remembered(_number_anew, _REMEMBERED).__getitem__
+_instant = Remembered(_instant_anew, _REMEMBERED).__getitem__
+_per_cent = Remembered(_per_cent_anew, _REMEMBERED).__getitem__
+
+
+class Draft:
+    """What ought to stand for a patient and a method by which nothing stands yet."""
+
+    __slots__ = ("_json", "_kind", "identity", "method", "verdict", "voice")
+
+    def __init__(self, verdict: Verdict, method: Method, voice: Voice) -> None:
+        self.verdict, self.method, self.voice = verdict, method, voice
+        self.identity = assessment_uuid(voice.source_system, verdict.patient, method)
+        self._json: Json | None = None
+        self._kind: Kind | None = None
+
+    @property
+    def occasion(self) -> Occasion:
+        """The evidence that it rests on."""
+        return self.verdict.occasions[self.method]
+
+    @property
+    def scores(self) -> Scores | None:
+        """What the nomogram says; None for the flag."""
+        return self.verdict.scores if self.method is Method.NOMOGRAM else None
+
+    @property
+    def json(self) -> Json:
+        """The whole resource, without id and version."""
+        if self._json is None:
+            self._json = {**desired_by(self.verdict, self.method, self.voice), "status": "final"}
+        return self._json
+
+    @property
+    def kind(self) -> Kind:
+        """All that decides which elements it has, and what they say apart from numbers, ids and times."""
+        if self._kind is None:
+            occasion, scores = self.occasion, self.scores
+            labels = confidentiality(self.verdict, occasion)
+            self._kind = (
+                self.method,
+                tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
+                len(basis_ids(occasion)),
+                occasion.marks,
+                occasion.reduced,
+                occasion.at_or_below_cut_off,
+                labels[0]["code"] if labels else "",
+                scores and (scores.extrapolated, scores.other_side_risk is None, tuple(scores.points)),
+            )
+        return self._kind
+
+
+class Forms:
+    """Writes drafts. `dress` adds what the destination gives a resource (id, version), from the resource and its identity."""
+
+    def __init__(self, dress: Dress) -> None:
+        self._dress = dress
+        self._forms: dict[Kind, Form | None] = {}
+        self._checked: dict[Kind, int] = {}
+
+    def encode(self, draft: Draft) -> bytes:
+        """The resource as JSON: the same bytes as its encoded `json`, dressed."""
+        kind = draft.kind
+        if self._checked.get(kind, 0) < _CHECKED:
+            return self._first(kind, draft)
+        form = self._forms[kind]
+        return _filled(form, _values(draft)) if form else self._ordinary(draft)
+
+    def _ordinary(self, draft: Draft) -> bytes:
+        return _encode(self._dress(draft.json, draft.identity))
+
+    def _first(self, kind: Kind, draft: Draft) -> bytes:
+        text, values = self._ordinary(draft), _values(draft)
+        if kind not in self._forms:
+            if len(self._forms) >= _MOST_FORMS:
+                return text
+            self._forms[kind] = _cut(text, values)
+        form = self._forms[kind]
+        if form and _filled(form, values) != text:
+            self._forms[kind] = None
+        self._checked[kind] = self._checked.get(kind, 0) + 1
+        return text
+
+
+def _cut(text: bytes, values: list[bytes]) -> Form | None:
+    """The text between the values, which stand in it in their order, each as the whole value of an element."""
+    parts, start = [], 0
+    for value in values:
+        at = _element(text, value, start)
+        if at < 0:
+            return None
+        parts.append(text[start:at])
+        start = at + len(value)
+    return (*parts, text[start:])
+
+
+def _element(text: bytes, value: bytes, start: int) -> int:
+    at = text.find(b":" + value, start)
+    while at >= 0 and text[at + 1 + len(value)] not in b",}":
+        at = text.find(b":" + value, at + 1)
+    return at + 1 if at >= 0 else -1
+
+
+def _filled(form: Form, values: list[bytes]) -> bytes:
+    whole: list[bytes] = [b""] * (2 * len(values) + 1)
+    whole[0::2] = form
+    whole[1::2] = values
+    return b"".join(whole)
+
+
+def _values(draft: Draft) -> list[bytes]:
+    """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
+    occasion = draft.occasion
+    values = [_encode(draft.identity)]
+    for fact in occasion.facts:
+        values.append(_number(fact.value))
+        values.append(_encode(f"Observation/{observation_id(fact)}"))
+        if fact.version.updated_us:
+            values.append(_instant(fact.version.updated_us))
+    values.append(b"%d" % occasion.age_years)
+    if occasion.bmi_kg_m2 is not None:
+        values.append(_encode(shown_bmi(occasion.bmi_kg_m2)))
+    values.append(_encode(f"urn:uuid:{draft.identity}"))
+    values.append(_encode(f"Patient/{draft.verdict.patient}"))
+    values.append(_encode(occurrence(occasion.mg)))
+    values += [_encode(f"Observation/{name}") for name in basis_ids(occasion)]
+    scores = draft.scores
+    if scores is not None:
+        values.append(_per_cent(f"{scores.risk_low:.3f}"))
+        values.append(_per_cent(f"{scores.risk_high:.3f}"))
+        values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
+        values.append(b"%.1f" % scores.total_points)
+        values.append(_encode(probability(scores.risk, draft.voice)))
+        if scores.other_side_risk is not None:
+            values.append(_encode(draft.voice.texts.caveat(other_side(scores.other_side_risk))))
+    return values
