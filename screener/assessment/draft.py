@@ -27,7 +27,7 @@ from screener.assessment.resource import (
 )
 from screener.clinical.dates import Remembered, instant_text
 from screener.clinical.judge import Verdict
-from screener.clinical.records import Method, Occasion, Scores
+from screener.clinical.records import Method, Scores
 
 _CHECKED = 3  # women of each kind
 _MOST_FORMS = 4096
@@ -60,18 +60,15 @@ _per_cent = Remembered(_per_cent_anew, _REMEMBERED).__getitem__
 class Draft:
     """What ought to stand for a patient and a method by which nothing stands yet."""
 
-    __slots__ = ("_json", "_kind", "identity", "method", "verdict", "voice")
+    __slots__ = ("_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "voice")
 
     def __init__(self, verdict: Verdict, method: Method, voice: Voice) -> None:
         self.verdict, self.method, self.voice = verdict, method, voice
+        self.occasion = verdict.occasions[method]
+        self.basis = basis_ids(self.occasion)
         self.identity = assessment_uuid(voice.source_system, verdict.patient, method)
         self._json: Json | None = None
         self._kind: Kind | None = None
-
-    @property
-    def occasion(self) -> Occasion:
-        """The evidence that it rests on."""
-        return self.verdict.occasions[self.method]
 
     @property
     def scores(self) -> Scores | None:
@@ -94,7 +91,7 @@ class Draft:
             self._kind = (
                 self.method,
                 tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
-                len(basis_ids(occasion)),
+                len(self.basis),
                 occasion.marks,
                 occasion.reduced,
                 occasion.at_or_below_cut_off,
@@ -177,7 +174,7 @@ def _values(draft: Draft) -> list[bytes]:
     values.append(_encode(f"urn:uuid:{draft.identity}"))
     values.append(_encode(f"Patient/{draft.verdict.patient}"))
     values.append(_encode(occurrence(occasion.mg)))
-    values += [_encode(f"Observation/{name}") for name in basis_ids(occasion)]
+    values += [_encode(f"Observation/{name}") for name in draft.basis]
     scores = draft.scores
     if scores is not None:
         values.append(_per_cent(f"{scores.risk_low:.3f}"))

@@ -103,6 +103,8 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> 
     Only where an assessment could be taken back, or moved to an older occasion or to other results of the same one.
     """
     needed: set[str] = set()
+    if not resources:
+        return needed
     for method, stands in standing_by_method(resources, verdict, voice).items():
         kept = stands.kept
         if (

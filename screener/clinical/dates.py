@@ -86,18 +86,21 @@ def read_moment(text: str) -> Moment | str:
     return Moment(text, day, _epoch_us(datetime.fromisoformat(f"{text[:17]}59{text[19:]}")) + US_PER_SECOND)
 
 
-# The same, remembered: results of one blood draw share both times to the character.
+# The same, remembered: results of one blood draw share their times to the character.
 moment = Remembered(read_moment, 65_536).__getitem__
-issued_us = Remembered(instant_us, 16_384).__getitem__
+instant_of = Remembered(instant_us, 65_536).__getitem__
 
 
 def may_exist_at(text: str, now_us: int) -> bool:
     """Whether what is dated `text` can have happened at the instant `now_us`; True for what is no date."""
     found = moment(text)
-    if isinstance(found, str):
-        return True
-    slack_us = 0 if "T" in text else _DAY_MAY_BEGIN_US
-    return found.instant_us - slack_us <= now_us
+    return isinstance(found, str) or may_be_at(found, now_us)
+
+
+def may_be_at(dated: Moment, now_us: int) -> bool:
+    """The same for what is a date."""
+    slack_us = 0 if len(dated.text) > 10 else _DAY_MAY_BEGIN_US
+    return dated.instant_us - slack_us <= now_us
 
 
 def instant_text(instant_us_: int) -> str:

@@ -34,8 +34,10 @@ def age(view: PatientView, person: Demographics, day: int, policy: Policy) -> st
 
 def minimum_age_years(view: PatientView, day: int, policy: Policy) -> int:
     """From which age she may be assessed: a lower one, if the site says so, once her ovaries were removed."""
-    surgical = any(row.surgical and row.status == "post" and row.day <= day for row in view.menopause)
     least = policy.minimum_age_years
+    if not view.menopause:
+        return least
+    surgical = any(row.surgical and row.status == "post" and row.day <= day for row in view.menopause)
     return min(least, policy.minimum_age_surgical_years) if surgical else least
 
 
@@ -50,6 +52,8 @@ def menopause_status(view: PatientView, day: int, policy: Policy) -> str:
 
     Menopause comes and stays; that it had not come is outdated after some years (`premenopause_days`).
     """
+    if not view.menopause:
+        return ""
     known = [row for row in view.menopause if row.day <= day and not _outdated(row, day, policy)]
     return max(known, key=_recency).status if known else ""
 
@@ -69,13 +73,15 @@ def not_menopausal(view: PatientView, day: int, policy: Policy) -> str:
 
 def excluded(view: PatientView, day: int) -> str:
     """The reason why one of the paper's exclusions keeps her out on `day`, or "" (the first rule by name)."""
+    if not view.exclusions:
+        return ""
     rules = sorted(x.rule for x in view.exclusions if holds(x, day))
     return f"excluded_{rules[0]}" if rules else ""
 
 
 def conditions(view: PatientView, day: int) -> list[str]:
     """The rules of the conditions that an assessment of `day` has to mention, sorted."""
-    return sorted({x.rule for x in view.conditions if holds(x, day)})
+    return sorted({x.rule for x in view.conditions if holds(x, day)}) if view.conditions else []
 
 
 def holds(statement: Exclusion, day: int) -> bool:

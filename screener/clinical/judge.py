@@ -187,8 +187,10 @@ def _occasion(method: Method, view: PatientView, evidence: _Evidence, today: int
     mg = used[0]
     years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
     marks = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
-    marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
-    marks.update(f"condition:{rule}" for rule in eligibility.conditions(view, mg.moment.day))
+    if view.unchecked:
+        marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
+    if view.conditions:
+        marks.update(f"condition:{rule}" for rule in eligibility.conditions(view, mg.moment.day))
     if evidence.reduced:
         marks.add(f"reduced_nomogram:{evidence.reduced}")
     if not exact:

@@ -72,7 +72,7 @@ def _latest(rows: Iterable[tuple[K, C]]) -> dict[K, C]:
         held = best.get(key)
         if held is None or _later(row, held):
             best[key] = row
-    return dict(sorted(best.items()))
+    return {key: best[key] for key in sorted(best)} if len(best) > 1 else best
 
 
 def _later(row: _Copy, held: _Copy) -> bool:

@@ -67,7 +67,7 @@ def fact(
         match.analyte,
         reading.value,
         moment,
-        dates.issued_us(observation.issued) if observation.issued else 0,
+        dates.instant_of(observation.issued) if observation.issued else 0,
         reading.comparator,
         match.rank,
         reading.marks,

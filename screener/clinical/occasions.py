@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from screener.clinical.dates import may_exist_at
+from screener.clinical.dates import may_be_at
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact
 
@@ -13,13 +13,17 @@ PREDICTORS = (Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIG
 
 def not_in_future(fact: Fact, now_us: int) -> bool:
     """Whether the result can have existed at the run's instant."""
-    return may_exist_at(fact.moment.text, now_us)
+    return may_be_at(fact.moment, now_us)
 
 
 def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
     """The Mg results within the lookback, the newest first; ties by later `issued`, higher version, id."""
     found = [f for f in facts if f.analyte is Analyte.MG and today - f.moment.day <= policy.lookback_days]
-    return sorted(found, key=lambda f: (f.moment.instant_us, f.issued_us, f.version, f.id), reverse=True)
+    return sorted(found, key=_recency, reverse=True) if len(found) > 1 else found
+
+
+def _recency(fact: Fact) -> tuple[object, ...]:
+    return fact.moment.instant_us, fact.issued_us, fact.version, fact.id
 
 
 def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> tuple[Fact, ...]:
@@ -98,10 +102,10 @@ def _fate_of_magnesium(mg: Fact, used: Sequence[Fact], today: int, policy: Polic
 
 
 def _in_window(fact: Fact, mg: Fact, policy: Policy) -> bool:
-    days = fact.moment.day - mg.moment.day
-    if fact.analyte is Analyte.WEIGHT:
+    analyte, days = fact.analyte, fact.moment.day - mg.moment.day
+    if analyte is Analyte.WEIGHT:
         return abs(days) <= policy.weight_days
-    if fact.analyte is Analyte.HEIGHT:
+    if analyte is Analyte.HEIGHT:
         return abs(days) <= policy.height_days
     return -policy.marker_days_before <= days <= policy.marker_days_after
 

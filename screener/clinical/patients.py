@@ -56,7 +56,7 @@ def version(meta: wire.Meta | None) -> Version:
     if meta is None:
         return Version()
     return Version(
-        dates.instant_us(meta.lastUpdated) if meta.lastUpdated else 0,
+        dates.instant_of(meta.lastUpdated) if meta.lastUpdated else 0,
         _NUMBERS[meta.versionId] if meta.versionId else 0,
     )
 

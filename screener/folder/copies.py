@@ -5,7 +5,9 @@ traces are dealt by hash, so that all copies of a resource come together, and ar
 which of their resources are outdated.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +30,47 @@ Outdated = dict[bytes, tuple[int, int]]  # by key: updated_us and number of the 
 
 def key_of(kind: str, name: str) -> bytes:
     """96 bits that stand for a resource: two of a hundred million share one with a probability of 1e-13."""
-    return xxhash.xxh3_128_digest(f"{kind}/{name}".encode())[:12]
+    return xxhash.xxh3_128_digest(name.encode(), _seed(kind))[:12]
+
+
+@cache
+def _seed(kind: str) -> int:
+    return zlib.crc32(kind.encode())
 
 
 class Tracer:
     """Collects the traces of one process."""
 
     def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self._keys = bytearray()
-        self._updated: list[int] = []
-        self._numbers: list[int] = []
-        self._shares: list[int] = []
+        self._seen: dict[str, tuple[list[str], list[Version], list[int]]] = {}
 
     def saw(self, kind: str, name: str, version: Version, share: int) -> None:
         """A resource with an id was read; its rows went to a share, or `NOWHERE`."""
-        self._keys += key_of(kind, name)
-        self._updated.append(version.updated_us)
-        self._numbers.append(version.number)
-        self._shares.append(share)
+        names, versions, shares = self._seen.get(kind) or self._seen.setdefault(kind, ([], [], []))
+        names.append(name)
+        versions.append(version)
+        shares.append(share)
 
     def flush(self, file: Path, shares: int) -> Segment:
         """Append the traces to a file, dealt by key."""
-        keys = np.frombuffer(bytes(self._keys), dtype=_TRACE_KEY)
-        traces = np.empty(len(keys), dtype=_TRACE)
-        traces["key"], traces["check"] = keys["key"], keys["check"]
-        traces["updated_us"], traces["share"] = self._updated, self._shares
-        traces["number"] = np.minimum(self._numbers, _LARGEST)
+        traces = np.concatenate([_traces(kind, *seen) for kind, seen in self._seen.items()] or [np.empty(0, _TRACE)])
+        self._seen = {}
         dealt = _dealt(traces["key"], shares)
         order = np.argsort(dealt, kind="stable")
         bounds = np.searchsorted(dealt[order], np.arange(shares + 1))
-        sorted_ = traces[order]
-        self._clear()
-        return append(file, (sorted_[bounds[i] : bounds[i + 1]].tobytes() for i in range(shares)))
+        traces = traces[order]
+        return append(file, (traces[bounds[i] : bounds[i + 1]].tobytes() for i in range(shares)))
+
+
+def _traces(kind: str, names: list[str], versions: list[Version], shares: list[int]) -> Traces:
+    digest, seed = xxhash.xxh3_128_digest, _seed(kind)
+    keys = np.frombuffer(b"".join([digest(name.encode(), seed)[:12] for name in names]), dtype=_TRACE_KEY)
+    traces = np.empty(len(names), dtype=_TRACE)
+    traces["key"], traces["check"] = keys["key"], keys["check"]
+    traces["updated_us"] = [version.updated_us for version in versions]
+    traces["number"] = [min(version.number, _LARGEST) for version in versions]
+    traces["share"] = shares
+    return traces
 
 
 def outdated(traces: Traces) -> dict[int, list[tuple[bytes, int, int]]]:

@@ -78,6 +78,7 @@ class Scanner:
         self._rows: Spill[Mapped] = Spill(workplace / f"{name}.rows", shares, _encode)
         self._medicines: Spill[Medicine] = Spill(workplace / f"{name}.medicines", 1, _encode)
         self._tracer = Tracer()
+        self._patient, self._share = "", 0
 
     def scan(self, number: int, piece: Piece) -> Scanned:
         """Read a piece. InputError for a file that cannot be read and for a full disk."""
@@ -113,20 +114,21 @@ class Scanner:
         resource, rows = self._mapper.open(line)
         if resource is None:
             head = decode_head(line)
-            kind, name, copy = (
-                head.resourceType,
-                head.id,
-                version(wire.Meta(head.meta.versionId, head.meta.lastUpdated)),
-            )
+            kind, name, copy = head.resourceType, head.id, version_of(head)
             if kind == "Medication":
                 medicine = statements.medicine(line)
                 if medicine is not None:
                     self._medicines.add(0, medicine)
         else:
-            kind, name, copy = type(resource).__name__, resource.id or "", version(resource.meta)
+            kind, name = type(resource).__name__, resource.id or ""
+            copy = rows[0].version if rows else version(resource.meta)
         share = NOWHERE
         for row in rows:
-            share = share_of(row.patient, self._shares)
+            # The results of a patient come together: most often it is the same string.
+            if row.patient is not self._patient:
+                self._patient = row.patient
+                self._share = share_of(row.patient, self._shares)
+            share = self._share
             self._rows.add(share, row)
         if name:
             self._tracer.saw(kind, name, copy, share)

@@ -1,6 +1,7 @@
 """Rows of the map, gathered by patient."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from screener.clinical.mapping import Settled
 from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Unreadable
@@ -19,21 +20,29 @@ def gather(
     """
     by_patient: dict[str, list[Settled]] = {patient: [] for patient in patients}
     for row in rows:
-        if row.patient in by_patient:
-            by_patient[row.patient].append(row)
+        held = by_patient.get(row.patient)
+        if held is not None:
+            held.append(row)
     return [_record(patient, mine, unchecked.get(patient, ()), needs) for patient, mine in by_patient.items()]
 
 
 def _record(patient: str, rows: Sequence[Settled], unchecked: Sequence[str], needs: Mapping[str, str]) -> PatientRecord:
-    unreadable = {row.resource for row in rows if isinstance(row, Unreadable)}
+    kinds: dict[type, list[Any]] = {}
+    for row in rows:
+        held = kinds.get(type(row))
+        if held is None:
+            kinds[type(row)] = [row]
+        else:
+            held.append(row)
+    unreadable = {row.resource for row in kinds.get(Unreadable, ())}
     required = {kind for kind in unreadable if needs.get(kind, "required") == "required"}
     return PatientRecord(
         patient=patient,
-        demographics=tuple(row for row in rows if isinstance(row, Demographics)),
-        facts=tuple(row for row in rows if isinstance(row, Fact)),
-        refusals=tuple(row for row in rows if isinstance(row, Refusal)),
-        exclusions=tuple(row for row in rows if isinstance(row, Exclusion)),
-        menopause=tuple(row for row in rows if isinstance(row, Menopause)),
+        demographics=tuple(kinds.get(Demographics, ())),
+        facts=tuple(kinds.get(Fact, ())),
+        refusals=tuple(kinds.get(Refusal, ())),
+        exclusions=tuple(kinds.get(Exclusion, ())),
+        menopause=tuple(kinds.get(Menopause, ())),
         unchecked=(*unchecked, *(unreadable - required)),
         unreadable=tuple(required),
     )

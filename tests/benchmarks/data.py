@@ -1,6 +1,7 @@
 """Exports to measure with: lines as a laboratory's server writes them, some 850 bytes each, in the layout of a bulk export.
 
-Every patient is a woman of 52 to 89 with two stays, at each of which all six results were taken, so that every one is scored.
+Every patient is a woman of 52 to 89 with two stays, at each of which all six results were taken, and four further visits with weight
+and height: 20 results, and every woman is scored.
 "Irrelevant" Observations (blood counts, electrolytes, vital signs) fill an export up to what real ones hold. Seeded: the same
 arguments give the same bytes.
 """
@@ -53,7 +54,7 @@ _PATIENT = (
 
 
 def export(folder: Path, patients: int, *, others_per_result: int = 0, seed: int = 1) -> tuple[int, int]:
-    """Write an export of so many women, 12 results each, and `others_per_result` irrelevant Observations for each of those.
+    """Write an export of so many women, 20 results each, and `others_per_result` irrelevant Observations for each of those.
 
     Returns (Observations, bytes). Files hold half a million lines at most; a woman's lines lie in one file, as servers write them.
     """
@@ -87,10 +88,12 @@ def _woman(number: int, others_per_result: int, seed: int) -> tuple[bytes, Itera
 
 def _results(draw: random.Random, patient: str, others_per_result: int) -> Iterator[bytes]:
     latest = draw.randrange(5, 300)
-    for back in (latest + draw.randrange(60, 300), latest):
+    stays = (latest + draw.randrange(60, 300), latest)
+    visits = [draw.randrange(5, 900) for _ in range(4)]
+    for back in (*visits, *stays):
         day = (TODAY - timedelta(days=back)).isoformat()
         encounter = str(uuid.UUID(int=draw.getrandbits(128), version=4))
-        for ours in _OURS:
+        for ours in _OURS if back in stays else _OURS[-2:]:
             yield _line(draw, ours, patient, encounter, day)
             for _ in range(others_per_result):
                 yield _line(draw, draw.choice(_OTHERS), patient, encounter, day)
