@@ -172,6 +172,10 @@ class FolderSettings(Section):
     complete: bool = Field(
         default=False, description="the export covered all excluding types: one that is absent has no resources"
     )
+    one_export: bool = Field(
+        default=False,
+        description="no resource comes in two versions, as in one bulk export: lines without a code that matters are passed over",
+    )
     bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
     temporary: Path | None = Field(
         None, description="where a run keeps what it reads until it ends (patient data); default: the system's place"

@@ -144,6 +144,16 @@ class Mapper:
         `refused` also those that are asked for only to be counted."""
         return self._codes.tokens(analytes, refused=refused)
 
+    def codes_that_matter(self) -> frozenset[str] | None:
+        """The codes of all systems by one of which every Observation that gives rows does so; None where a site has results without
+        any code."""
+        tables = self._recipe[0]
+        if any(not row.system for row in tables.codes):
+            return None
+        stated = (row.code for row in tables.menopause if "Observation" in row.resources.split())
+        documented = (row.code for row in tables.menopause_observations)
+        return frozenset({*(row.code for row in tables.codes), *stated, *documented})
+
     def texts_for(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
         """The texts that a site maps where a result has no code, sorted."""
         return self._codes.texts(analytes)

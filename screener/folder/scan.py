@@ -3,6 +3,7 @@
 Pieces of the files are read independently of each other, in any order, by any process; what they leave is the same.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from screener.clinical.records import (
 from screener.fhir.search import Head
 from screener.folder.copies import NOWHERE, Tracer
 from screener.folder.files import Piece, blocks
+from screener.folder.sieve import Sieve
 from screener.folder.spill import Segment, Spill
 from screener.place import PLACES, place
 
@@ -63,6 +65,10 @@ def version_of(head: Head) -> Version:
     return version(wire.Meta(head.meta.versionId or None, head.meta.lastUpdated or None))
 
 
+def _all_lines(block: bytes) -> Iterable[bytes]:
+    return block.split(b"\n")
+
+
 def share_of(patient: str, shares: int) -> int:
     """The share of a patient: one of `shares` equal ranges of places."""
     return place(patient) * shares // PLACES
@@ -71,9 +77,12 @@ def share_of(patient: str, shares: int) -> int:
 class Scanner:
     """One process's part in the first pass."""
 
-    def __init__(self, mapper: Mapper, workplace: Path, name: str, shares: int) -> None:
-        """Files in `workplace` begin with `name`."""
+    def __init__(
+        self, mapper: Mapper, workplace: Path, name: str, shares: int, codes: frozenset[str] | None = None
+    ) -> None:
+        """Files in `workplace` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
         self._mapper, self._shares = mapper, shares
+        self._lines = Sieve(codes).lines if codes else _all_lines
         self._traces_file = workplace / f"{name}.traces"
         self._rows: Spill[Mapped] = Spill(workplace / f"{name}.rows", shares, _encode)
         self._medicines: Spill[Medicine] = Spill(workplace / f"{name}.medicines", 1, _encode)
@@ -90,7 +99,7 @@ class Scanner:
             if block.problem:
                 bad.append(Bad(piece.file, block.start, block.problem))
             searched = 0
-            for line in block.data.split(b"\n"):
+            for line in self._lines(block.data):
                 try:
                     kinds.add(self._take(line))
                 except (MalformedResource, msgspec.MsgspecError):

@@ -42,6 +42,7 @@ from screener.folder.scan import (
     share_of,
     version_of,
 )
+from screener.folder.sieve import is_plain
 from screener.folder.spill import Segment, append, stored
 from screener.folder.workers import Workers
 from screener.stores.base import Mode, OfPatient, R, Reader, Reading, Scope
@@ -239,7 +240,8 @@ class FolderSource:
         work = pieces(self._files, PIECE_BYTES)
         scanned: list[Scanned] = []
         whole, done = sum(piece.size_bytes for piece in work), 0
-        with Workers(min(self._count, len(work)), Context, self._mapper, self._workplace, shares) as workers:
+        context = (self._mapper, self._workplace, shares, self._codes_that_matter())
+        with Workers(min(self._count, len(work)), Context, *context) as workers:
             for found in workers.map(scan, list(enumerate(work))):
                 scanned.append(found)
                 done += work[found.piece].size_bytes
@@ -261,6 +263,18 @@ class FolderSource:
             medicines=_medicines(self._workplace, [found.medicines for found in scanned]),
             unchecked=unchecked,
         )
+
+    def _codes_that_matter(self) -> frozenset[str] | None:
+        """The codes that a line has to have; None where every line has to be decoded.
+
+        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are passed over only where
+        no resource comes in two versions, which is so in one export, whole and without other files.
+        """
+        export = self._export
+        there = [(file.name, file.stat().st_size) for file in self._files]
+        alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
+        codes = self._mapper.codes_that_matter() if alone or self._settings.one_export else None
+        return codes if codes and all(map(is_plain, codes)) else None
 
     def _judge_missing_types(self, kinds: Collection[str]) -> tuple[str, ...]:
         """An export narrowed to some types must not turn an excluded woman into a scored one. Returns what was not checked."""
@@ -325,10 +339,10 @@ class FolderSource:
 class Context:
     """What a process needs for the first pass."""
 
-    def __init__(self, mapper: Mapper, workplace: Path, shares: int) -> None:
+    def __init__(self, mapper: Mapper, workplace: Path, shares: int, codes: frozenset[str] | None) -> None:
         self.workplace, self.shares = workplace, shares
         self.name = f"{os.getpid()}"
-        self.scanner = Scanner(mapper, workplace, self.name, shares)
+        self.scanner = Scanner(mapper, workplace, self.name, shares, codes)
 
 
 def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
