@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast lint types lock clean
+.PHONY: help setup demo test test-fast bench lint types lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test: lint types ## lint, types and every test, those against a real HAPI FHIR s
 
 test-fast: setup ## the tests that need no HAPI FHIR
 	$(BIN)/python -m pytest -m "not hapi"
+
+bench: setup ## measure against peers and limits; BENCH="--only offline" for one row
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --extra report --group dev --universal --python-version 3.11 \
