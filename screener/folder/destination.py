@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -72,6 +72,20 @@ _decode_lines = msgspec.msgpack.Decoder(list[Line]).decode
 _encode_lines = msgspec.msgpack.Encoder().encode
 
 
+class Stood(Protocol):
+    """What stood when the run began, by share of the patients, and what is to stand."""
+
+    @property
+    def shares(self) -> int:
+        """How many there are."""
+
+    def share(self, share: int) -> list[Line]:
+        """The lines of one share as they are now."""
+
+    def keep(self, share: int, text: bytes) -> None:
+        """The lines of a share as they will be."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """Where the assessments lie that stood when the run began; a share that was worked on since lies in a file of its own."""
 
@@ -87,8 +101,16 @@ class Standing(msgspec.Struct, frozen=True):
             return [read_line(text, self.method) for text in worked_on.read_bytes().splitlines()]
         return [line for part in stored(self.workplace, self.lines, share) for line in _decode_lines(part)]
 
+    def keep(self, share: int, text: bytes) -> None:
+        """The lines of a share as they will be in the destination. InputError where the disk is full."""
+        try:
+            with open_private(self.worked_on(share)) as stream:
+                stream.write(text)
+        except OSError as error:
+            raise cannot_spill(error) from error
+
     def worked_on(self, share: int) -> Path:
-        """The file of a share that was worked on: its lines as they will be in the destination."""
+        """The file of a share that was worked on."""
         return self.workplace / f"standing.{share}"
 
 
@@ -115,7 +137,7 @@ class Writer:
 class ShareDestination:
     """Some shares of the assessments; one share is held in memory at a time."""
 
-    def __init__(self, standing: Standing, shares: Sequence[int], writer: Writer) -> None:
+    def __init__(self, standing: Stood, shares: Sequence[int], writer: Writer) -> None:
         self._standing, self._shares, self._writer = standing, shares, writer
         self._share = -1
         self._held: dict[str, Line] = {}
@@ -159,11 +181,7 @@ class ShareDestination:
         if share == self._share:
             return
         if self._dirty:
-            try:
-                with open_private(self._standing.worked_on(self._share)) as stream:
-                    stream.write(_in_order(self._held.values()))
-            except OSError as error:
-                raise cannot_spill(error) from error
+            self._standing.keep(self._share, _in_order(self._held.values()))
         self._share, self._dirty = share, False
         self._held, self._names = {}, {}
         for line in self._standing.share(share) if share >= 0 else ():

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 import structlog
@@ -59,12 +59,34 @@ _decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Shelves(Protocol):
+    """Rows by share of the patients: what a share's run needs to know of a folder that was gone through."""
+
+    @property
+    def shares(self) -> int:
+        """How many there are."""
+
+    @property
+    def medicines(self) -> Mapping[str, Medicine]:
+        """The Medication resources, by id."""
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The excluding resource types that were not read."""
+
+    def rows(self, share: int) -> list[AnyRow]:
+        """The rows of a share, of the newest copies only."""
+
+    def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
+        """The rows of these Observations, whosever they are."""
+
+
 class Table(msgspec.Struct, frozen=True):
     """What the first pass leaves: where everything lies. The same for every process that reads it."""
 
     workplace: Path
     shares: int
-    rows: list[Segment]
+    segments: list[Segment]
     traces: list[Segment]
     outdated: list[Segment]
     medicines: dict[str, Medicine]
@@ -75,19 +97,35 @@ class Table(msgspec.Struct, frozen=True):
         """Which resources there are."""
         return Index(self.workplace, self.traces, self.shares)
 
+    def rows(self, share: int) -> list[AnyRow]:
+        """The rows of a share, of the newest copies only."""
+        newest: Outdated = {}
+        for part in stored(self.workplace, self.outdated, share):
+            newest |= {key: (updated_us, number) for key, updated_us, number in _decode_outdated(part)}
+        rows: list[AnyRow] = []
+        for part in stored(self.workplace, self.segments, share):
+            rows += decode_rows(part)
+        return [row for row in rows if _counts(row, newest)] if newest else rows
+
+    def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
+        """The rows of these Observations, whosever they are."""
+        keys = [key_of("Observation", name) for name in observations]
+        for share in sorted(self.resources.shares_with(keys)):
+            yield from (row for row in self.rows(share) if resource_of(row)[1] in observations)
+
 
 class ShareSource:
-    """Some shares of a folder that the first pass went through; one share is held in memory at a time."""
+    """Some shares of the patients; one share is held in memory at a time."""
 
     def __init__(
         self,
-        table: Table,
+        shelves: Shelves,
         mapper: Mapper,
         needs: Mapping[str, str],
         shares: Sequence[int],
         ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
     ) -> None:
-        self.table, self._mapper, self._needs = table, mapper, needs
+        self._shelves, self._mapper, self._needs = shelves, mapper, needs
         self._shares, self._ask = shares, ask
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
@@ -96,7 +134,7 @@ class ShareSource:
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
         if scope.mode is Mode.NAMED:
-            yield from (p for p in scope.patients if share_of(p, self.table.shares) in self._shares)
+            yield from (p for p in scope.patients if share_of(p, self._shelves.shares) in self._shares)
             return
         for patient, rows in self._everyone():
             if any(isinstance(row, Fact | Refusal) and row.analyte is Analyte.MG for row in rows):
@@ -110,7 +148,7 @@ class ShareSource:
             for row in self._of(patient)
             if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
         )
-        return gather(patients, rows, dict.fromkeys(patients, self.table.unchecked), self._needs)
+        return gather(patients, rows, dict.fromkeys(patients, self._shelves.unchecked), self._needs)
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
@@ -125,15 +163,13 @@ class ShareSource:
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        wanted = frozenset(observations)
         found: dict[str, list[Fact | Refusal]] = {}
-        keys = [key_of("Observation", name) for name in observations]
-        for share in sorted(self.table.resources.shares_with(keys)):
-            for rows in self._share(share).values():
-                for row in rows:
-                    if isinstance(row, Fact | Refusal) and row.id.partition("#")[0] in observations:
-                        found.setdefault(row.id.partition("#")[0], []).append(row)
+        for row in self._shelves.results(wanted):
+            if isinstance(row, Fact | Refusal):
+                found.setdefault(resource_of(row)[1], []).append(row)
         here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
-        missing = set(observations) - here.keys()
+        missing = wanted - here.keys()
         if missing and self._ask:
             return {**here, **self._ask(missing)}
         return {**here, **dict.fromkeys(missing, Basis(seen=False))}
@@ -143,27 +179,19 @@ class ShareSource:
             yield from self._share(share).items()
 
     def _of(self, patient: str) -> list[Settled]:
-        return self._share(share_of(patient, self.table.shares)).get(patient, [])
+        return self._share(share_of(patient, self._shelves.shares)).get(patient, [])
 
     def _share(self, share: int) -> dict[str, list[Settled]]:
         if self._held[0] != share:
-            self._held = (share, self._read(share))
+            by_patient: dict[str, list[Settled]] = {}
+            for row in self._mapper.settled(self._shelves.rows(share), self._shelves.medicines):
+                held = by_patient.get(row.patient)
+                if held is None:
+                    by_patient[row.patient] = [row]
+                else:
+                    held.append(row)
+            self._held = (share, by_patient)
         return self._held[1]
-
-    def _read(self, share: int) -> dict[str, list[Settled]]:
-        table = self.table
-        newest: Outdated = {}
-        for part in stored(table.workplace, table.outdated, share):
-            newest |= {key: (updated_us, number) for key, updated_us, number in _decode_outdated(part)}
-        rows: list[AnyRow] = []
-        for part in stored(table.workplace, table.rows, share):
-            rows += decode_rows(part)
-        if newest:
-            rows = [row for row in rows if _counts(row, newest)]
-        by_patient: dict[str, list[Settled]] = {}
-        for row in self._mapper.settled(rows, table.medicines):
-            by_patient.setdefault(row.patient, []).append(row)
-        return by_patient
 
 
 class FolderSource:
@@ -186,6 +214,7 @@ class FolderSource:
         self._workplace, self._count, self._ask = workplace, workers, ask
         self._export: Finished | None = None
         self._files: list[Path] = []
+        self._table: Table | None = None
         self._all: ShareSource | None = None
         self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
         off = sorted(kind for kind, need in needs.items() if need == "off")
@@ -212,15 +241,20 @@ class FolderSource:
     def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
         """From a second pass over the folder, made once for each reader."""
         if self._further is None or self._further[0] is not reader:
-            self._further = (reader, self._second_pass(reader, self._whole().table))
+            self._further = (reader, self._second_pass(reader, self._whole_table()))
         held = cast("dict[str, list[R]]", self._further[1])
         return [row for patient in patients for row in held.get(patient, ())]
 
     def _whole(self) -> ShareSource:
         if self._all is None:
-            table = self.scan(self.planned_shares())
+            table = self._whole_table()
             self._all = ShareSource(table, self._mapper, self._needs, range(table.shares), self._ask)
         return self._all
+
+    def _whole_table(self) -> Table:
+        if self._table is None:
+            self._table = self.scan(self.planned_shares())
+        return self._table
 
     # The first pass
 
@@ -252,12 +286,16 @@ class FolderSource:
             copies = workers.map(compare, [(traces, deal) for deal in range(shares)])
             newest = [segment for segment in copies if segment is not None]
         self._judge_bad_lines(scanned)
-        unchecked = self._judge_missing_types(frozenset().union(*(found.kinds for found in scanned)))
+        # What was asked for and is not there has no resources.
+        kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
+        unchecked = judge_missing_types(self._folder.name, kinds, self._needs, complete=self._settings.complete)
+        off = {kind for kind, need in self._needs.items() if need == "off"}
+        self.reading.unchecked.update(dict.fromkeys(sorted(set(unchecked) - off), "not in the folder"))
         self.reading.bytes_read = sum(found.bytes_read for found in scanned)
         return Table(
             workplace=self._workplace,
             shares=shares,
-            rows=[found.rows for found in scanned],
+            segments=[found.rows for found in scanned],
             traces=traces,
             outdated=newest,
             medicines=_medicines(self._workplace, [found.medicines for found in scanned]),
@@ -275,24 +313,6 @@ class FolderSource:
         alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
         codes = self._mapper.codes_that_matter() if alone or self._settings.one_export else None
         return codes if codes and all(map(is_plain, codes)) else None
-
-    def _judge_missing_types(self, kinds: Collection[str]) -> tuple[str, ...]:
-        """An export narrowed to some types must not turn an excluded woman into a scored one. Returns what was not checked."""
-        off = [kind for kind, need in self._needs.items() if need == "off"]
-        if self._settings.complete:
-            return tuple(sorted(off))
-        # What was asked for and is not there has no resources.
-        held = {*kinds, *(self._export.types if self._export else ())}
-        absent = {kind: need for kind, need in sorted(self._needs.items()) if need != "off" and kind not in held}
-        required = [kind for kind, need in absent.items() if need == "required"]
-        if required:
-            raise InputError(
-                f"The folder {self._folder.name} holds no {', '.join(required)}, and the exclusions require them",
-                "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
-                "or set them to optional under [exclusions]: assessments then say that they were not checked",
-            )
-        self.reading.unchecked.update(dict.fromkeys(absent, "not in the folder"))
-        return tuple(sorted({*off, *absent}))
 
     def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
         """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
@@ -336,6 +356,25 @@ class FolderSource:
                 yield from (line for line in block.data.split(b"\n") if line.strip())
 
 
+def judge_missing_types(
+    folder: str, kinds: Collection[str], needs: Mapping[str, str], *, complete: bool
+) -> tuple[str, ...]:
+    """The excluding types that count as not checked, of a folder that holds `kinds`.
+
+    InputError where a required one is missing: an export narrowed to some types must not turn an excluded woman into a scored one.
+    """
+    off = {kind for kind, need in needs.items() if need == "off"}
+    absent = set() if complete else needs.keys() - off - set(kinds)
+    required = sorted(kind for kind in absent if needs[kind] == "required")
+    if required:
+        raise InputError(
+            f"The folder {folder} holds no {', '.join(required)}, and the exclusions require them",
+            "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
+            "or set them to optional under [exclusions]: assessments then say that they were not checked",
+        )
+    return tuple(sorted(off | absent))
+
+
 class Context:
     """What a process needs for the first pass."""
 
@@ -372,12 +411,13 @@ def _medicines(workplace: Path, segments: Sequence[Segment]) -> dict[str, Medici
 
 def _counts(row: AnyRow, newest: Outdated) -> bool:
     """Whether a row is of the newest copy of its resource; of one without an id every copy counts."""
-    kind, name = _resource_of(row)
+    kind, name = resource_of(row)
     latest = newest.get(key_of(kind, name)) if name else None
     return latest is None or is_newest(row.version, latest)
 
 
-def _resource_of(row: AnyRow) -> tuple[str, str]:
+def resource_of(row: AnyRow) -> tuple[str, str]:
+    """Type and id of the resource that a row is from; of a component, the Observation's."""
     if isinstance(row, Demographics):
         return "Patient", row.patient
     if isinstance(row, Fact | Refusal):
