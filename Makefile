@@ -36,8 +36,8 @@ test: lint types ## lint, types and every test, those against a real HAPI FHIR s
 	$(BIN)/python tests/hapi/launcher.py ensure-tools
 	$(BIN)/python -m pytest --durations=15
 
-test-fast: setup ## the tests that need no HAPI FHIR
-	$(BIN)/python -m pytest -m "not hapi"
+test-fast: setup ## the tests that need no HAPI FHIR and no Spark
+	$(BIN)/python -m pytest -m "not hapi and not spark"
 
 bench: setup ## measure against peers and limits; BENCH="--only offline" for one row
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

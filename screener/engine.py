@@ -84,12 +84,12 @@ def judge_share(context: Context, share: int) -> tuple[Books, bool]:
     account = Account(show_patients=job.show_patients, watched=job.watched)
     again = frozenset(patient for patient in job.plan.again if share_of(patient, table.shares) == share)
     plan = msgspec.structs.replace(job.plan, again=again)
-    run(plan, job.rules, Stores(source, destination), context.validator, _Unwatched(), account)
+    run(plan, job.rules, Stores(source, destination), context.validator, Unwatched(), account)
     return account.books, destination.changed
 
 
-class _Unwatched:
-    """A share's run is watched from outside."""
+class Unwatched:
+    """Watches nothing: a share's run is watched from outside."""
 
     def before_write(self) -> None: ...
 

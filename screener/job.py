@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from screener import __version__
-from screener.assessment.reconcile import Action
+from screener.assessment.reconcile import Action, Rules
 from screener.assessment.validate import Validator
 from screener.config import Settings
 from screener.engine import Job, run_shares
@@ -23,7 +23,7 @@ from screener.pipeline import Plan, Stores, run
 from screener.report.account import Account, Listed
 from screener.report.summary import Summary, Watermark, peak_rss_bytes
 from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
-from screener.stores.base import Fate, Mode, Receipt, Scope, Source
+from screener.stores.base import Fate, Mode, Reading, Receipt, Scope
 
 log = structlog.get_logger()
 
@@ -104,9 +104,7 @@ class _Run:
             raise told from error
 
     def _work(self, scope: Scope, again: frozenset[str]) -> Result:
-        source, destination = self._parts.source(), self._parts.destination()
         account = self._account
-        rules = self._parts.rules(destination)
         plan = Plan(
             scope=scope,
             batch_patients=self._settings.server.batch_patients,
@@ -115,24 +113,45 @@ class _Run:
             again=again,
             after=self._done_until(),
         )
-        if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
-            job = Job(
-                plan,
-                rules,
-                self._parts.mapper,
-                self._settings.exclusions.needs(),
-                instant_text(self._parts.now),
-                self._options.show_patients,
-                account.watched,
-            )
-            run_shares(job, source, destination, self._parts.workers, self, account)
+        if self._options.engine == "spark":
+            reading = self._on_spark(plan)
         else:
-            validator = Validator(every=self._options.to_folder is None)
-            run(plan, rules, Stores(source, destination), validator, self, account)
+            source, destination = self._parts.source(), self._parts.destination()
+            rules = self._parts.rules(destination)
+            if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
+                run_shares(self._job(plan, rules), source, destination, self._parts.workers, self, account)
+            else:
+                validator = Validator(every=self._options.to_folder is None)
+                run(plan, rules, Stores(source, destination), validator, self, account)
+            reading = source.reading
         self._remember(account)
-        result = self._close(scope, source, account)
+        result = self._close(scope, reading, account)
         self._parts.clear()
         return result
+
+    def _job(self, plan: Plan, rules: Rules) -> Job:
+        return Job(
+            plan,
+            rules,
+            self._parts.mapper,
+            self._settings.exclusions.needs(),
+            instant_text(self._parts.now),
+            self._options.show_patients,
+            self._account.watched,
+        )
+
+    def _on_spark(self, plan: Plan) -> Reading:
+        try:
+            from screener.spark.engine import Places, SparkDestination, run_on_spark  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise ConfigurationError(
+                f"The Spark engine lacks a package: {error.name}",
+                "Install it: pip install 'osteoporosis-screener[spark]'",
+            ) from error
+        destination = SparkDestination()
+        job = self._job(plan, self._parts.rules(destination))
+        places = Places(self._options.source_uri, self._options.destination_uri, self._options.parquet)
+        return run_on_spark(job, places, destination.device, self._settings.folder, self, self._account)
 
     # A full run over several calls
 
@@ -242,13 +261,13 @@ class _Run:
             self._state.remember_failures(self._parts.watermark_scope, new, instant_text(self._parts.started))
             self._remembered.update(new)
 
-    def _close(self, scope: Scope, source: Source, account: Account) -> Result:
+    def _close(self, scope: Scope, reading: Reading, account: Account) -> Result:
         """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""
         self.before_write()
         moves = not (self._parts.dry or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, self._begun if moves else None)
         code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients else ExitCode.DONE
-        summary = self._summary(scope, source, account, watermark, code)
+        summary = self._summary(scope, reading, account, watermark, code)
         if not self._parts.dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
@@ -257,7 +276,9 @@ class _Run:
             self._state.finished(self._parts.watermark_scope)
         return Result(summary, account.listed, self._parts.why_dry)
 
-    def _summary(self, scope: Scope, source: Source, account: Account, watermark: Watermark, code: ExitCode) -> Summary:
+    def _summary(
+        self, scope: Scope, reading: Reading, account: Account, watermark: Watermark, code: ExitCode
+    ) -> Summary:
         traffic = self._parts.client.traffic if self._parts.client else None
         artefact = self._parts.artefact
         return Summary(
@@ -277,11 +298,11 @@ class _Run:
             write_reasons=account.write_reasons(),
             flagged=account.flagged,
             refusals=account.refusals(),
-            exclusions_not_checked=dict(sorted(source.reading.unchecked.items())),
-            bad_lines=source.reading.bad_lines,
+            exclusions_not_checked=dict(sorted(reading.unchecked.items())),
+            bad_lines=reading.bad_lines,
             requests=traffic.requests if traffic else 0,
             retries=traffic.retries if traffic else 0,
-            bytes_read=source.reading.bytes_read + (traffic.bytes_read if traffic else 0),
+            bytes_read=reading.bytes_read + (traffic.bytes_read if traffic else 0),
             seconds=round(monotonic() - self._began, 3),
             peak_rss_bytes=peak_rss_bytes() + peak_rss_bytes_of_workers(),
             watermark=watermark,

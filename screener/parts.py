@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -51,12 +52,23 @@ class Options(msgspec.Struct, frozen=True):
     anew: bool = False  # a full run begins again, wherever an earlier one got to
     now: datetime | None = None
     show_patients: bool = False
+    engine: str = "folder"  # or "spark": then folders are as `source_uri` and `destination_uri` name them
+    source_uri: str = ""
+    destination_uri: str = ""
+    parquet: bool = False
     workers: int = 0  # processes that work on folders; 0 for one on each core
 
     @property
     def partial(self) -> bool:
         """Whether the run looks at other patients, or from another time, than the watermark stands for."""
         return bool(self.patients or self.patients_from or self.since or self.limit or self.now)
+
+
+class Prepared(Protocol):
+    """What knows the algorithm's Device."""
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Make sure of it (or find it, in a dry run); returns the reference to it."""
 
 
 class Parts:
@@ -190,7 +202,7 @@ class Parts:
         self._stack.callback(online.close)
         return online
 
-    def rules(self, destination: Performed) -> Rules:
+    def rules(self, destination: Prepared) -> Rules:
         """What the run judges by; makes sure of the Device at the destination."""
         output = self._settings.output
         system, _, code = output.tag.partition("|")
@@ -211,12 +223,16 @@ class Parts:
     def source_label(self) -> str:
         """The source, for people and for the watermark."""
         folder = self._options.from_folder
+        if self._options.engine == "spark":
+            return self._options.source_uri
         return str(folder.resolve()) if folder else self._settings.server.base_url
 
     @property
     def destination_label(self) -> str:
         """The destination, for people, for the lease and for the watermark."""
         folder = self._options.to_folder
+        if self._options.engine == "spark":
+            return self._options.destination_uri
         return str(folder.resolve()) if folder else self._settings.server.base_url
 
     @property

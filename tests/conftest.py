@@ -14,12 +14,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 pytest_plugins = ["tests.hapi.fixtures"]
 
 # Seconds on two quiet cores. A tier beyond its budget is printed as such; it fails nothing, for machines differ.
-BUDGET_SECONDS = {"rules": 120, "model": 180, "sandbox": 180, "HAPI FHIR": 300}
+BUDGET_SECONDS = {"rules": 120, "model": 180, "sandbox": 180, "HAPI FHIR": 300, "Spark": 180}
 
 
 def _tier(report: pytest.TestReport) -> str:
     if "hapi" in report.keywords:
         return "HAPI FHIR"
+    if "spark" in report.keywords:
+        return "Spark"
     if report.nodeid.startswith("tests/model"):
         return "model"
     return "sandbox" if report.nodeid.startswith(("tests/e2e", "tests/contract", "tests/sandbox")) else "rules"

@@ -45,6 +45,7 @@ LEVELS = {
     "screener.seeding": 3,
     "screener.parts": 3,
     "screener.engine": 3,
+    "screener.spark": 3,
     "screener.job": 3,
     "screener.worker": 3,
     "screener.checks": 3,

@@ -69,7 +69,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _parquet(rows: Sequence[Sequence[Any]]) -> bytes:
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - of the extra `report`
+    import pyarrow as pa  # noqa: PLC0415 - of the extra `report`
     from pyarrow import parquet  # noqa: PLC0415
 
     kinds = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}

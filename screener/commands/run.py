@@ -51,7 +51,7 @@ class Instant(click.ParamType[datetime]):
 )
 @click.option("--dry-run", is_flag=True, help="Everything but the writes.")
 @click.option(
-    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
+    "--from", "from_folder", metavar="DIR", help="Read this folder of NDJSON, not the server (with Spark: or a URI)."
 )
 @click.option(
     "--bulk",
@@ -59,7 +59,14 @@ class Instant(click.ParamType[datetime]):
     type=click.Path(path_type=Path, file_okay=False),
     help="With --backfill: export the server to this folder (Bulk Data) and read that; resumed, and emptied at the end.",
 )
-@click.option("--to", "to_folder", type=click.Path(path_type=Path), help="Write to this folder, not to the server.")
+@click.option("--to", "to_folder", metavar="DIR", help="Write to this folder, not to the server.")
+@click.option(
+    "--engine",
+    type=click.Choice(["folder", "spark"]),
+    default="folder",
+    help="What works on folders: this machine, or Apache Spark (see deploy/spark).",
+)
+@click.option("--parquet", is_flag=True, help="With Spark: assessments as Parquet (patient, id, text), not as NDJSON.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
 @click.option(
     "--patients-from",
@@ -128,12 +135,24 @@ def _options(given: dict[str, Any]) -> "Options":
         raise ConfigurationError(
             "--bulk reads the whole server", "Give it with --backfill and without --from; the nightly run searches"
         )
+    source, destination = given["from_folder"] or "", given["to_folder"] or ""
+    if given["engine"] == "spark" and not (given["backfill"] and source and destination and not given["limit"]):
+        raise ConfigurationError(
+            "The Spark engine works from folder to folder, on everyone",
+            "Give --backfill, --from and --to, and no --limit",
+        )
+    if given["parquet"] and given["engine"] != "spark":
+        raise ConfigurationError("Only the Spark engine writes Parquet", "Add --engine spark")
     return Options(
+        engine=given["engine"],
+        source_uri=source,
+        destination_uri=destination,
+        parquet=given["parquet"],
         bulk_folder=given["bulk_folder"],
         backfill=given["backfill"],
         dry_run=given["dry_run"],
-        from_folder=given["from_folder"],
-        to_folder=given["to_folder"],
+        from_folder=Path(source) if source else None,
+        to_folder=Path(destination) if destination else None,
         patients=tuple(given["patients"]),
         patients_from=given["patients_from"],
         since=given["since"],

@@ -82,8 +82,8 @@ class Stood(Protocol):
     def share(self, share: int) -> list[Line]:
         """The lines of one share as they are now."""
 
-    def keep(self, share: int, text: bytes) -> None:
-        """The lines of a share as they will be."""
+    def keep(self, share: int, lines: list[Line]) -> None:
+        """The lines of a share as they will be, in order."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -101,11 +101,11 @@ class Standing(msgspec.Struct, frozen=True):
             return [read_line(text, self.method) for text in worked_on.read_bytes().splitlines()]
         return [line for part in stored(self.workplace, self.lines, share) for line in _decode_lines(part)]
 
-    def keep(self, share: int, text: bytes) -> None:
-        """The lines of a share as they will be in the destination. InputError where the disk is full."""
+    def keep(self, share: int, lines: list[Line]) -> None:
+        """The lines of a share as they will be, in order. InputError where the disk is full."""
         try:
             with open_private(self.worked_on(share)) as stream:
-                stream.write(text)
+                stream.write(_text(lines))
         except OSError as error:
             raise cannot_spill(error) from error
 
@@ -181,7 +181,7 @@ class ShareDestination:
         if share == self._share:
             return
         if self._dirty:
-            self._standing.keep(self._share, _in_order(self._held.values()))
+            self._standing.keep(self._share, in_order(self._held.values()))
         self._share, self._dirty = share, False
         self._held, self._names = {}, {}
         for line in self._standing.share(share) if share >= 0 else ():
@@ -288,15 +288,19 @@ class FolderDestination:
                         raise _damaged(file) from error
 
 
-def _in_order(lines: Iterable[Line]) -> bytes:
-    found = sorted(lines, key=lambda line: (place(line.patient), line.patient, line.id))
-    return b"".join(line.text + b"\n" for line in found)
+def in_order(lines: Iterable[Line]) -> list[Line]:
+    """As they stand in a destination: by the place of the patient, and then by ids."""
+    return sorted(lines, key=lambda line: (place(line.patient), line.patient, line.id))
+
+
+def _text(lines: Iterable[Line]) -> bytes:
+    return b"".join([line.text + b"\n" for line in lines])
 
 
 def _parts(standing: Standing) -> Iterator[bytes]:
     for share in range(standing.shares):
         worked_on = standing.worked_on(share)
-        yield worked_on.read_bytes() if worked_on.exists() else _in_order(standing.share(share))
+        yield worked_on.read_bytes() if worked_on.exists() else _text(in_order(standing.share(share)))
 
 
 def _load(file: Path) -> list[Json]:

@@ -1,0 +1,102 @@
+"""A backfill on a real Spark cluster of two executors: the same as the folder engine's, byte for byte."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import clean_environment, writes
+from tests.e2e.test_folder import NOW, Json, stay
+from tests.fhir_samples import observation, patient
+from tests.folder.test_engine import run as by_folder_engine
+from tests.folder.test_engine import scattered
+
+pytestmark = pytest.mark.spark
+
+# Two executors, each a process of its own with Python workers of its own.
+SUBMIT = (
+    "--master local-cluster[2,1,1024] --conf spark.ui.enabled=false --conf spark.driver.host=127.0.0.1 "
+    "--conf spark.driver.bindAddress=127.0.0.1 --conf spark.sql.shuffle.partitions=4 pyspark-shell"
+)
+
+
+def on_spark(tmp_path: Path, source: str, out: str, *more: str) -> tuple[subprocess.CompletedProcess[str], Json]:
+    summary = tmp_path / "spark.json"
+    summary.unlink(missing_ok=True)
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "screener", "run", "--backfill", "--engine", "spark", "--now", NOW),
+            *("--from", str(tmp_path / source), "--to", str(tmp_path / out), "--summary", str(summary), *more),
+        ],
+        env={
+            **clean_environment(),
+            "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'spark.sqlite'}",
+            "SCREENER_FOLDER_COMPLETE": "true",
+            "PYSPARK_SUBMIT_ARGS": SUBMIT,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_WORKER_DIR": str(tmp_path / "work"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        cwd=tmp_path,
+    )
+    assert "Traceback (most recent call last)" not in ended.stderr.partition("Error: ")[0], ended.stderr
+    return ended, json.loads(summary.read_text()) if summary.exists() else {}
+
+
+def text(folder: Path) -> bytes:
+    return b"".join(part.read_bytes() for part in sorted(folder.glob("part-*")))
+
+
+def test_it_writes_what_the_folder_engine_writes_and_then_nothing_more(tmp_path: Path) -> None:
+    scattered(tmp_path / "in", 40)
+    expected = by_folder_engine(tmp_path, "folder")
+    ended, first = on_spark(tmp_path, "in", "spark")
+    assert ended.returncode == 0, ended.stderr
+    assert first["writes"] == writes(created=80)
+    assert text(tmp_path / "spark" / "RiskAssessment.ndjson") == expected
+    assert json.loads(text(tmp_path / "spark" / "Device.ndjson"))["resourceType"] == "Device"
+    # Again: one woman has a newer result, one a result that turned out to be somebody else's, everybody else is as she was.
+    news = [observation("new", "w001", "mg", "0.95", "2026-01-20")]
+    news.append({**observation("w003-mg", "w004", "mg", "0.84", "2025-11-01T08:00:00Z"), "meta": {"versionId": "9"}})
+    (tmp_path / "in" / "z.ndjson").write_text("".join(json.dumps(r) + "\n" for r in news))
+    second = by_folder_engine(tmp_path, "folder")
+    _, summary = on_spark(tmp_path, "in", "spark")
+    assert summary["write_reasons"]["retracted"]["mg-flag"] == {"basis_changed": 1}
+    assert text(tmp_path / "spark" / "RiskAssessment.ndjson") == second != expected
+
+
+def test_bad_lines_stop_it_before_it_writes_and_parquet_is_a_table(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - of the extra
+
+    (tmp_path / "in").mkdir()
+    lines = [json.dumps(resource) for resource in (patient("w1"), *stay("w1"))]
+    (tmp_path / "in" / "a.ndjson").write_text("\n".join([*lines, '{"resourceType": "Obs']))
+    ended, _ = on_spark(tmp_path, "in", "out", "--parquet")
+    assert ended.returncode == 2
+    assert "1 unreadable lines, the first in a.ndjson" in ended.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "a.ndjson").write_text("\n".join(lines))
+    ended, summary = on_spark(tmp_path, "in", "out", "--parquet")
+    assert ended.returncode == 0, ended.stderr
+    assert (summary["outcomes"]["scored"], summary["writes"]["created"]) == ({"complete": 1}, 2)
+    table = pq.read_table(tmp_path / "out" / "RiskAssessment.parquet")
+    assert table.column_names == ["patient", "id", "text"]
+    assert {json.loads(value)["id"] for value in table["text"].to_pylist()} == set(table["id"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--engine", "spark", "--backfill", "--from", "in"), "from folder to folder"),
+        (("--parquet", "--backfill", "--from", "in", "--to", "out"), "Only the Spark engine writes Parquet"),
+    ],
+)
+def test_what_spark_does_not_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    command = [sys.executable, "-m", "screener", "run", *arguments]
+    ended = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (ended.returncode, words in ended.stderr) == (2, True), ended.stderr
