@@ -22,6 +22,8 @@ C = TypeVar("C")
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 
+# What every worker needs, imported once by the process that they are forked from.
+_PRELOADED = ["screener.engine"]
 _AHEAD = 2  # tasks given out for each process: one in work, one waiting
 _context: Any = None
 _most_bytes = 0  # that the workers of one pool held together
@@ -47,7 +49,7 @@ class Workers:
         if count > 1:
             # A server that forks: each process starts at once, from one that has no threads.
             how = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-            how.set_forkserver_preload([make.__module__])
+            how.set_forkserver_preload(_PRELOADED)
             self._pool = ProcessPoolExecutor(count, how, _begin, (make, arguments))
         else:
             self._here = make(*arguments)

@@ -90,7 +90,7 @@ def offline(bench: Bench, patients: int) -> None:
 def mix(bench: Bench, patients: int) -> None:
     """As real exports are: most Observations do not concern us."""
     for percent, others in ((5, 19), (1, 99)):
-        source, lines = bench.data(f"mix-{percent}", max(patients * 20 // (20 * (others + 1)), 50), others)
+        source, lines = bench.data(f"mix-{percent}", max(patients * 5 // (others + 1), 50), others)
 
         def commands(scratch: Path, source: Path = source) -> list[Command]:
             return [

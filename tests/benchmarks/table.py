@@ -32,7 +32,7 @@ def table(results: dict[str, Any]) -> str:
         for name, one in measured.items():
             seconds = one["median_seconds"]
             each = f"{seconds / found['observations'] * 1e6:.2f}" if "observations" in found else ""
-            lines.append(f"| {row} | {name} | {seconds:.2f} | {seconds / own:.2f} | {each} | {one['peak_mb']} |")
+            lines.append(f"| {row} | {name} | {seconds:.3g} | {seconds / own:.2f} | {each} | {one['peak_mb']} |")
     return "\n".join(lines)
 
 

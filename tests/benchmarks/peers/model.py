@@ -4,12 +4,15 @@
 """
 
 import sys
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from model import assess, load_artefact
+from tests.benchmarks.measure import ITSELF
 
 WOMEN = 2_000_000
 
@@ -20,18 +23,27 @@ def main(name: str) -> None:
     draw = np.random.default_rng(1)
     columns = {p.name: draw.uniform(*p.development_range, WOMEN) for p in artefact.predictors}
     flags = columns["mg_mmol_l"] <= 0.845
-    if name == "screener":
-        assess(artefact, columns, flags)
-        return
     matrix = np.column_stack([flags if p.form == "category" else columns[p.name] for p in artefact.predictors])
     if name == "scikit-learn":
         fitted = LogisticRegression()
         fitted.classes_ = np.array([0, 1])
         fitted.coef_ = np.array([[p.coefficient for p in artefact.predictors]])
         fitted.intercept_ = np.array([artefact.intercept])
-        fitted.predict_proba(pd.DataFrame(matrix).to_numpy())
+        frame = pd.DataFrame(matrix)
+        fitted.n_features_in_ = frame.shape[1]
+        timed(lambda: fitted.predict_proba(frame.to_numpy()))
+    elif name == "screener":
+        timed(lambda: assess(artefact, columns, flags))
     else:
-        matrix @ np.array([p.coefficient for p in artefact.predictors])
+        slopes = np.array([p.coefficient for p in artefact.predictors])
+        timed(lambda: matrix @ slopes)
+
+
+def timed(work: Callable[[], object]) -> None:
+    """Do it, and say how long it took."""
+    began = time.perf_counter()
+    work()
+    print(f"{ITSELF}{time.perf_counter() - began:.4f}")
 
 
 if __name__ == "__main__":
