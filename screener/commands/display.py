@@ -20,22 +20,37 @@ _SECONDS_BETWEEN_LINES = 10
 @contextmanager
 def bar(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - began, 1e-9)
+            progress.update(task, completed=done, total=total, rate=f"{rate:.1f}/s" if done else "")
+
+        yield tell
 
 
 @contextmanager
 def lines(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
-    """A log line now and then."""
-    last = time.monotonic()
+    """A log line now and then, with the rate so far and the time left at that rate."""
+    began = last = time.monotonic()
 
     def tell(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            log.info("progress", **{f"{what}_done": done, f"{what}_total": total})
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            rate = done / (now - began)
+            left = {"per_second": round(rate, 1), "seconds_left": round((total - done) / rate)} if done else {}
+            log.info("progress", **{f"{what}_done": done, f"{what}_total": total}, **left)
 
     yield tell
 

@@ -114,7 +114,9 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
         raise ConfigurationError(
             f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
         )
-    with progress_bar(log_format) as progress:
+    # From folder to folder the patients are not counted before they are read.
+    whole = bool(options.from_folder and options.to_folder and not options.limit)
+    with progress_bar(log_format, "thousandths" if whole else "patients") as progress:
         result = execute(settings, options, progress)
     if summary_file is not None:
         summary_file.write_text(result.summary.to_json(), encoding="utf-8")
