@@ -45,6 +45,9 @@ class ServerSettings(Section):
     timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
     attempts: int = Field(5, ge=1, le=20, description="tries of a request that may be repeated")
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
+    connections: int = Field(
+        2, ge=1, le=16, description="searches at once, where the server takes one patient at a time only"
+    )
     requests_per_second: float = Field(
         0,
         ge=0,

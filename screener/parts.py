@@ -79,6 +79,7 @@ class Parts:
         self.artefact = _artefact(settings.model)
         self.tables = site_tables(settings.codes)
         self._canonical = Canonical(settings.output.canonical)
+        self._many = True  # whether the server searches for several patients at once, as far as it says
         self._components = False  # whether the server searches Observations by the codes of their components
         self.client = self._connect()
         self.started = self._server_time()
@@ -102,6 +103,10 @@ class Parts:
             return datetime.now(UTC)
         statement = capability.read(self.client)
         self._components = capability.searches(statement, "Observation", "component-code")
+        within_one = capability.searches(statement, "Observation", "patient")
+        self._many = capability.searches(statement, "Observation", "subject") or not within_one
+        if not self._many:
+            log.info("server_searches_one_patient_at_a_time", why="its CapabilityStatement has no Observation.subject")
         needed = {"RiskAssessment"} if self._options.from_folder else {"RiskAssessment", "Patient", "Observation"}
         if not self._options.from_folder:
             needed |= {kind for kind, need in self._settings.exclusions.needs().items() if need == "required"}
@@ -146,8 +151,15 @@ class Parts:
             return self._folder_source(self._options.from_folder)
         assert self.client is not None  # noqa: S101 - _connect
         online = ServerSource(
-            self.client, self._settings.server, self.mapper, needs, with_magnesium, components=self._components
+            self.client,
+            self._settings.server,
+            self.mapper,
+            needs,
+            with_magnesium,
+            components=self._components,
+            many=self._many,
         )
+        self._stack.callback(online.close)
         if self._options.bulk_folder is None:
             return online
         self._export(self._options.bulk_folder)

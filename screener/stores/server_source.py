@@ -25,6 +25,7 @@ from screener.config import ServerSettings
 from screener.errors import AuthorisationError, RequestRefused, ServerError
 from screener.fhir.client import Client, decode
 from screener.fhir.search import Found, Meta, search
+from screener.stores.asking import Asking, needs_a_list
 from screener.stores.base import Maps, Mode, R, Reader, Reading, Scope
 from screener.stores.records import gather
 
@@ -63,9 +64,12 @@ class ServerSource:
         may_matter: "MayMatter",
         *,
         components: bool,
+        many: bool = True,
     ) -> None:
         """`needs`: required, optional or off for each excluding resource type. `may_matter` says from the rows read
-        so far whether a patient's exclusions can still make a difference. `components`: the server searches by `component-code`."""
+        so far whether a patient's exclusions can still make a difference. `components`: the server searches by `component-code`;
+        `many`: for several patients at once."""
+        self._asking = Asking(client, settings, many=many)
         self._client, self._settings, self._mapper = client, settings, mapper
         self._needs, self._may_matter = needs, may_matter
         self.reading = Reading()
@@ -116,12 +120,20 @@ class ServerSource:
     ) -> Iterator[str]:
         for way in ways:
             params = [way, *window, ("_elements", "subject,status"), *self._common()]
-            for found in self._found("Observation", params):
+            for found in self._across_patients(params):
                 if not_before is not None and found.head.meta.lastUpdated:
                     self._check_window(found, not_before)
                 patient = self._mapper.patient_id(msgspec.json.decode(found.raw, type=_Subject).subject.reference)
                 if patient:
                     yield patient
+
+    def _across_patients(self, params: Sequence[tuple[str, str]]) -> Iterator[Found]:
+        try:
+            yield from self._found(search(self._client, "Observation", params), params)
+        except RequestRefused as error:
+            if "date:missing" in dict(params):
+                raise
+            raise needs_a_list(self._client.host, error) from error
 
     def _check_window(self, found: Found, not_before: datetime) -> None:
         """A server that ignores a parameter answers everything, in silence: look whether it did."""
@@ -132,7 +144,7 @@ class ServerSource:
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
         """Patients first, then the results of those who may be assessed, then the exclusions of those with a result."""
-        rows: list[Mapped] = list(self._rows("Patient", "_id", patients))
+        rows: list[Mapped] = list(self._rows("Patient", patients))
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
         eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
         rows += self._results(eligible)
@@ -174,7 +186,7 @@ class ServerSource:
         if need == "optional" and kind in self.reading.unchecked:
             return None
         try:
-            return list(self._rows(kind, "subject", patients))
+            return list(self._rows(kind, patients))
         except (AuthorisationError, ServerError) as error:
             if need == "required":
                 raise type(error)(
@@ -190,34 +202,34 @@ class ServerSource:
         for kind, codes in reader.kinds.items():
             listed = ",".join(codes)
             for by in self._by_code if kind == "Observation" and listed else ("code",):
-                rows += self._read(reader, kind, "subject", patients, [(by, listed)] if listed else [])
+                rows += self._read(reader, kind, patients, [(by, listed)] if listed else [])
         return rows
 
-    def _rows(self, kind: str, by: str, patients: Sequence[str]) -> Iterator[Mapped]:
-        return self._read(self._mapper, kind, by, patients, [])
+    def _rows(self, kind: str, patients: Sequence[str]) -> Iterator[Mapped]:
+        return self._read(self._mapper, kind, patients, [])
 
     def _results(self, patients: Sequence[str]) -> Iterator[Mapped]:
         for way in self._ways(list(Analyte), refused=True, further=self._mapper.menopause_tokens()):
-            yield from self._read(self._mapper, "Observation", "subject", patients, [way])
+            yield from self._read(self._mapper, "Observation", patients, [way])
 
     def _read(
-        self, mapper: Maps[R], kind: str, by: str, patients: Sequence[str], narrowed: Sequence[tuple[str, str]]
+        self, mapper: Maps[R], kind: str, patients: Sequence[str], narrowed: Sequence[tuple[str, str]]
     ) -> Iterator[R]:
         if not patients:
             return
         asked = set(patients)
-        named = ",".join(patients if by == "_id" else (f"Patient/{patient}" for patient in patients))
-        for found in self._found(kind, [(by, named), *self._common(), *narrowed], post=True):
+        params = [*self._common(), *narrowed]
+        for found in self._found(self._asking.find(kind, patients, params), params):
             if kind == "Observation":
                 self._control = self._control or found.head.id
             for row in self._mapped(mapper, found):
                 if row.patient not in asked:
-                    raise ignored(self._client.host, by)
+                    raise ignored(self._client.host, "_id" if kind == "Patient" else "subject or patient")
                 yield row
 
-    def _found(self, kind: str, params: Sequence[tuple[str, str]], *, post: bool = False) -> Iterator[Found]:
+    def _found(self, matches: Iterator[Found], params: Sequence[tuple[str, str]]) -> Iterator[Found]:
         try:
-            yield from search(self._client, kind, params, post=post)
+            yield from matches
         except RequestRefused as error:
             if _BY_TEXT not in dict(params):
                 raise
@@ -236,6 +248,10 @@ class ServerSource:
     def _common(self) -> list[tuple[str, str]]:
         tag = [("_tag", self._settings.only_tag)] if self._settings.only_tag else []
         return [("_count", str(self._settings.page_size)), *tag]
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._asking.close()
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """By the administrative gender and the birth date; the first ones that the server gives."""

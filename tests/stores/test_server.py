@@ -269,3 +269,70 @@ def test_the_query_for_undated_results_asks_for_magnesium_only() -> None:
     assert [query.get("date") for query in queries] == [["ge2024-01-01"], None]
     assert queries[1]["date:missing"] == ["true"]
     assert queries[0]["code"] == queries[1]["code"]
+
+
+class _OneAtATime:
+    """A record system that searches within one patient only, and for Conditions wants a category."""
+
+    def __init__(self, *, refuses: int = 400) -> None:
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self._refuses = refuses
+        self._held: dict[str, dict[str, list[Json]]] = {
+            name: {
+                "Patient": [patient(name)],
+                "Observation": [observation(f"{name}-mg", name, "mg", "0.80", "2025-06-01T08:00:00Z")],
+                "Condition": [
+                    {
+                        "resourceType": "Condition",
+                        "id": f"{name}-c",
+                        "subject": {"reference": f"Patient/{name}"},
+                        "code": CANCER,
+                    }
+                ],
+            }
+            for name in ("w1", "w2", "w3")
+        }
+
+    def __call__(self, request: Request) -> Reply:
+        path, _, query = request.path.partition("?")
+        kind, asked = path.split("/")[2], parse_qs(query or request.body)
+        self.asked.append((kind, asked))
+        names = asked.get("_id" if kind == "Patient" else "patient", [])
+        if len(names) != 1 or "," in names[0] or (kind == "Condition" and "category" not in asked):
+            return Reply(status=self._refuses, body={"resourceType": "OperationOutcome", "issue": []})
+        return Reply(body=bundle(*self._held[names[0]][kind]))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["by its refusal", "by its statement"])
+def test_a_server_that_searches_one_patient_at_a_time_is_asked_so(known: bool) -> None:  # noqa: FBT001
+    script = _OneAtATime()
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Client(settings) as client:
+            mapper = Mapper(MappingTables.default())
+            read = ServerSource(client, settings, mapper, NEEDS, with_magnesium, components=False, many=not known)
+            found = {name: read.records([name, "w3"], ()) for name in ("w1", "w2")}
+            read.close()
+    for name, records in found.items():
+        assert [record.patient for record in records] == [name, "w3"]
+        for one in records:
+            assert [fact.value for fact in one.facts] == [Decimal("0.80")]
+            assert {row.rule for row in one.exclusions} == {"malignancy"}
+    several = [kind for kind, asked in script.asked if "," in "".join(asked.get("_id", asked.get("subject", [])))]
+    assert several == ([] if known else ["Patient"])  # refused once, and not tried again
+    without_category = [asked for kind, asked in script.asked if kind == "Condition" and "category" not in asked]
+    assert 1 <= len(without_category) <= 2  # two at once may find out
+    assert all("code" in asked for kind, asked in script.asked if kind == "Observation")
+
+
+def test_a_server_that_does_not_search_across_patients_wants_a_list_of_them() -> None:
+    with source(_OneAtATime()) as read, pytest.raises(ServerError, match="Name the patients: --patients-from"):
+        list(read.population(Scope(Mode.BACKFILL, oldest="2024-01-01")))
+
+
+def test_what_is_refused_for_one_patient_as_for_many_stays_refused() -> None:
+    def script(request: Request) -> Reply:
+        return Reply(status=400, body={"resourceType": "OperationOutcome", "issue": []})
+
+    with source(script) as read, pytest.raises(ServerError, match="400"):
+        read.records(["w1", "w2"], ())
