@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from screener.assessment.identity import Canonical
 from screener.assessment.texts import available
@@ -65,6 +65,20 @@ class ServerSettings(Section):
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.strip().rstrip("/")
+
+
+class DestinationSettings(ServerSettings):
+    """Another FHIR server that assessments are written to; without a `base_url` it is the one that is read."""
+
+    patient_identifier: str = Field(
+        "", description="system of the business identifier by which both servers know a patient, e.g. of the MRN"
+    )
+
+    @model_validator(mode="after")
+    def _says_who(self) -> Self:
+        if self.base_url and not self.patient_identifier:
+            raise ValueError("another destination needs patient_identifier: how a patient is found there")
+        return self
 
 
 class StateSettings(Section):
@@ -211,6 +225,7 @@ class Settings(Section):
     source_system: str = Field("", description="part of each assessment's identity; default: the server's base URL")
     model: str = Field("shi2026-mg-category", description="model artefact: a file (JSON), or the id of a shipped one")
     server: ServerSettings = ServerSettings()
+    destination: DestinationSettings = DestinationSettings()
     state: StateSettings = StateSettings()
     policy: PolicySettings = PolicySettings()
     exclusions: ExclusionSettings = ExclusionSettings()
@@ -230,8 +245,9 @@ class Settings(Section):
         """The effective settings for people and files, secrets removed."""
         plain: dict[str, Any] = json.loads(self.model_dump_json())
         plain["state"]["url"] = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", plain["state"]["url"])
-        if plain["server"]["token"] is not None:
-            plain["server"]["token"] = "(set)"  # noqa: S105 - says that there is one
+        for section in ("server", "destination"):
+            if plain[section]["token"] is not None:
+                plain[section]["token"] = "(set)"  # noqa: S105 - says that there is one
         return plain
 
     def selection_digest(self, *tables: str) -> str:
@@ -293,10 +309,10 @@ def load(
     if name and name not in profiles:
         raise ConfigurationError(f"There is no profile {name!r}", f"Known profiles: {', '.join(sorted(profiles))}")
     problems: list[Problem] = []
-    if "token" in in_file.get("server", {}):
-        problems.append(
-            Problem("server.token", "(hidden)", "put it into a file (server.token_file) or SCREENER_SERVER_TOKEN")
-        )
+    for section in ("server", "destination"):
+        if "token" in in_file.get(section, {}):
+            remedy = f"put it into a file ({section}.token_file) or SCREENER_{section.upper()}_TOKEN"
+            problems.append(Problem(f"{section}.token", "(hidden)", remedy))
     merged: dict[str, Any] = {}
     for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
         _overlay(merged, layer)
@@ -356,6 +372,8 @@ _FILES = (
     ("", "model"),
     ("server", "token_file"),
     ("server", "ca_bundle"),
+    ("destination", "token_file"),
+    ("destination", "ca_bundle"),
     ("folder", "temporary"),
     ("codes", "codes"),
     ("codes", "units"),

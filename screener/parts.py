@@ -30,6 +30,7 @@ from screener.folder.workplace import workplace
 from screener.patients import patients_of_file, patients_of_group
 from screener.site import site_tables
 from screener.stores.base import Library, Performed
+from screener.stores.elsewhere import ElsewhereDestination
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 
@@ -82,6 +83,7 @@ class Parts:
         self._many = True  # whether the server searches for several patients at once, as far as it says
         self._components = False  # whether the server searches Observations by the codes of their components
         self.client = self._connect()
+        self._online: ServerSource | None = None
         self.started = self._server_time()
         self.now = options.now or self.started
         self.why_dry = self._why_nothing_is_written()
@@ -97,6 +99,23 @@ class Parts:
             return None
         return self._stack.enter_context(Client(self._settings.server))
 
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether assessments go to another server than the one that is read."""
+        return bool(self._settings.destination.base_url) and not self._options.to_folder
+
+    @cached_property
+    def _there(self) -> Client | None:
+        """The client of the other server that assessments go to."""
+        if not self._elsewhere:
+            return None
+        if self._options.from_folder:
+            raise ConfigurationError(
+                "Another destination needs a server as source: a patient's business identifier is asked for there",
+                "Leave out --from (--bulk reads files, too), or give --to",
+            )
+        return self._stack.enter_context(Client(self._settings.destination))
+
     def _server_time(self) -> datetime:
         """The server's clock, before the first query; a folder has none but this machine's."""
         if self.client is None:
@@ -110,15 +129,12 @@ class Parts:
         needed = {"RiskAssessment"} if self._options.from_folder else {"RiskAssessment", "Patient", "Observation"}
         if not self._options.from_folder:
             needed |= {kind for kind, need in self._settings.exclusions.needs().items() if need == "required"}
-        if self._options.to_folder:
+        if self._options.to_folder or self._elsewhere:
             needed -= {"RiskAssessment"}
         writes = self._settings.write == "on" and not self._options.to_folder and not self._options.dry_run
-        missing = capability.lacks(statement, needed, writes=writes)
-        if missing:
-            raise ServerError(
-                f"{self.client.host} does not offer: {', '.join(missing)}",
-                "Grant or enable it, set the exclusions concerned to optional, or work on a bulk export (--from DIR --to DIR)",
-            )
+        _offers(self.client, statement, needed, writes=writes and not self._elsewhere)
+        if self._there is not None:
+            _offers(self._there, capability.read(self._there), {"RiskAssessment", "Patient"}, writes=writes)
         if self.client.server_time is None:
             log.warning(
                 "server_sends_no_date", remedy="this machine's clock is used: keep it in step with the server's"
@@ -159,6 +175,7 @@ class Parts:
             components=self._components,
             many=self._many,
         )
+        self._online = online
         self._stack.callback(online.close)
         if self._options.bulk_folder is None:
             return online
@@ -210,7 +227,19 @@ class Parts:
         if self._options.to_folder:
             return FolderDestination(self._options.to_folder, self._canonical, instant_text(self.now), self._workplace)
         assert self.client is not None  # noqa: S101 - _connect
-        online = ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
+        online: ServerDestination
+        if self._there is None:
+            online = ServerDestination(self.client, self._settings.server, self._canonical, self._settings.output)
+        else:
+            assert self._online is not None  # noqa: S101 - the source is made first, and is a server
+            online = ElsewhereDestination(
+                self._there,
+                self._settings.destination,
+                self._canonical,
+                self._settings.output,
+                self._settings.identity_source,
+                self._online.identifiers,
+            )
         self._stack.callback(online.close)
         return online
 
@@ -245,7 +274,9 @@ class Parts:
         folder = self._options.to_folder
         if self._options.engine == "spark":
             return self._options.destination_uri
-        return str(folder.resolve()) if folder else self._settings.server.base_url
+        if folder:
+            return str(folder.resolve())
+        return self._settings.destination.base_url or self._settings.server.base_url
 
     @property
     def watermark_prefix(self) -> str:
@@ -261,6 +292,17 @@ class Parts:
     def watermark_scope(self) -> str:
         """The name of this run's watermark and retry set."""
         return f"{self.watermark_prefix}{self.selection_digest}"
+
+
+def _offers(client: Client, statement: capability.Capability, needed: Collection[str], *, writes: bool) -> None:
+    """ServerError where a server lacks what the job needs."""
+    missing = capability.lacks(statement, needed, writes=writes)
+    if missing:
+        raise ServerError(
+            f"{client.host} does not offer: {', '.join(missing)}",
+            "Grant or enable it, set the exclusions concerned to optional, write to another server ([destination]), or work on a "
+            "bulk export (--from DIR --to DIR)",
+        )
 
 
 def _artefact(which: str) -> Artefact:

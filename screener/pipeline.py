@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 import structlog
 
-from screener.assessment.reconcile import WRITES, Change, Rules, basis_to_read, reconcile
+from screener.assessment.reconcile import WRITES, Action, Change, Rules, basis_to_read, reconcile
 from screener.assessment.validate import Validator
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import Method, Outcome, PatientRecord
@@ -110,7 +110,7 @@ class _Batch:
     def bring_into_step(self, patients: Sequence[str]) -> None:
         """Read, judge, reconcile and write one batch; then alone each change that did not go through."""
         writes: list[Change] = []
-        for decision in self._decide(patients):
+        for decision in self._known_there(self._decide(patients)):
             self._account.judged(decision.verdict)
             writes += [change for change in decision.changes if self._to_write(change)]
         failed: dict[str, set[Method]] = {}
@@ -138,6 +138,16 @@ class _Batch:
             if changes is not None:
                 decisions.append(_Decision(verdict, changes))
         return decisions
+
+    def _known_there(self, decisions: list[_Decision]) -> Iterator[_Decision]:
+        """Without those who are to get a first assessment at a destination that does not know them: that is their outcome."""
+        new = [d.verdict.patient for d in decisions if any(c.action is Action.CREATE for c in d.changes)]
+        unknown = frozenset(self._destination.unknown(new)) if new else frozenset()
+        for decision in decisions:
+            if decision.verdict.patient in unknown:
+                self._account.ended(decision.verdict.patient, Outcome.NOT_SCORABLE, "no_destination_patient")
+            else:
+                yield decision
 
     def _judge(self, records: Sequence[PatientRecord]) -> list[Verdict]:
         """All at once; where that fails, one by one."""
@@ -186,7 +196,7 @@ class _Batch:
 
         One at a time. Only the methods with a change that failed: what went through for the other is in the books.
         """
-        for decision in self._decide([patient]):
+        for decision in self._known_there(self._decide([patient])):
             self._account.judged(decision.verdict)
             for change in decision.changes:
                 if change.method in methods and self._to_write(change):

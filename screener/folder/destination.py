@@ -5,7 +5,7 @@ did it. What others put into it stays, byte for byte.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, cast
@@ -160,6 +160,10 @@ class ShareDestination:
                 found[patient] = [cast("Json", _decode(self._held[name].text)) for name in self._names[patient]]
         return found
 
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """None: a folder takes any."""
+        return ()
+
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In memory, until another share is turned to or the run ends."""
         return [self._apply(change) for change in changes]
@@ -219,6 +223,10 @@ class FolderDestination:
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """Our assessments of these patients."""
         return self._whole().standing(patients)
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """None: a folder takes any."""
+        return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Kept aside; `finish` puts them in place."""

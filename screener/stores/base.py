@@ -123,6 +123,9 @@ class Destination(Protocol):
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """The assessments of ours, by patient; a patient without any is left out."""
 
+    def unknown(self, patients: Collection[str]) -> Collection[str]:
+        """Those of the patients, about to get their first assessment, whom the destination does not know."""
+
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Write the changes (only those that write); a receipt for each, in the same order."""
 

@@ -1,6 +1,6 @@
 """A FHIR server as destination: our RiskAssessments, found and written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -88,6 +88,10 @@ class ServerDestination:
                 raise ignored(self._client.host, "subject")
             by_patient.setdefault(patient, {})[found.head.id] = resource
         return {patient: list(held.values()) for patient, held in by_patient.items()}
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """None: the patients are this server's own."""
+        return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""

@@ -52,6 +52,15 @@ class _Subject(msgspec.Struct):
     status: str = ""
 
 
+class _Identifier(msgspec.Struct):
+    system: str = ""
+    value: str = ""
+
+
+class _Identified(msgspec.Struct):
+    identifier: tuple[_Identifier, ...] = ()
+
+
 class ServerSource:
     """Reads whole records by FHIR search, some hundred patients at a time."""
 
@@ -248,6 +257,14 @@ class ServerSource:
     def _common(self) -> list[tuple[str, str]]:
         tag = [("_tag", self._settings.only_tag)] if self._settings.only_tag else []
         return [("_count", str(self._settings.page_size)), *tag]
+
+    def identifiers(self, patients: Sequence[str], system: str) -> dict[str, str]:
+        """The business identifier of each patient in a system, where there is exactly one."""
+        found: dict[str, set[str]] = {}
+        for entry in self._asking.find("Patient", patients, self._common()) if patients else ():
+            named = msgspec.json.decode(entry.raw, type=_Identified).identifier
+            found.setdefault(entry.head.id, set()).update(n.value for n in named if n.system == system and n.value)
+        return {patient: next(iter(found[patient])) for patient in patients if len(found.get(patient, ())) == 1}
 
     def close(self) -> None:
         """Give the connections back."""

@@ -214,6 +214,9 @@ class _Conflicts:
     def standing(self, patients: list[str]) -> dict[str, list[Json]]:
         return {}
 
+    def unknown(self, patients: list[str]) -> list[str]:
+        return []
+
     def apply(self, changes: list[Change]) -> list[Receipt]:
         self.applied.append([change.method for change in changes])
         fate = Fate.CONFLICT if len(self.applied) == 1 else Fate.DONE
