@@ -30,6 +30,7 @@ from screener.folder.workplace import workplace
 from screener.patients import patients_of_file, patients_of_group
 from screener.site import site_tables
 from screener.stores.base import Library, Performed
+from screener.stores.changed import ChangedSource
 from screener.stores.elsewhere import ElsewhereDestination
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
@@ -179,6 +180,8 @@ class Parts:
         self._stack.callback(online.close)
         if self._options.bulk_folder is None:
             return online
+        if not self._options.backfill:
+            return ChangedSource(online, self._settings, self._options.bulk_folder, self.mapper)
         self._export(self._options.bulk_folder)
         return self._folder_source(self._options.bulk_folder, online.basis)
 

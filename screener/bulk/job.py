@@ -68,6 +68,16 @@ def export_once(settings: Settings, folder: Path) -> Finished:
     return held
 
 
+def export_changes(settings: Settings, folder: Path, since: datetime) -> Finished:
+    """The Observations that changed since an instant. What the folder holds of another night is given up: nothing rests on it."""
+    if settings.server.only_tag:
+        raise ConfigurationError("An export cannot be narrowed to server.only_tag", "Leave out --bulk, or the tag")
+    request = needed(settings, types=("Observation",), since=since, relevant=True)
+    journals.remove(folder)
+    held = journals.load(folder)
+    return export(settings, request, folder, _Told(), anew=held is not None and held.request != request)
+
+
 def _too_old(held: Finished) -> bool:
     """An export of the day before yesterday is no truth to write by."""
     return datetime.now(UTC) - datetime.fromisoformat(held.transaction_time) > timedelta(hours=24)

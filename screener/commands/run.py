@@ -57,7 +57,8 @@ class Instant(click.ParamType[datetime]):
     "--bulk",
     "bulk_folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="With --backfill: export the server to this folder (Bulk Data) and read that; resumed, and emptied at the end.",
+    help="With --backfill: export the server to this folder (Bulk Data) and read that; without: export what changed, to see whose "
+    "records to read. Resumed, and emptied at the end.",
 )
 @click.option("--to", "to_folder", metavar="DIR", help="Write to this folder, not to the server.")
 @click.option(
@@ -133,9 +134,9 @@ def _options(given: dict[str, Any]) -> "Options":
         raise ConfigurationError(
             "--backfill means everyone", "Leave out --since, --patient and --patients-from, or --backfill"
         )
-    if given["bulk_folder"] and (given["from_folder"] or not given["backfill"]):
+    if given["bulk_folder"] and (given["from_folder"] or given["patients"] or given["patients_from"]):
         raise ConfigurationError(
-            "--bulk reads the whole server", "Give it with --backfill and without --from; the nightly run searches"
+            "--bulk asks the server for all, or for all that changed", "Leave out --from, --patient and --patients-from"
         )
     source, destination = given["from_folder"] or "", given["to_folder"] or ""
     if given["engine"] == "spark" and not (given["backfill"] and source and destination and not given["limit"]):

@@ -158,6 +158,37 @@ def test_a_bulk_run_that_broke_off_takes_its_export_up_again(site: Site) -> None
     assert len(site.assessments("w1")) == 2
 
 
+def test_a_night_may_ask_by_an_export_whose_results_changed(site: Site) -> None:
+    site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
+    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.environment["SCREENER_SERVER_OVERLAP_MINUTES"] = "0"
+    for short in ("w1", "w2"):
+        site.woman(short)
+        site.stay(short, DAY)
+    first = site.run("--backfill")
+    bulk = site.folder / "bulk"
+    # What an earlier night left of another export is given up.
+    bulk.mkdir()
+    (bulk / "Observation.000.ndjson").write_text("{}")
+    (bulk / "export.json").write_text(
+        json.dumps(
+            {"host": "h", "transaction_time": first.summary["started"], "level": "", "types": ["Observation"]}
+            | {
+                "since": "2020-01-01T00:00:00.000Z",
+                "files": [{"name": "Observation.000.ndjson", "resources": 1, "size_bytes": 2}],
+            }
+        )
+    )
+    time.sleep(1.1)  # both clocks show seconds
+    site.stay("w1", "2025-12-01", mg="0.95")
+    night = site.run("--bulk", str(bulk))
+    assert night.summary["mode"] == "nightly"
+    assert night.summary["watermark"]["from"] == first.summary["watermark"]["to"]
+    assert {a["occurrenceDateTime"] for a in site.assessments("w1")} == {"2025-12-01T08:00:00Z"}
+    assert {a["occurrenceDateTime"] for a in site.assessments("w2")} == {f"{DAY}T08:00:00Z"}
+    assert not bulk.exists()
+
+
 def test_bulk_is_for_everyone_and_by_no_tag(site: Site) -> None:
-    assert "--bulk reads the whole server" in site.run("--bulk", "b", expect=2).stderr
+    assert "--bulk asks the server for all" in site.run("--bulk", "b", "--patient", "p1", expect=2).stderr
     assert "cannot be narrowed to server.only_tag" in site.run("--backfill", "--bulk", "b", expect=2).stderr
