@@ -129,6 +129,7 @@ class ShareSource:
         self._shares, self._ask = shares, ask
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
+        self._measured: set[str] = set()  # of the share that is held, who has a Mg result
         self.reading = Reading()
 
     def population(self, scope: Scope) -> Iterator[str]:
@@ -136,9 +137,9 @@ class ShareSource:
         if scope.mode is Mode.NAMED:
             yield from (p for p in scope.patients if share_of(p, self._shelves.shares) in self._shares)
             return
-        for patient, rows in self._everyone():
-            if any(isinstance(row, Fact | Refusal) and row.analyte is Analyte.MG for row in rows):
-                yield patient
+        for share in self._shares:
+            self._share(share)
+            yield from self._measured
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
         """The record of each patient; one of whom the folder says nothing has an empty record."""
@@ -184,13 +185,16 @@ class ShareSource:
     def _share(self, share: int) -> dict[str, list[Settled]]:
         if self._held[0] != share:
             by_patient: dict[str, list[Settled]] = {}
+            measured: set[str] = set()
             for row in self._mapper.settled(self._shelves.rows(share), self._shelves.medicines):
                 held = by_patient.get(row.patient)
                 if held is None:
                     by_patient[row.patient] = [row]
                 else:
                     held.append(row)
-            self._held = (share, by_patient)
+                if (type(row) is Fact or type(row) is Refusal) and row.analyte is Analyte.MG:
+                    measured.add(row.patient)
+            self._held, self._measured = (share, by_patient), measured
         return self._held[1]
 
 

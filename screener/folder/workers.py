@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -73,7 +74,10 @@ class Workers:
     def map(self, task: Callable[[C, I], R], items: Sequence[I]) -> Iterator[R]:
         """The results, as they come. ScreenerError where a process was killed."""
         if self._pool is None:
-            yield from (task(self._here, item) for item in items)  # type: ignore[arg-type]
+            for item in items:
+                with _uncollected():
+                    found = task(self._here, item)  # type: ignore[arg-type]
+                yield found
             return
         waiting = iter(items)
         running: set[Future[tuple[R, int, int]]] = set()
@@ -91,6 +95,18 @@ class Workers:
                 "A worker process was ended from outside, perhaps for want of memory",
                 "Run again, with fewer --workers; nothing was written to the destination",
             ) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cycle collector: a task makes many rows, and rows refer to nothing that refers to them."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _begin(make: Callable[..., object], arguments: tuple[object, ...]) -> None:

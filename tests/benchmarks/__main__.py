@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,24 @@ def growth(bench: Bench, largest: int) -> None:
     bench.rounds = rounds
 
 
+def online(bench: Bench, name: str, patients: int) -> None:
+    """A night, and writing back, beside bare loops of the same requests."""
+    from tests.benchmarks.online import measure  # noqa: PLC0415 - requests, and a server
+
+    for row, found in measure(name, patients, bench.rounds, bench.say).items():
+        bench.found[row] = {
+            **found["facts"],
+            "measured": {
+                way: {
+                    "median_seconds": round(statistics.median(times), 3),
+                    "seconds": [round(second, 3) for second in times],
+                    "peak_mb": 0,
+                }
+                for way, times in found["seconds"].items()
+            },
+        }
+
+
 def model(bench: Bench) -> None:
     """Risk, interval and points of two million women."""
     names = ("screener", "scikit-learn", "matrix product")
@@ -143,7 +162,7 @@ def start_up(bench: Bench) -> None:
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured, in turns.")
 @click.option("--patients", default=20_000, show_default=True, help="Women in the export that is all relevant.")
 @click.option("--largest", default=1_000_000, show_default=True, help="Patients at the end of the growth row.")
-@click.option("--only", multiple=True, help="Only these rows: offline, mix, growth, model, start-up, table.")
+@click.option("--only", multiple=True, help="Only these rows: offline, mix, growth, online, hapi, model, start-up.")
 @click.option(
     "--data", "folder", type=click.Path(path_type=Path), help="Where the exports are written [a temporary folder]."
 )
@@ -153,6 +172,8 @@ def main(rounds: int, patients: int, largest: int, only: tuple[str, ...], folder
         "offline": lambda bench: offline(bench, patients),
         "mix": lambda bench: mix(bench, patients),
         "growth": lambda bench: growth(bench, largest),
+        "online": lambda bench: online(bench, "sandbox", 5000),
+        "hapi": lambda bench: online(bench, "HAPI FHIR", 2000),
         "model": model,
         "start-up": start_up,
     }
