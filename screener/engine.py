@@ -13,7 +13,8 @@ from screener.assessment.validate import Validator
 from screener.clinical.mapping import Mapper
 from screener.folder.destination import FolderDestination, ShareDestination, Standing, Writer
 from screener.folder.scan import share_of
-from screener.folder.source import FolderSource, ShareSource, Table
+from screener.folder.shares import ShareSource, Table
+from screener.folder.source import FolderSource
 from screener.folder.workers import Workers
 from screener.pipeline import Plan, Stores, Watch, run
 from screener.report.account import Account, Books

@@ -6,6 +6,7 @@ A writer keeps what it is given until `flush`, which appends it to the writer's 
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -59,12 +60,15 @@ def append(file: Path, shares: Iterable[bytes]) -> Segment:
 
 def stored(folder: Path, segments: Iterable[Segment], share: int) -> Iterator[bytes]:
     """What the flushes hold of a share, in their order."""
-    for segment in segments:
-        start, end = segment.offsets[share], segment.offsets[share + 1]
-        if end > start:
-            with (folder / segment.file).open("rb") as stream:
-                stream.seek(start)
-                yield stream.read(end - start)
+    with ExitStack() as stack:
+        streams: dict[str, BinaryIO] = {}  # as many as there were writers
+        for segment in segments:
+            start, end = segment.offsets[share], segment.offsets[share + 1]
+            if end > start:
+                if segment.file not in streams:
+                    streams[segment.file] = stack.enter_context((folder / segment.file).open("rb", buffering=0))
+                streams[segment.file].seek(start)
+                yield streams[segment.file].read(end - start)
 
 
 def open_private(file: Path, how: int = os.O_TRUNC) -> BinaryIO:

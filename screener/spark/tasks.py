@@ -21,8 +21,8 @@ from screener.engine import Job, Unwatched
 from screener.folder.copies import key_of
 from screener.folder.destination import Line, ShareDestination, Writer, in_order, read_line
 from screener.folder.scan import AnyRow, decode_head, decode_rows, share_of, version_of
+from screener.folder.shares import ShareSource, resource_of
 from screener.folder.sieve import Sieve
-from screener.folder.source import ShareSource, resource_of
 from screener.pipeline import Stores, run
 from screener.place import place
 from screener.report.account import Account
