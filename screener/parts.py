@@ -82,7 +82,9 @@ class Parts:
         self.tables = site_tables(settings.codes)
         self._canonical = Canonical(settings.output.canonical)
         self._many = True  # whether the server searches for several patients at once, as far as it says
-        self._components = False  # whether the server searches Observations by the codes of their components
+        self._by_code: tuple[str, ...] = (
+            "code",
+        )  # the searches that find Observations by code, those of their components included
         self.client = self._connect()
         self._online: ServerSource | None = None
         self.started = self._server_time()
@@ -122,7 +124,7 @@ class Parts:
         if self.client is None:
             return datetime.now(UTC)
         statement = capability.read(self.client)
-        self._components = capability.searches(statement, "Observation", "component-code")
+        self._by_code = _by_code(statement)
         within_one = capability.searches(statement, "Observation", "patient")
         self._many = capability.searches(statement, "Observation", "subject") or not within_one
         if not self._many:
@@ -173,7 +175,7 @@ class Parts:
             self.mapper,
             needs,
             with_magnesium,
-            components=self._components,
+            by_code=self._by_code,
             many=self._many,
         )
         self._online = online
@@ -295,6 +297,16 @@ class Parts:
     def watermark_scope(self) -> str:
         """The name of this run's watermark and retry set."""
         return f"{self.watermark_prefix}{self.selection_digest}"
+
+
+def _by_code(statement: capability.Capability) -> tuple[str, ...]:
+    """The fewest searches that find values inside panels, too."""
+    if capability.searches(statement, "Observation", "combo-code"):
+        return ("combo-code",)
+    if capability.searches(statement, "Observation", "component-code"):
+        return ("code", "component-code")
+    log.info("components_not_searched", why="the server offers no component-code: values inside panels are not found")
+    return ("code",)
 
 
 def _offers(client: Client, statement: capability.Capability, needed: Collection[str], *, writes: bool) -> None:

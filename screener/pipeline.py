@@ -173,7 +173,7 @@ class _Batch:
 
     def _to_write(self, change: Change) -> bool:
         """Whether the change goes to the destination; what does not is accounted for here."""
-        problem = self._validator.problem(change)
+        problem = self._validator.problem_of(change)
         if problem:
             log.error("invalid_resource", elements=problem)
             self._account.changed(change, failed="invalid_resource")

@@ -22,17 +22,18 @@ class Validator:
         self._known: dict[int, str] = {}
         self._kinds: dict[Kind, str] = {}
 
-    def problem(self, change: Change) -> str:
-        """ "" for a valid resource or none, else the paths of the elements that are wrong (without their values)."""
+    def problem(self, resource: Json) -> str:
+        """ "" for a valid resource, else the paths of the elements that are wrong (without their values)."""
+        return _problem(resource) if self._every else self._by_shape(resource)
+
+    def problem_of(self, change: Change) -> str:
+        """The same of what a change writes; "" where it writes nothing. New assessments are known by their kind."""
         if change.draft is not None and not self._every:
             kind = change.draft.kind
             if kind not in self._kinds:
                 self._kinds[kind] = self._by_shape(change.draft.json)
             return self._kinds[kind]
-        resource = change.resource
-        if resource is None:
-            return ""
-        return _problem(resource) if self._every else self._by_shape(resource)
+        return "" if change.resource is None else self.problem(change.resource)
 
     def _by_shape(self, resource: Json) -> str:
         shape = hash(_shape(resource))

@@ -12,7 +12,9 @@ _ACTORS = ("subject", "performer")
 class Definition(msgspec.Struct, frozen=True):
     """One resource type. Paths are dotted element names; lists are walked through."""
 
-    tokens: dict[str, str] = {}  # search parameter -> path of a code, Coding, CodeableConcept or Identifier
+    tokens: dict[
+        str, str
+    ] = {}  # search parameter -> path of a code, Coding, CodeableConcept or Identifier; several by " | "
     texts: dict[str, str] = {}  # search parameter with its modifier :text -> path of a CodeableConcept
     subjects: dict[str, str] = {}  # search parameter -> path of a Reference
     date: tuple[str, ...] = ()  # paths of what the date parameter searches: date, dateTime, instant or Period
@@ -40,7 +42,15 @@ DEFINITIONS: dict[str, Definition] = {
         references=("link.other",),
     ),
     "Observation": Definition(
-        tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY, "method": "method", "component-code": "component.code"},
+        tokens={
+            **_CODE,
+            **_IDENTIFIER,
+            **_STATUS,
+            **_CATEGORY,
+            "method": "method",
+            "component-code": "component.code",
+            "combo-code": "code | component.code",
+        },
         texts={"code:text": "code"},
         subjects=_of_patient(),
         date=("effectiveDateTime", "effectivePeriod", "effectiveInstant"),

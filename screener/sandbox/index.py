@@ -17,8 +17,9 @@ def keys(resource: Json) -> frozenset[Key]:
     found: set[Key] = set()
     for parameter, path in {**definition.tokens, "_tag": "meta.tag"}.items():
         implied = definition.status_system if parameter == "status" else ""
-        for system, code in _tokens(resource, path, implied):
-            found |= {(parameter, system, code), (parameter, None, code), (parameter, system, None)}
+        for one in path.split(" | "):
+            for system, code in _tokens(resource, one, implied):
+                found |= {(parameter, system, code), (parameter, None, code), (parameter, system, None)}
     for parameter, path in definition.texts.items():
         found |= {(parameter, None, text) for text in _texts(resource, path)}
     for parameter, path in definition.subjects.items():

@@ -72,22 +72,19 @@ class ServerSource:
         needs: Mapping[str, str],
         may_matter: "MayMatter",
         *,
-        components: bool,
+        by_code: Sequence[str] = ("code",),
         many: bool = True,
     ) -> None:
         """`needs`: required, optional or off for each excluding resource type. `may_matter` says from the rows read
-        so far whether a patient's exclusions can still make a difference. `components`: the server searches by `component-code`;
-        `many`: for several patients at once."""
+        so far whether a patient's exclusions can still make a difference. `by_code`: the searches that together
+        find Observations by the codes of themselves and of their components; `many`: the server searches for several patients at
+        once."""
         self._asking = Asking(client, settings, many=many)
         self._client, self._settings, self._mapper = client, settings, mapper
         self._needs, self._may_matter = needs, may_matter
         self.reading = Reading()
         self._control = ""  # the id of some Observation that the server has shown us
-        self._by_code = ("code", "component-code") if components else ("code",)
-        if not components:
-            log.info(
-                "components_not_searched", why="the server offers no component-code: values inside panels are not found"
-            )
+        self._by_code = tuple(by_code)
         self._medicines: dict[str, Medicine] = {}
         self._medicines_readable = True
 

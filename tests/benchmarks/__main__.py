@@ -173,7 +173,7 @@ def main(rounds: int, patients: int, largest: int, only: tuple[str, ...], folder
         "mix": lambda bench: mix(bench, patients),
         "growth": lambda bench: growth(bench, largest),
         "online": lambda bench: online(bench, "sandbox", 5000),
-        "hapi": lambda bench: online(bench, "HAPI FHIR", 2000),
+        "hapi": lambda bench: online(bench, "HAPI FHIR", 500),
         "model": model,
         "start-up": start_up,
     }

@@ -108,7 +108,7 @@ class Online:
     def source(self) -> ServerSource:
         """As a run makes it."""
         needs = ExclusionSettings().needs()
-        return ServerSource(self.client, self.settings, self.mapper, needs, with_magnesium, components=True)
+        return ServerSource(self.client, self.settings, self.mapper, needs, with_magnesium, by_code=("combo-code",))
 
     def change(self, share: float, salt: int) -> None:
         """New Mg results for some of the patients, stamped after `since`."""

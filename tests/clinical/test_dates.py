@@ -32,7 +32,7 @@ def test_a_moment_has_the_day_as_written_and_the_instant_in_utc(text: str, day: 
 def test_fractions_are_kept_to_the_microsecond() -> None:
     assert dates.instant_us("2024-05-01T00:00:00.123Z") == MAY_DAY_S * 1_000_000 + 123_000
     assert dates.instant_us("2024-05-01T00:00:00.1234567Z") == MAY_DAY_S * 1_000_000 + 123_456
-    assert dates.issued_us("2024-05-01T00:00:00.1+00:00") == MAY_DAY_S * 1_000_000 + 100_000
+    assert dates.instant_of("2024-05-01T00:00:00.1+00:00") == MAY_DAY_S * 1_000_000 + 100_000
 
 
 @pytest.mark.parametrize("text", ["2024", "2024-05"])

@@ -282,7 +282,10 @@ def test_components_by_their_codes(server: Server) -> None:
     assert server.ids("Observation", **{"component-code": "http://loinc.org|718-7"}) == set()
     stated = server.send("GET", "metadata").json()["rest"][0]["resource"]
     (of_observation,) = (entry for entry in stated if entry["type"] == "Observation")
-    assert "component-code" in {entry["name"] for entry in of_observation["searchParam"]}
+    assert {"component-code", "combo-code"} <= {entry["name"] for entry in of_observation["searchParam"]}
+    both = {"combo-code": "http://loinc.org|2601-3", "_tag": server.tag}
+    assert server.ids("Observation", **both) == {"panel", *server.ids("Observation", code="http://loinc.org|2601-3")}
+    assert "panel" in server.ids("Observation", **both)
 
 
 def test_a_code_by_its_text(server: Server) -> None:

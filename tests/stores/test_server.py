@@ -37,7 +37,12 @@ def source(script: Script, needs: Mapping[str, str] = NEEDS, *, components: bool
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
             yield ServerSource(
-                client, settings, Mapper(MappingTables.default()), needs, with_magnesium, components=components
+                client,
+                settings,
+                Mapper(MappingTables.default()),
+                needs,
+                with_magnesium,
+                by_code=("code", "component-code") if components else ("code",),
             )
 
 
@@ -313,7 +318,7 @@ def test_a_server_that_searches_one_patient_at_a_time_is_asked_so(known: bool) -
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
             mapper = Mapper(MappingTables.default())
-            read = ServerSource(client, settings, mapper, NEEDS, with_magnesium, components=False, many=not known)
+            read = ServerSource(client, settings, mapper, NEEDS, with_magnesium, many=not known)
             found = {name: read.records([name, "w3"], ()) for name in ("w1", "w2")}
             read.close()
     for name, records in found.items():
