@@ -12,5 +12,6 @@ exec spark-submit \
   --conf spark.executor.memoryOverheadFactor=0.5 \
   --conf spark.sql.adaptive.enabled=true \
   --conf spark.speculation=false \
+  --conf spark.io.encryption.enabled=true \
   "$(dirname "${BASH_SOURCE[0]}")/screener_job.py" \
   run --backfill --engine spark --from "$SOURCE" --to "$DESTINATION" --summary summary.json --log-format json "$@"
