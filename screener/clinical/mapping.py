@@ -178,6 +178,10 @@ class Mapper:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""
         return self._patient(wire.Reference(reference))
 
+    def matters(self, medicine: Medicine) -> bool:
+        """Whether a Medication can exclude anybody."""
+        return self._statements.matters(medicine)
+
     def settled(self, rows: Iterable[Mapped], medicines: Mapping[str, Medicine]) -> Iterator[Settled]:
         """The rows, in their order, with each statement about a medicine settled by the Medication resources that are known."""
         for row in rows:

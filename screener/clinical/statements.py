@@ -16,6 +16,8 @@ from screener.clinical.records import Exclusion, Medicine, Menopause, Span, Unre
 
 _REMEMBERED = 16_384  # texts of each kind
 
+_MEDICATED = ("MedicationRequest", "MedicationStatement", "MedicationAdministration")
+
 Find = Callable[[wire.Reference | None], str]
 Said = tuple[Exclusion | Menopause | Unreadable | Unsettled, ...]
 Settled = tuple[Exclusion | Unreadable, ...]
@@ -97,6 +99,10 @@ class Statements:
             # It may be one that excludes.
             return (Unreadable(*about),) if row.stands else ()
         return _excluded(about, self._rules[row.resource, medicine.concept], row.span, stands=row.stands)
+
+    def matters(self, medicine: Medicine) -> bool:
+        """Whether some rule is about a medicine, however it is stated."""
+        return any(self._rules[kind, medicine.concept] for kind in _MEDICATED)
 
     # What repeats is read once
 

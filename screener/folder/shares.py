@@ -21,6 +21,7 @@ from screener.clinical.records import (
     Unreadable,
 )
 from screener.folder.copies import Index, Outdated, is_newest, key_of
+from screener.folder.medicines import Medicines
 from screener.folder.scan import AnyRow, decode_rows, share_of
 from screener.folder.spill import Segment, stored
 from screener.stores.base import Mode, Reading, Scope
@@ -59,7 +60,7 @@ class Table(msgspec.Struct, frozen=True):
     segments: list[Segment]
     traces: list[Segment]
     outdated: list[Segment]
-    medicines: dict[str, Medicine]
+    medicines: Medicines
     unchecked: tuple[str, ...]
 
     @property

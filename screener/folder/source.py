@@ -16,7 +16,6 @@ from screener.assessment.evidence import Basis
 from screener.bulk.journal import Finished, finished
 from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.records import (
-    Medicine,
     PatientRecord,
     Version,
 )
@@ -24,6 +23,7 @@ from screener.config import FolderSettings
 from screener.errors import InputError
 from screener.folder.copies import is_newest, key_of, outdated, read_traces
 from screener.folder.files import Piece, blocks, line_number, ndjson_files, pieces, plain_bytes
+from screener.folder.medicines import Medicines, gathered
 from screener.folder.scan import (
     Scanned,
     Scanner,
@@ -151,9 +151,13 @@ class FolderSource:
             segments=[found.rows for found in scanned],
             traces=traces,
             outdated=newest,
-            medicines=_medicines(self._workplace, [found.medicines for found in scanned]),
+            medicines=self._medicines([found.medicines for found in scanned]),
             unchecked=unchecked,
         )
+
+    def _medicines(self, segments: Sequence[Segment]) -> Medicines:
+        found = (one for part in stored(self._workplace, segments, 0) for one in decode_medicines(part))
+        return gathered(found, self._mapper.matters, self._workplace / "medicines.npy")
 
     def _codes_that_matter(self) -> frozenset[str] | None:
         """The codes that a line has to have; None where every line has to be decoded.
@@ -250,13 +254,3 @@ def compare(context: Context, item: tuple[Sequence[Segment], int]) -> Segment | 
         return None
     parts = (_encode(found[share]) if share in found else b"" for share in range(context.shares))
     return append(context.workplace / f"{context.name}.outdated", parts)
-
-
-def _medicines(workplace: Path, segments: Sequence[Segment]) -> dict[str, Medicine]:
-    newest: dict[str, Medicine] = {}
-    for part in stored(workplace, segments, 0):
-        for medicine in decode_medicines(part):
-            held = newest.get(medicine.id)
-            if held is None or medicine.version >= held.version:
-                newest[medicine.id] = medicine
-    return newest
