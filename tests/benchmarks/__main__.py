@@ -78,10 +78,12 @@ def offline(bench: Bench, patients: int) -> None:
         return [
             screener("screener", source, scratch),
             screener("screener, one process", source, scratch, workers=1),
+            screener("screener on Spark", source, scratch, "--engine", "spark"),
             peer("decoding only, one process", "decode", source),
             peer("DuckDB, the whole job", "duckdb_job", source, str(scratch / "duck")),
             peer("DuckDB, bare selection", "duckdb_job", source, "-", "select"),
             peer("Polars, bare selection", "polars_job", source),
+            peer("PySpark, bare selection", "pyspark_job", source),
             peer("fhir.resources + pandas", "script", source, str(scratch / "script")),
         ]
 
