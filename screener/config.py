@@ -25,7 +25,7 @@ PREFIX = "SCREENER_"
 FILE = Path("screener.toml")
 _NOT_SETTINGS = frozenset({"SCREENER_CONFIG", "SCREENER_PROFILE"})
 
-Need = Literal["required", "optional", "off"]
+Need = Literal["required", "optional", "if_offered", "off"]
 
 
 class Section(BaseModel):
@@ -105,6 +105,18 @@ class PolicySettings(Section):
         1826, ge=0, le=36_500, description="a documented pre- or perimenopausal state counts so long"
     )
     imprecision_mmol_l: Decimal = Field(Decimal("0.02"), ge=0, le=Decimal("0.2"))
+    egfr_least: Decimal = Field(
+        Decimal(30), ge=1, le=30, description="below this eGFR (mL/min/1.73 m2) renal insufficiency is severe"
+    )
+    calcium_high_mmol_l: Decimal = Field(
+        Decimal("2.60"), ge=2, le=4, description="above this (corrected) calcium an assessment says so"
+    )
+    old_results_days: int = Field(180, ge=0, le=36_500, description="older results are called old")
+    presumed_until_years: int = Field(65, ge=50, le=120, description="below this age a presumed menopause is said")
+    height_old_days: int = Field(1826, ge=0, le=36_500, description="an older height is called old")
+    documented: Literal["assess", "skip"] = Field(
+        "assess", description='"skip": women whose osteoporosis is documented are an outcome of their own'
+    )
     reduced_nomograms: bool = Field(
         default=False, description="where predictors are missing, use the model's reduced nomogram, and say so"
     )
@@ -121,6 +133,10 @@ class ExclusionSettings(Section):
     medication_request: Need = "required"
     medication_statement: Need = "required"
     medication_administration: Need = "required"
+    medication_dispense: Need = Field(
+        "if_offered",
+        description="read where the server offers it; prescriptions are read anyway, so nothing is said where not",
+    )
     procedure: Need = "required"
 
     def at_most_optional(self) -> "ExclusionSettings":
@@ -141,7 +157,8 @@ class CodeSettings(Section):
 
     codes: Path | None = Field(None, description="CSV, columns as in the shipped codes.csv")
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
-    exclusions: Path | None = Field(None, description="CSV, columns as in the shipped exclusions.csv")
+    exclusions: Path | None = Field(None, description="CSV of further rows, see README: Exclusions")
+    expanded: Path | None = Field(None, description="CSV of codes from a terminology server (`screener codes expand`)")
     whole_blood: bool = Field(default=False, description="take magnesium of whole blood, which reads higher than serum")
     preliminary: bool = Field(default=False, description="accept results with status preliminary")
 
@@ -152,6 +169,12 @@ class OutputSettings(Section):
     canonical: str = Field(Canonical().base, description="base of our code systems and extension URLs")
     language: str = Field("en", description="language of notes and rationale")
     fraction: bool = Field(default=False, description="write probabilities as fractions instead of per cent")
+    prevalence: Decimal | None = Field(
+        None,
+        gt=0,
+        lt=100,
+        description="per cent of your own women in the age with osteoporosis: notes then convert the risk",
+    )
     tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
     connections: int = Field(
         1, ge=1, le=16, description="Bundles in flight at once, where a batch of patients makes several"
@@ -202,8 +225,8 @@ class FolderSettings(Section):
 class CohortSettings(Section):
     """The site's own codes of the truth that a validation cohort is labelled by (`screener model cohort`)."""
 
-    t_scores: Path | None = Field(None, description="CSV of T-score codes, columns as in the shipped dxa.csv")
-    diagnoses: Path | None = Field(None, description="CSV of diagnoses, columns as in the shipped osteoporosis.csv")
+    t_scores: Path | None = Field(None, description="CSV of T-score codes, columns system, code")
+    diagnoses: Path | None = Field(None, description="CSV of diagnoses, columns resources, system, code, match")
 
 
 class ScheduleSettings(Section):
@@ -378,6 +401,7 @@ _FILES = (
     ("codes", "codes"),
     ("codes", "units"),
     ("codes", "exclusions"),
+    ("codes", "expanded"),
     ("cohort", "t_scores"),
     ("cohort", "diagnoses"),
 )

@@ -125,7 +125,7 @@ def _rules(verdict: Verdict, rules: Rules) -> list[Rule]:
     if person is None:
         return found
     found.append(Rule("age today", eligibility.age(view, person, today, policy), [_age(view, today, policy)]))
-    found.append(_menopause(view, today, policy))
+    found.append(_menopause(view, max(verdict.days.values(), default=today), today, policy))
     found.append(_excluded("exclusions today", view, today))
     for method, day in verdict.days.items():
         place = f"on the occasion of {method.value}"
@@ -156,7 +156,7 @@ def _age(view: PatientView, day: int, policy: Policy) -> str:
     return f"{years} years on {_date(day)}; from {eligibility.minimum_age_years(view, day, policy)} years"
 
 
-def _menopause(view: PatientView, today: int, policy: Policy) -> Rule:
+def _menopause(view: PatientView, occasion_day: int, today: int, policy: Policy) -> Rule:
     statements = [
         f"{row.resource}/{row.id}: {row.status}menopausal"
         f"{', ovaries removed' if row.surgical else ''} {_since(row.day)}"
@@ -164,7 +164,7 @@ def _menopause(view: PatientView, today: int, policy: Policy) -> Rule:
     ]
     status = eligibility.menopause_status(view, today, policy)
     held = f"documented: {status}menopausal" if status else "nothing documented that still counts: presumed from age"
-    return Rule("menopause", eligibility.not_menopausal(view, today, policy), [*statements, held])
+    return Rule("menopause", eligibility.not_menopausal(view, occasion_day, today, policy), [*statements, held])
 
 
 def _excluded(name: str, view: PatientView, day: int) -> Rule:
@@ -222,7 +222,7 @@ def _measurement(row: Fact | Refusal, sent: Sent | None, verdict: Verdict, rules
 
 
 # Reasons that come from the choice of results; all others keep her out whatever her results are.
-_OF_THE_RESULTS = ("missing_", "no_magnesium", "magnesium_refused")
+_OF_THE_RESULTS = ("missing_", "bmi_implausible", "no_magnesium", "magnesium_refused")
 
 
 def _concerns(row: Fact, method: Method) -> bool:

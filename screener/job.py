@@ -298,6 +298,7 @@ class _Run:
             write_reasons=account.write_reasons(),
             flagged=account.flagged,
             refusals=account.refusals(),
+            caveats=account.caveats(),
             exclusions_not_checked=dict(sorted(reading.unchecked.items())),
             bad_lines=reading.bad_lines,
             requests=traffic.requests if traffic else 0,

@@ -85,6 +85,7 @@ class Parts:
         self._by_code: tuple[str, ...] = (
             "code",
         )  # the searches that find Observations by code, those of their components included
+        self._statement: capability.Capability | None = None
         self.client = self._connect()
         self._online: ServerSource | None = None
         self.started = self._server_time()
@@ -123,7 +124,7 @@ class Parts:
         """The server's clock, before the first query; a folder has none but this machine's."""
         if self.client is None:
             return datetime.now(UTC)
-        statement = capability.read(self.client)
+        statement = self._statement = capability.read(self.client)
         self._by_code = _by_code(statement)
         within_one = capability.searches(statement, "Observation", "patient")
         self._many = capability.searches(statement, "Observation", "subject") or not within_one
@@ -173,7 +174,7 @@ class Parts:
             self.client,
             self._settings.server,
             self.mapper,
-            needs,
+            {kind: need for kind, need in needs.items() if need != "if_offered" or self._offered(kind)},
             with_magnesium,
             by_code=self._by_code,
             many=self._many,
@@ -186,6 +187,10 @@ class Parts:
             return ChangedSource(online, self._settings, self._options.bulk_folder, self.mapper)
         self._export(self._options.bulk_folder)
         return self._folder_source(self._options.bulk_folder, online.basis)
+
+    def _offered(self, kind: str) -> bool:
+        """Whether the server says that it can search a resource type."""
+        return self._statement is None or not capability.lacks(self._statement, [kind], writes=False)
 
     def _folder_source(
         self, folder: Path, ask: Callable[[Collection[str]], dict[str, Basis]] | None = None
@@ -258,6 +263,7 @@ class Parts:
             texts=Texts(output.language),
             source_system=self._settings.identity_source,
             fraction=output.fraction,
+            prevalence=output.prevalence,
             tags=((system, code),) if output.tag else (),
         )
         voice = msgspec.structs.replace(voice, device=destination.prepare(voice, dry=self.dry))

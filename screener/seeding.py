@@ -18,6 +18,7 @@ _OURS = (
     "MedicationRequest",
     "MedicationStatement",
     "MedicationAdministration",
+    "MedicationDispense",
     "Procedure",
     "Device",
     "Patient",

@@ -15,6 +15,7 @@ def site_tables(settings: CodeSettings) -> MappingTables:
         extra_codes=_rows(settings.codes),
         extra_units=_rows(settings.units),
         extra_exclusions=_rows(settings.exclusions),
+        expanded=_rows(settings.expanded),
         whole_blood=settings.whole_blood,
     )
 

@@ -12,14 +12,16 @@ import msgspec
 
 from screener.assessment.identity import assessment_uuid
 from screener.assessment.resource import (
+    OF_HER_OWN,
     Json,
     Voice,
     basis_ids,
+    caveat_codes,
     confidentiality,
     desired_by,
+    narrative,
     observation_id,
     occurrence,
-    other_side,
     per_cent,
     plain,
     probability,
@@ -60,7 +62,7 @@ _per_cent = Remembered(_per_cent_anew, _REMEMBERED).__getitem__
 class Draft:
     """What ought to stand for a patient and a method by which nothing stands yet."""
 
-    __slots__ = ("_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "voice")
+    __slots__ = ("_caveats", "_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "voice")
 
     def __init__(self, verdict: Verdict, method: Method, voice: Voice) -> None:
         self.verdict, self.method, self.voice = verdict, method, voice
@@ -69,11 +71,19 @@ class Draft:
         self.identity = assessment_uuid(voice.source_system, verdict.patient, method)
         self._json: Json | None = None
         self._kind: Kind | None = None
+        self._caveats: list[str] | None = None
 
     @property
     def scores(self) -> Scores | None:
         """What the nomogram says; None for the flag."""
         return self.verdict.scores if self.method is Method.NOMOGRAM else None
+
+    @property
+    def caveats(self) -> list[str]:
+        """The codes of its caveats, in their order."""
+        if self._caveats is None:
+            self._caveats = caveat_codes(self.occasion, self.scores, self.voice)
+        return self._caveats
 
     @property
     def json(self) -> Json:
@@ -92,7 +102,7 @@ class Draft:
                 self.method,
                 tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
                 len(self.basis),
-                occasion.marks,
+                tuple([_form_of(code) for code in self.caveats]),
                 occasion.reduced,
                 occasion.at_or_below_cut_off,
                 labels[0]["code"] if labels else "",
@@ -162,7 +172,9 @@ def _filled(form: Form, values: list[bytes]) -> bytes:
 def _values(draft: Draft) -> list[bytes]:
     """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
     occasion = draft.occasion
-    values = [_encode(draft.identity)]
+    texts = draft.voice.texts
+    own = [code for code in draft.caveats if _form_of(code) != code]
+    values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.voice, draft.caveats))]
     for fact in occasion.facts:
         values.append(_number(fact.value))
         values.append(_encode(f"Observation/{observation_id(fact)}"))
@@ -171,6 +183,7 @@ def _values(draft: Draft) -> list[bytes]:
     values.append(b"%d" % occasion.age_years)
     if occasion.bmi_kg_m2 is not None:
         values.append(_encode(shown_bmi(occasion.bmi_kg_m2)))
+    values += [_encode(texts.detail(code)) for code in own]
     values.append(_encode(f"urn:uuid:{draft.identity}"))
     values.append(_encode(f"Patient/{draft.verdict.patient}"))
     values.append(_encode(occurrence(occasion.mg)))
@@ -182,6 +195,11 @@ def _values(draft: Draft) -> list[bytes]:
         values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
         values.append(b"%.1f" % scores.total_points)
         values.append(_encode(probability(scores.risk, draft.voice)))
-        if scores.other_side_risk is not None:
-            values.append(_encode(draft.voice.texts.caveat(other_side(scores.other_side_risk))))
-    return values
+    values += [_encode(occurrence(occasion.mg)[:10])] * 2  # whenPeriod
+    return [*values, *(_encode(texts.caveat(code)) for code in own)]
+
+
+def _form_of(code: str) -> str:
+    """A caveat without the details that are a woman's own, but for how many there are."""
+    name, *details = code.split(":", 2 if code.startswith("suspected:") else -1)
+    return f"{name}/{len(details)}" if details and name in OF_HER_OWN else code

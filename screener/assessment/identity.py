@@ -54,6 +54,11 @@ class Canonical(msgspec.Struct, frozen=True):
         return f"{self.base}/CodeSystem/retraction-reason"
 
     @property
+    def lapse(self) -> str:
+        """Code system of the reasons for which an assessment no longer applies."""
+        return f"{self.base}/CodeSystem/no-longer-applies-reason"
+
+    @property
     def product(self) -> str:
         """Code system of the tag on all that we write."""
         return f"{self.base}/CodeSystem/product"

@@ -10,6 +10,7 @@ an older occasion or to other results either.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -19,14 +20,17 @@ from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.owned import apply_owned, difference, occasion
-from screener.assessment.resource import Json, Voice, desired_by
+from screener.assessment.resource import Json, Voice, desired_by, xhtml
+from screener.assessment.texts import Texts
 from screener.clinical.dates import may_exist_at
-from screener.clinical.judge import Verdict
+from screener.clinical.judge import Verdict, day_of
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
 
 TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
 _OURS = ("final", "corrected", "amended")
+# Reasons against a patient that end the use of what stands; so does every `excluded_...`.
+_ENDS_USE = frozenset({"deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"})
 
 
 class Action(StrEnum):
@@ -150,7 +154,10 @@ class _Step:
             return self._amend(wanted, kept, "final")
         reason = against(self._verdict.view, kept, self._basis, self._voice.canonical, self._policy)
         if wanted is None:
-            return self.retract(kept, reason) if reason else self._stands(kept, self._why_it_stands(kept))
+            if reason:
+                return self.retract(kept, reason)
+            lapsed = self._no_longer_applies(kept)
+            return self._lapse(kept, lapsed) if lapsed else self._stands(kept, self._why_it_stands(kept))
         if not reason and self._unseen(kept):
             return self._stands(kept, "evidence_not_visible")
         status = "final" if occasion(wanted) != occasion(kept) else ""
@@ -191,10 +198,54 @@ class _Step:
         resource = {
             **kept,
             "status": "entered-in-error",
+            "text": {"status": "generated", "div": xhtml(voice.texts, note["text"], ())},
             "extension": [*kept.get("extension", ()), extension],
             "note": [*kept.get("note", ()), note],
         }
         return self._of(Action.RETRACT, kept, resource=resource, reason=reason)
+
+    def _no_longer_applies(self, kept: Json) -> str:
+        """What is known that ends the use of a standing assessment, as a code; "" where nothing is.
+
+        Only what was seen counts: that she died, is kept out, or that the results have grown too old.
+        """
+        reason = self._verdict.reasons[self._method]
+        if reason in _ENDS_USE or reason.startswith("excluded_"):
+            return reason
+        day = date.fromisoformat(str(kept.get("occurrenceDateTime", ""))[:10]).toordinal()
+        if self._verdict.view.demographics is not None and day_of(self._now_us) - day > self._policy.lookback_days:
+            return "out_of_lookback"
+        return ""
+
+    def _lapse(self, kept: Json, reason: str) -> Change:
+        """Say once, coded and in words, that it no longer applies, and so that no search by risk finds it; it stays what it was else."""
+        voice = self._voice
+        url = voice.canonical.extension("no-longer-applies")
+        coding = {"system": voice.canonical.lapse, "code": reason}
+        others = [entry for entry in kept.get("extension", ()) if entry.get("url") != url]
+        said = [entry for entry in kept.get("extension", ()) if entry.get("url") == url]
+        if any(coding["code"] == c.get("code") for e in said for c in e["valueCodeableConcept"].get("coding", ())):
+            return self._stands(kept, reason)
+        text = voice.texts("lapsed", detail=voice.texts.lapse(reason))
+        level = {
+            "coding": [
+                {
+                    "system": voice.canonical.side,
+                    "code": "no-longer-applies",
+                    "display": voice.texts("side.no-longer-applies"),
+                }
+            ]
+        }
+        earlier = [note for note in kept.get("note", ()) if not (said and is_lapse_note(note, voice.texts))]
+        resource = {
+            **kept,
+            "status": "amended",
+            "text": {"status": "generated", "div": xhtml(voice.texts, text, ())},
+            "extension": [{"url": url, "valueCodeableConcept": {"coding": [coding]}}, *others],
+            "prediction": [{**prediction, "qualitativeRisk": level} for prediction in kept.get("prediction", ())],
+            "note": [{"authorString": PRODUCT, "text": text}, *earlier],
+        }
+        return self._of(Action.AMEND, kept, resource=resource, reason="no_longer_applies")
 
     def _stands(self, kept: Json, reason: str) -> Change:
         return self._of(Action.STANDS, kept, reason=reason)
@@ -222,6 +273,11 @@ class _Step:
             target=kept.get("id", ""),
             version=str(meta.get("versionId", "")),
         )
+
+
+def is_lapse_note(note: Json, texts: Texts) -> bool:
+    """Whether a note of ours says that an assessment no longer applies."""
+    return note.get("authorString") == PRODUCT and str(note.get("text", "")).startswith(texts("lapsed", detail=""))
 
 
 def _created(draft: Draft) -> Change:

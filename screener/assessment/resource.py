@@ -7,6 +7,7 @@ the reconciler sets it.
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 import msgspec
@@ -28,11 +29,16 @@ UNITS = {
     Analyte.P1NP: "ng/mL",
     Analyte.WEIGHT: "kg",
     Analyte.HEIGHT: "cm",
+    Analyte.EGFR: "mL/min/{1.73_m2}",
+    Analyte.CALCIUM: "mmol/L",
+    Analyte.ALBUMIN: "g/L",
+    Analyte.T_SCORE: "1",
 }
 # v3-Confidentiality from the most open to the most restricted; the assessment takes the strictest of its evidence.
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 # The part of the evidence that names the Observation's lastUpdated: never compared, for servers touch what they index.
 COPY_USED = "last-updated"
+PAPER_PREVALENCE = 0.58  # Shi et al. 2026: share of women with osteoporosis in the cohort of the model
 _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
@@ -49,6 +55,7 @@ class Voice(msgspec.Struct, frozen=True):
     source_system: str
     device: str = ""
     fraction: bool = False
+    prevalence: Decimal | None = None  # of osteoporosis among the site's own women, in per cent
     tags: tuple[tuple[str, str], ...] = ()
 
 
@@ -75,15 +82,16 @@ def desired_by(verdict: Verdict, method: Method, voice: Voice) -> Json:
     occasion = verdict.occasions[method]
     canonical, texts = voice.canonical, voice.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None
-    caveats = _caveats(occasion, scores, voice)
+    caveats = caveat_codes(occasion, scores, voice)
     security = confidentiality(verdict, occasion)
     resource: Json = {
         "resourceType": "RiskAssessment",
         "meta": {**({"security": security} if security else {}), "tag": _tags(voice)},
+        "text": {"status": "generated", "div": narrative(occasion, scores, voice, caveats)},
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
-            *(_caveat(code, canonical) for code in caveats),
+            *(_caveat(code, voice) for code in caveats),
         ],
         "identifier": [_identifier(canonical, assessment_uuid(voice.source_system, verdict.patient, method))],
         "method": _method(occasion, voice),
@@ -191,20 +199,95 @@ def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:
     ]
 
 
-def _caveats(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[str]:
+# What a doctor must know first. What is not named here follows, by its name.
+_FIRST = (
+    "osteoporosis",
+    "fragility_fracture",
+    "dxa_on_record",
+    "suspected",
+    "calcium_high",
+    "results_old",
+    "other_magnesium",
+    "exclusions_not_checked",
+)
+_RANK = {name: rank for rank, name in enumerate(_FIRST)}
+# Their details are a woman's own: days, values, words.
+OF_HER_OWN = frozenset(
+    {
+        "dxa_on_record",
+        "suspected",
+        "calcium_high",
+        "results_old",
+        "other_magnesium",
+        "height_old",
+        "uncalibrated",
+        "other_side",
+    }
+)
+
+
+def caveat_codes(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[str]:
+    """The caveats of an assessment as codes ("name:detail:detail"), what matters most first."""
     codes = set(occasion.marks)
     if scores is not None:
         codes.update(f"extrapolated:{name}" for name in scores.extrapolated)
         if voice.artefact.calibration != "local":
-            codes.add("uncalibrated")
+            codes.add(_uncalibrated(scores, voice))
         if scores.other_side_risk is not None:
             codes.add(other_side(scores.other_side_risk))
-    return sorted(codes)
+    return sorted(codes, key=lambda code: (_RANK.get(code.partition(":")[0], len(_RANK)), code))
 
 
-def _caveat(code: str, canonical: Canonical) -> Json:
-    concept = {"coding": [{"system": canonical.caveat, "code": code.partition(":")[0]}]}
-    return {"url": canonical.extension("caveat"), "valueCodeableConcept": concept}
+def _uncalibrated(scores: Scores, voice: Voice) -> str:
+    """With what the risk and its interval correspond to at the site's own prevalence, where the site says it."""
+    if voice.prevalence is None:
+        return "uncalibrated"
+    there = float(voice.prevalence) / 100
+    moved = (at_prevalence(risk, there) for risk in (scores.risk, scores.risk_low, scores.risk_high))
+    return ":".join(["uncalibrated", str(voice.prevalence), *(str(per_cent(risk)) for risk in moved)])
+
+
+def at_prevalence(risk: float, prevalence: float) -> float:
+    """A risk moved from the paper's prevalence to another one, by Bayes' rule on the odds: the predictors are taken to separate alike."""
+    odds = risk / (1 - risk) * (prevalence / (1 - prevalence)) / (PAPER_PREVALENCE / (1 - PAPER_PREVALENCE))
+    return odds / (1 + odds)
+
+
+def _caveat(code: str, voice: Voice) -> Json:
+    concept: Json = {"coding": [{"system": voice.canonical.caveat, "code": code.partition(":")[0]}]}
+    detail = voice.texts.detail(code)
+    if detail:
+        concept["text"] = detail
+    return {"url": voice.canonical.extension("caveat"), "valueCodeableConcept": concept}
+
+
+# The narrative
+
+
+def narrative(occasion: Occasion, scores: Scores | None, voice: Voice, caveats: Sequence[str]) -> str:
+    """The assessment as XHTML for people: what it says, from which results, and what must be known beside it (`caveats` as codes)."""
+    texts = voice.texts
+    if scores is None:
+        headline = texts("side.at-or-below" if occasion.at_or_below_cut_off else "side.above")
+    else:
+        shown = [str(per_cent(risk)) for risk in (scores.risk, scores.risk_low, scores.risk_high)]
+        headline = texts("narrative.risk", **dict(zip("abc", shown, strict=True)))
+    results = ", ".join(
+        f"{texts.name(fact.analyte)} {fact.comparator}{plain(fact.value, 4)} {UNITS[fact.analyte]}"
+        for fact in occasion.facts
+    )
+    notes = [texts.caveat(code) for code in caveats]
+    return xhtml(texts, headline, [texts("narrative.results", a=occurrence(occasion.mg)[:10], b=results)], notes)
+
+
+def xhtml(texts: Texts, headline: str, paragraphs: Sequence[str], notes: Sequence[str] = ()) -> str:
+    """A narrative: the kind of assessment, a headline, paragraphs, and notes as a list; every text is escaped."""
+    parts = [f"<p>{escape(texts('assessment'))}</p><p><b>{escape(headline)}</b></p>"]
+    parts += [f"<p>{escape(text)}</p>" for text in paragraphs]
+    if notes:
+        parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>")
+    language = f'xml:lang="{texts.language}" lang="{texts.language}"'
+    return f'<div xmlns="http://www.w3.org/1999/xhtml" {language}>{"".join(parts)}</div>'
 
 
 def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json:
@@ -213,14 +296,19 @@ def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json
         "coding": [{"system": "http://snomed.info/sct", "code": "64859006", "display": "Osteoporosis"}],
         "text": texts("outcome"),
     }
+    day = occurrence(occasion.mg)[:10]
+    # Without a time R4 reads a risk as one over the subject's lifespan.
+    when = {"start": day, "end": day}
     if scores is None:
         side = "at-or-below" if occasion.at_or_below_cut_off else "above"
         risk = {"coding": [{"system": canonical.side, "code": side, "display": texts(f"side.{side}")}]}
-        return {"outcome": outcome, "qualitativeRisk": risk, "rationale": texts("rationale.mg-flag")}
+        rationale = "rationale.mg-flag" if occasion.at_or_below_cut_off else "rationale.mg-flag.above"
+        return {"outcome": outcome, "qualitativeRisk": risk, "whenPeriod": when, "rationale": texts(rationale)}
     return {
         "extension": [_interval(scores, voice), *_points(scores, canonical)],
         "outcome": outcome,
         "probabilityDecimal": probability(scores.risk, voice),
+        "whenPeriod": when,
         "rationale": texts(
             "rationale.nomogram.local" if voice.artefact.calibration == "local" else "rationale.nomogram"
         ),
@@ -258,12 +346,14 @@ def shown_points(points: float) -> Decimal:
 
 
 def _interval(scores: Scores, voice: Voice) -> Json:
-    """The model uncertainty interval (sampling and reconstruction), in per cent."""
+    """The model uncertainty interval (sampling and reconstruction) in per cent, with its level."""
     ends = {
         name: {"value": per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
         for name, risk in (("low", scores.risk_low), ("high", scores.risk_high))
     }
-    return {"url": voice.canonical.extension("model-uncertainty-interval"), "valueRange": ends}
+    level = plain(Decimal(str(100 * voice.artefact.interval_level)), 2)
+    parts: list[Json] = [{"url": "range", "valueRange": ends}, {"url": "level", "valueDecimal": level}]
+    return {"url": voice.canonical.extension("model-uncertainty-interval"), "extension": parts}
 
 
 def _points(scores: Scores, canonical: Canonical) -> list[Json]:

@@ -29,5 +29,5 @@ def needed(
 def _filters(mapper: Mapper) -> list[str]:
     if mapper.texts_for(Analyte):
         return []
-    codes = ",".join((*mapper.codes_for(Analyte, refused=True), *mapper.menopause_tokens()))
+    codes = ",".join((*mapper.codes_for(Analyte, refused=True), *mapper.further_tokens()))
     return [f"Observation?code={codes}", f"Observation?component-code={codes}"]

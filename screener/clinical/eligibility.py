@@ -2,10 +2,15 @@
 day, the occasion's day and the day of an assessment that already stands.
 """
 
+from collections.abc import Iterable
+from decimal import Decimal
+
 from screener.clinical.dates import age_years
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
-from screener.clinical.records import Demographics, Exclusion, Menopause
+from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Menopause
+
+TWELVE_MONTHS_DAYS = 365  # without a period: menopause (WHO)
 
 
 def who(person: Demographics | None) -> str:
@@ -54,7 +59,9 @@ def menopause_status(view: PatientView, day: int, policy: Policy) -> str:
     """
     if not view.menopause:
         return ""
-    known = [row for row in view.menopause if row.day <= day and not _outdated(row, day, policy)]
+    known = [
+        row for row in view.menopause if row.status != "period" and row.day <= day and not _outdated(row, day, policy)
+    ]
     return max(known, key=_recency).status if known else ""
 
 
@@ -66,9 +73,20 @@ def _recency(row: Menopause) -> tuple[object, ...]:
     return row.day, row.version, row.id, row.status
 
 
-def not_menopausal(view: PatientView, day: int, policy: Policy) -> str:
-    """The reason why her documented menopausal status keeps her out, or ""."""
-    return {"pre": "premenopausal", "peri": "perimenopausal"}.get(menopause_status(view, day, policy), "")
+def not_menopausal(view: PatientView, occasion_day: int, run_day: int, policy: Policy) -> str:
+    """The reason why her menopausal status keeps her out, or "": as documented on the run's day, or by a period near the occasion."""
+    documented = {"pre": "premenopausal", "peri": "perimenopausal"}.get(menopause_status(view, run_day, policy), "")
+    return documented or ("perimenopausal" if had_period(view, occasion_day) else "")
+
+
+def had_period(view: PatientView, day: int) -> bool:
+    """Whether her last period lay within the twelve months before `day`, or after it; once the ovaries are removed, periods end."""
+    if not view.menopause:
+        return False
+    last = max((row.last_period_day for row in view.menopause), default=0)
+    if not last or last <= day - TWELVE_MONTHS_DAYS:
+        return False
+    return not any(row.surgical and row.status == "post" and last <= row.day <= day for row in view.menopause)
 
 
 def excluded(view: PatientView, day: int) -> str:
@@ -80,7 +98,7 @@ def excluded(view: PatientView, day: int) -> str:
 
 
 def conditions(view: PatientView, day: int) -> list[str]:
-    """The rules of the conditions that an assessment of `day` has to mention, sorted."""
+    """The rules of the statements that only call for a caveat and hold on `day`, sorted."""
     return sorted({x.rule for x in view.conditions if holds(x, day)}) if view.conditions else []
 
 
@@ -99,7 +117,36 @@ def at_occasion(view: PatientView, occasion_day: int, run_day: int, policy: Poli
         return "patient_missing"
     return (
         age(view, view.demographics, occasion_day, policy)
-        or not_menopausal(view, run_day, policy)
+        or not_menopausal(view, occasion_day, run_day, policy)
         or excluded(view, occasion_day)
         or excluded(view, run_day)
+        or excluded_by_measurement(view, run_day, policy)
+        or _documented(view, run_day, policy)
     )
+
+
+def excluded_by_measurement(view: PatientView, day: int, policy: Policy) -> str:
+    """The reason why a result keeps her out on `day`, or "": severe renal insufficiency by the newest eGFR of the lookback."""
+    egfr = newest(view.facts, Analyte.EGFR, day, policy.lookback_days)
+    return "excluded_renal" if egfr and below(egfr, policy.egfr_least) else ""
+
+
+def newest(facts: Iterable[Fact], analyte: Analyte, day: int, days: int) -> Fact | None:
+    """The newest result of an analyte in the `days` before `day`, that day included; None where there is none."""
+    found = [fact for fact in facts if fact.analyte is analyte and 0 <= day - fact.moment.day <= days]
+    return max(found, key=recency) if found else None
+
+
+def recency(fact: Fact) -> tuple[object, ...]:
+    """Greater is later: by time, then the later `issued`, the higher version, the id."""
+    return fact.moment.instant_us, fact.issued_us, fact.version, fact.id
+
+
+def below(fact: Fact, limit: Decimal) -> bool:
+    """Whether a result lies below a limit; "<15" does where the limit is 30, ">90" never does."""
+    return fact.value < limit or (fact.comparator == "<" and fact.value <= limit)
+
+
+def _documented(view: PatientView, day: int, policy: Policy) -> str:
+    known = policy.documented == "skip" and {"osteoporosis", "fragility_fracture"} & set(conditions(view, day))
+    return "osteoporosis_documented" if known else ""

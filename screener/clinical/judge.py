@@ -11,14 +11,16 @@ from functools import cache
 import msgspec
 import numpy as np
 
-from model import MG_CUT_OFF_MMOL_L, PREDICTORS, Artefact, ModelError, Nomogram, assess, flag
-from screener.clinical import eligibility, occasions
+from model import PREDICTORS, Artefact, ModelError, Nomogram, assess, flag
+from screener.clinical import caveats, eligibility, occasions
 from screener.clinical.merge import PatientView, merge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact, Method, Occasion, Outcome, PatientRecord, Scores
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 EPOCH_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
+# Own limits: beyond them a wrong weight or height is likelier, and the model was made from 16 to 36.
+LEAST_BMI_KG_M2, GREATEST_BMI_KG_M2 = Decimal(13), Decimal(60)
 
 _AGE, _BMI, _MG = PREDICTORS[:3]
 _COLUMNS = {
@@ -113,6 +115,8 @@ def _decide(view: PatientView, policy: Policy, now_us: int, choose: occasions.Ch
         return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
     chosen = {Method.FLAG: _Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, choose)}
     missing = "" if chosen[Method.NOMOGRAM].facts else occasions.missing(mg, facts, policy)
+    if _absurd_bmi(chosen[Method.NOMOGRAM].facts):
+        chosen[Method.NOMOGRAM], missing = _Evidence(()), "bmi_implausible"
     return _both_methods(view, chosen, missing, today, policy)
 
 
@@ -130,6 +134,13 @@ def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, choose:
         return _Evidence(whole)
     name, found = occasions.reduced_facts(mg, facts, policy, choose)
     return _Evidence(found, name)
+
+
+def _absurd_bmi(used: Sequence[Fact]) -> bool:
+    """Whether weight and height, plausible one by one, make a body mass index that no walking adult has."""
+    if not {Analyte.WEIGHT, Analyte.HEIGHT} <= {fact.analyte for fact in used}:
+        return False
+    return not LEAST_BMI_KG_M2 <= bmi_kg_m2(used) <= GREATEST_BMI_KG_M2
 
 
 def _barred(view: PatientView, today: int, policy: Policy) -> str:
@@ -162,11 +173,26 @@ def _both_methods(
     made = {
         method: _occasion(method, view, used, today, policy) for method, used in chosen.items() if not reasons[method]
     }
+    made = _naming_each_other(made)
     outcome, reason = _outcome(reasons)
     if outcome is Outcome.SCORED and chosen[Method.NOMOGRAM].reduced:
         reason = f"reduced_{chosen[Method.NOMOGRAM].reduced}"
     days = {method: used.facts[0].moment.day for method, used in chosen.items() if used.facts}
     return Verdict(view=view, outcome=outcome, reason=reason, occasions=made, reasons=reasons, days=days)
+
+
+def _naming_each_other(made: dict[Method, Occasion]) -> dict[Method, Occasion]:
+    """Where flag and nomogram rest on different magnesium results, each says the other's day and side."""
+    if len(made) < len(Method) or len({occasion.mg.id for occasion in made.values()}) == 1:
+        return made
+    flag_, nomogram = made[Method.FLAG], made[Method.NOMOGRAM]
+    return {Method.NOMOGRAM: _naming(nomogram, flag_), Method.FLAG: _naming(flag_, nomogram)}
+
+
+def _naming(occasion: Occasion, other: Occasion) -> Occasion:
+    side = "at-or-below" if other.at_or_below_cut_off else "above"
+    mark = f"other_magnesium:{caveats.day_text(other.mg.moment.day)}:{side}"
+    return msgspec.structs.replace(occasion, marks=tuple(sorted({*occasion.marks, mark})))
 
 
 def _outcome(reasons: dict[Method, str]) -> tuple[Outcome, str]:
@@ -186,21 +212,13 @@ def _occasion(method: Method, view: PatientView, evidence: _Evidence, today: int
     used = evidence.facts
     mg = used[0]
     years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
-    marks = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
-    if view.unchecked:
-        marks.update(f"exclusions_not_checked:{resource}" for resource in view.unchecked)
-    if view.conditions:
-        marks.update(f"condition:{rule}" for rule in eligibility.conditions(view, mg.moment.day))
+    marks = caveats.of_results(used, policy) | caveats.of_patient(view, mg.moment.day, today, policy)
     if evidence.reduced:
         marks.add(f"reduced_nomogram:{evidence.reduced}")
     if not exact:
         marks.add("age_from_partial_birth_date")
-    if eligibility.menopause_status(view, today, policy) != "post":
+    if years < policy.presumed_until_years and eligibility.menopause_status(view, today, policy) != "post":
         marks.add("menopause_presumed")
-    if mg.comparator:
-        marks.add("mg_known_by_comparator")
-    elif abs(mg.value - MG_CUT_OFF_MMOL_L) <= policy.imprecision_mmol_l:
-        marks.add("near_cut_off")
     return Occasion(
         method=method,
         facts=used,

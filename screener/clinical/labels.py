@@ -1,7 +1,7 @@
 """Whether a woman had osteoporosis about the time of her magnesium result: from DXA T-scores, from diagnoses, or from both.
 
-Needed only where the model is checked against a site's own patients. The codes are in data/dxa.csv and
-data/osteoporosis.csv, and in the tables that a site adds.
+Needed only where the model is checked against a site's own patients. The codes are in data/codes.csv and
+data/valuesets, and in the tables that a site adds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from enum import StrEnum
 
 import msgspec
 
-from screener.clinical import exclusions, observations, wire
-from screener.clinical.codes import SiteRows, TableRow, decimal_of, read_rows, read_table, system_aliases
+from screener.clinical import exclusions, observations, spans, wire
+from screener.clinical.codes import SiteRows, TableRow, code_table, decimal_of, read_rows, system_aliases
 from screener.clinical.exclusions import CodeList, ListRow
 from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.patients import version
-from screener.clinical.records import Row, Version
+from screener.clinical.records import Analyte, Row, Version
 
 # WHO 1994: osteoporosis is a T-score of -2.5 or less.
 T_SCORE_CUT_OFF = Decimal("-2.5")
@@ -25,6 +25,10 @@ T_SCORE_LEAST, T_SCORE_GREATEST = Decimal(-8), Decimal(6)
 _T_SCORE_UNITS = frozenset({"t-score", "tscore", "t score", "sd", "1", ""})
 # Enough to keep a woman from an assessment, where it is an exclusion; not enough to be the truth that a model is judged by.
 _SUSPECTED = frozenset({"unconfirmed", "provisional", "differential"})
+
+
+# Fractures due to osteoporosis are osteoporosis.
+_DIAGNOSES = ("osteoporosis", "fragility_fracture")
 
 
 class LabelKind(StrEnum):
@@ -47,7 +51,7 @@ class TScoreRow(TableRow, frozen=True, kw_only=True):
 
     system: str
     code: str
-    site: str
+    site: str = ""
 
 
 class DiagnosisRow(ListRow, frozen=True, kw_only=True):
@@ -63,8 +67,15 @@ class LabelTables(msgspec.Struct, frozen=True):
     @classmethod
     def default(cls, extra_t_scores: SiteRows = (), extra_diagnoses: SiteRows = ()) -> "LabelTables":
         """The shipped tables (T-scores of lumbar spine, hip and femur, where the WHO's cut-off applies) with a site's rows."""
-        t_scores = (*read_table("dxa.csv", TScoreRow), *read_rows(extra_t_scores, TScoreRow, "cohort.t_scores"))
-        ours = read_table("osteoporosis.csv", DiagnosisRow)
+        ours_t = [TScoreRow(system=r.system, code=r.code) for r in code_table(()) if r.analyte is Analyte.T_SCORE]
+        t_scores = (*ours_t, *read_rows(extra_t_scores, TScoreRow, "cohort.t_scores"))
+        ours = [
+            DiagnosisRow(
+                resources="Condition", system=c.system, code=c.code, match="prefix" if c.match == "prefix" else "exact"
+            )
+            for name in _DIAGNOSES
+            for c in exclusions.value_set(name)
+        ]
         diagnoses = (*ours, *read_rows(extra_diagnoses, DiagnosisRow, "cohort.diagnoses"))
         return cls(t_scores, diagnoses)
 
@@ -201,9 +212,9 @@ class LabelReader:
             return ()
         copy = version(condition.meta)
         about = (patient, "Condition", condition.id or "", copy)
-        span = exclusions.condition_span(condition, copy)
-        suspected = not _SUSPECTED.isdisjoint(exclusions.codes_of(bytes(condition.verificationStatus)))
-        counts = not suspected and not exclusions.refuted(condition)
+        span = spans.condition_span(condition, copy)
+        suspected = not _SUSPECTED.isdisjoint(spans.codes_of(bytes(condition.verificationStatus)))
+        counts = not suspected and not spans.refuted(condition)
         return (Diagnosis(*about, span.start_day, span.end_day, counts),)
 
     def _is_t_score(self, code: msgspec.Raw) -> bool:

@@ -62,12 +62,13 @@ class MappingTables(msgspec.Struct, frozen=True):
         extra_codes: SiteRows = (),
         extra_units: SiteRows = (),
         extra_exclusions: SiteRows = (),
+        expanded: SiteRows = (),
         *,
         whole_blood: bool = False,
     ) -> "MappingTables":
         """The shipped tables with a site's rows, which have the columns of the CSV files of the same name.
 
-        `whole_blood` takes magnesium of whole blood, too.
+        `expanded`: codes of the value sets from a terminology server. `whole_blood` takes magnesium of whole blood, too.
 
         ConfigurationError names a row that cannot be used.
         """
@@ -75,7 +76,7 @@ class MappingTables(msgspec.Struct, frozen=True):
             codes=code_table(extra_codes, whole_blood=whole_blood),
             units=unit_table(extra_units),
             ranges=range_table(),
-            exclusions=exclusions.exclusion_table(extra_exclusions),
+            exclusions=exclusions.exclusion_table(extra_exclusions, expanded),
             menopause=tuple(read_table("menopause.csv", MenopauseRow)),
             menopause_observations=tuple(read_table("menopause_observations.csv", MenopauseObservationRow)),
             aliases=system_aliases(),
@@ -98,6 +99,7 @@ class Mapper:
         self._aliases = tables.aliases
         self._codes = CodeMap(tables.codes, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
+        self._observed = tuple(row for row in tables.exclusions if "Observation" in row.kinds)
         self._patient = References("Patient", base_url).find
         self._statements = Statements(
             CodeList(tables.exclusions, tables.aliases),
@@ -121,6 +123,7 @@ class Mapper:
             wire.MedicationRequest: self._statements.medicated,
             wire.MedicationStatement: self._statements.medicated,
             wire.MedicationAdministration: self._statements.medicated,
+            wire.MedicationDispense: self._statements.medicated,
         }
 
     def __reduce__(self) -> tuple[Callable[..., "Mapper"], tuple[object, ...]]:
@@ -152,7 +155,7 @@ class Mapper:
             return None
         stated = (row.code for row in tables.menopause if "Observation" in row.resources.split())
         documented = (row.code for row in tables.menopause_observations)
-        return frozenset({*(row.code for row in tables.codes), *stated, *documented})
+        return frozenset({*(row.code for row in tables.codes), *stated, *documented, *(r.code for r in self._observed)})
 
     def texts_for(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
         """The texts that a site maps where a result has no code, sorted."""
@@ -170,9 +173,9 @@ class Mapper:
         """The name that our tables have for a code system."""
         return self._aliases.get(name.strip(), name.strip())
 
-    def menopause_tokens(self) -> tuple[str, ...]:
-        """`system|code` of the Observations that document menopause, sorted."""
-        return self._menopause.tokens()
+    def further_tokens(self) -> tuple[str, ...]:
+        """`system|code` of the Observations that document menopause, or that matter by being there, sorted."""
+        return tuple(sorted({*self._menopause.tokens(), *(row.token for row in self._observed)}))
 
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""

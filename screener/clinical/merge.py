@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from screener.clinical.courses import added_up
 from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Version
 
 
@@ -58,7 +59,7 @@ def merge(record: PatientRecord) -> PatientView:
         patient=record.patient,
         demographics=people.get(record.patient),
         measurements=measured,
-        exclusions=tuple(row for row in hold if not row.caveat),
+        exclusions=added_up(row for row in hold if not row.caveat),
         conditions=tuple(row for row in hold if row.caveat),
         menopause=tuple(row for row in status.values() if row.counts),
         unchecked=tuple(sorted(set(record.unchecked))),

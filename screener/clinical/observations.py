@@ -21,10 +21,14 @@ USABLE = frozenset({"final", "amended", "corrected"})
 STATUSES = frozenset({"registered", "preliminary", "unknown"})
 DATE_MISSING = "date_missing"
 
-# "not haemolysed" is a good specimen. Only a denial right before the word is taken as one.
+# "not haemolysed" and "Hemolysis: none" are good specimens: a denial right before the word, or right behind it.
 _HAEMOLYSIS = re.compile(
-    r"(?P<denied>\b(?:no|not|non|without|kein|keine|nicht|ohne)[\s-]+(?:(?:visibly|visible|evidence of|signs? of)\s+)?)?"
-    r"h(?:ae|e|ä|æ)moly",
+    r"(?P<denied>\b(?:no|not|non|without|kein|keine|nicht|ohne|pas|sans|aucune|sin)[\s-]+"
+    r"(?:(?:visibly|visible|evidence of|signs? of|d['\u2019])\s*)?)?"
+    r"h(?:ae|e|ä|æ|é)mol(?:y|i)\w*"
+    r"(?P<denied_behind>(?:[\s-]+(?:index|grade|score|status|check|control|h-?index))?[\s:=(-]*"
+    r"(?:is\s+|was\s+|ist\s+)?(?:none|no|nil|nein|non|non[eo]?|negative?|negativ[oa]?|absente?|ausente|keine?r?|absent|normal\w*|"
+    r"not (?:present|detected|seen|observed|visible)|nicht (?:vorhanden|nachweisbar|sichtbar)|0|-)(?![\w.+]))?",
     re.IGNORECASE,
 )
 # HL7 v2 tables: 0493 specimen condition HEM, 0490 specimen reject reason RH.
@@ -135,7 +139,7 @@ def _texts(concept: wire.CodeableConcept) -> list[str]:
 
 
 def _says_haemolysed(text: str) -> bool:
-    return any(not found["denied"] for found in _HAEMOLYSIS.finditer(text))
+    return any(not (found["denied"] or found["denied_behind"]) for found in _HAEMOLYSIS.finditer(text))
 
 
 def _or_empty(raw: msgspec.Raw) -> msgspec.Raw | bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from screener.clinical.dates import may_be_at
+from screener.clinical.eligibility import recency
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact
 
@@ -19,11 +20,7 @@ def not_in_future(fact: Fact, now_us: int) -> bool:
 def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
     """The Mg results within the lookback, the newest first; ties by later `issued`, higher version, id."""
     found = [f for f in facts if f.analyte is Analyte.MG and today - f.moment.day <= policy.lookback_days]
-    return sorted(found, key=_recency, reverse=True) if len(found) > 1 else found
-
-
-def _recency(fact: Fact) -> tuple[object, ...]:
-    return fact.moment.instant_us, fact.issued_us, fact.version, fact.id
+    return sorted(found, key=recency, reverse=True) if len(found) > 1 else found
 
 
 def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> tuple[Fact, ...]:
@@ -69,7 +66,7 @@ def predictors_around(mg: Fact, facts: Iterable[Fact], policy: Policy) -> dict[A
     """For each other predictor the best result in its window around `mg`, where there is one."""
     best: dict[Analyte, Fact] = {}
     for fact in facts:
-        if fact.analyte is Analyte.MG or not _in_window(fact, mg, policy):
+        if fact.analyte not in PREDICTORS or not _in_window(fact, mg, policy):
             continue
         held = best.get(fact.analyte)
         if held is None or _preference(fact, mg) > _preference(held, mg):
@@ -87,6 +84,8 @@ def fate(fact: Fact, used: Sequence[Fact], today: int, now_us: int, policy: Poli
         return "in_future"
     if fact.analyte is Analyte.MG:
         return _fate_of_magnesium(fact, used, today, policy)
+    if fact.analyte not in PREDICTORS:
+        return "no_predictor"
     if not used:
         return "no_occasion"
     return "another_preferred" if _in_window(fact, used[0], policy) else "outside_window"

@@ -1,6 +1,7 @@
 """The written policy: who is assessed, on which occasion, from which evidence. All of it is configuration."""
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,10 @@ class Policy(msgspec.Struct, frozen=True):
     `imprecision_mmol_l` is the half-width around the Mg cut-off within which a repeated measurement could fall on the
     other side (the assay's imprecision). `reduced_nomograms`: where predictors are missing, use the reduced nomogram for those that
     are there, and name it.
+    `egfr_least`: below it (mL/min/1.73 m2) kidney function is severely reduced (KDIGO stages G4 and G5). `calcium_high_mmol_l`: above it
+    calcium, corrected by albumin where that was measured, is high. `old_results_days`: beyond it an assessment says how old its results
+    are. `presumed_until_years`: up to this age it is worth saying that menopause is presumed. `height_old_days`: a height older than
+    that is told, for women grow shorter. `documented` "skip" does not assess women whose osteoporosis is documented.
     """
 
     lookback_days: int = 730
@@ -26,3 +31,9 @@ class Policy(msgspec.Struct, frozen=True):
     premenopause_days: int = 1826
     imprecision_mmol_l: Decimal = Decimal("0.02")
     reduced_nomograms: bool = False
+    egfr_least: Decimal = Decimal(30)
+    calcium_high_mmol_l: Decimal = Decimal("2.60")
+    old_results_days: int = 180
+    presumed_until_years: int = 65
+    height_old_days: int = 1826
+    documented: Literal["assess", "skip"] = "assess"

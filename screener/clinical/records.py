@@ -12,7 +12,10 @@ import msgspec
 
 
 class Analyte(StrEnum):
-    """What the nomogram needs measured. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm."""
+    """What is read of Observations. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm; then mL/min/1.73 m2, mmol/L, g/L, none.
+
+    The first six are what the nomogram needs measured; the others decide who is assessed, or what an assessment has to mention.
+    """
 
     MG = "mg"
     P = "p"
@@ -20,9 +23,14 @@ class Analyte(StrEnum):
     P1NP = "p1np"
     WEIGHT = "weight"
     HEIGHT = "height"
+    EGFR = "egfr"
+    CALCIUM = "calcium"
+    ALBUMIN = "albumin"
+    T_SCORE = "t_score"
 
 
 LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
+PREDICTORS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -93,10 +101,15 @@ class Exclusion(Row, frozen=True, array_like=True, tag=3):
     counts: bool = True
     caveat: bool = False  # it excludes nobody, and the assessment says so
     by: str = ""  # system|code of the list's row
+    words: str = ""  # the source's own, where they are all that points to the rule
+    minimum_days: int = (
+        0  # one course of several that are added up: from so many days of intake within a year they count,
+    )
+    washout_days: int = 0  # and for so many days after the last one
 
 
 class Menopause(Row, frozen=True, array_like=True, tag=4):
-    """A documented menopausal status: "post", "pre" or "peri"."""
+    """A documented menopausal status: "post", "pre" or "peri"; "period" where all that is documented is her last menstruation."""
 
     patient: str
     resource: str
@@ -106,6 +119,7 @@ class Menopause(Row, frozen=True, array_like=True, tag=4):
     day: int = 0
     counts: bool = True
     surgical: bool = False  # the ovaries were removed
+    last_period_day: int = 0  # of her last menstruation, where that is what the statement says
 
 
 class Demographics(Row, frozen=True, array_like=True, tag=5):
@@ -149,6 +163,7 @@ class Unsettled(Row, frozen=True, array_like=True, tag=7):
     medicine: str
     span: Span
     stands: bool
+    route: str = ""  # "systemic", "local" or not known
 
 
 class Medicine(Row, frozen=True, array_like=True):

@@ -6,18 +6,18 @@ import msgspec
 
 from screener.clinical import dates, observations, wire
 from screener.clinical.codes import CodeMap, Match
+from screener.clinical.eligibility import TWELVE_MONTHS_DAYS
 from screener.clinical.exclusions import MenopauseObservations
 from screener.clinical.patients import version
-from screener.clinical.records import Fact, Menopause, Moment, Refusal, Version
+from screener.clinical.records import Exclusion, Fact, Menopause, Moment, Refusal, Version
 from screener.clinical.statements import Statements
 from screener.clinical.units import Reading, UnitTable
 
 _REMEMBERED = 16_384  # texts of each kind
-_TWELVE_MONTHS_DAYS = 365
 _NO_VALUE = frozenset({"value_missing", "value_absent"})
 
 Find = Callable[[wire.Reference | None], str]
-Rows = tuple[Fact | Refusal | Menopause, ...]
+Rows = tuple[Fact | Refusal | Menopause | Exclusion, ...]
 
 _decode_raws = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_references = msgspec.json.Decoder(tuple[wire.Reference, ...]).decode
@@ -54,13 +54,25 @@ class Results:
         return (*kept, *parts)
 
     def _own_rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
-        match, menopause = self._match[bytes(observation.code)]
-        if match is None:
+        match, menopause, listed = self._match[bytes(observation.code)]
+        if match is None and not listed:
             if menopause or observation.valueCodeableConcept:
                 return self._menopause_rows(observation, raw, menopause)
             return ()
         patient = self._patient(observation.subject)
-        return (self._measured(patient, observation, raw, match),) if patient else ()
+        if not patient:
+            return ()
+        if match is None or listed:
+            return (
+                *((self._measured(patient, observation, raw, match),) if match else ()),
+                *self._listed(observation, patient),
+            )
+        return (self._measured(patient, observation, raw, match),)
+
+    def _listed(self, observation: wire.Observation, patient: str) -> tuple[Exclusion, ...]:
+        moment = observations.when(observation)
+        day = moment.day if isinstance(moment, Moment) else 0
+        return self._statements.observed(observation, bytes(observation.code), patient, day)
 
     def _measured(
         self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
@@ -83,7 +95,7 @@ class Results:
         found: list[Fact | Refusal] = []
         for place, raw in enumerate(_decode_raws(observation.component) if patient else ()):
             part = wire.decode_component(raw)
-            match, _ = self._match[bytes(part.code)]
+            match, _, _ = self._match[bytes(part.code)]
             if match is None:
                 continue
             said_of_all = observations.refused_by_remarks(observation, absent=False)
@@ -145,35 +157,35 @@ class Results:
         patient = self._patient(observation.subject)
         moment = observations.when(observation)
         day = moment.day if isinstance(moment, Moment) else 0
-        status = self._status_by_value(observation, raw, means, day)
+        last = dates.last_day(_decode_other_values(raw).valueDateTime) if means == "last_period" else 0
+        status = self._status_by_value(observation, means) or ("post" if last and _over(last, day) else "")
         if not patient or not (status or means):
             return ()
         # A copy of a code of ours that says nothing supersedes an older one that did.
-        counts = bool(status) and observation.status in observations.USABLE
-        copy = version(observation.meta)
-        return (Menopause(patient, "Observation", observation.id or "", copy, status or "post", day, counts),)
+        counts = bool(status or last) and observation.status in observations.USABLE
+        about = (patient, "Observation", observation.id or "", version(observation.meta))
+        return (Menopause(*about, status or "period", day or last, counts, last_period_day=last),)
 
-    def _status_by_value(self, observation: wire.Observation, raw: bytes | msgspec.Raw, means: str, day: int) -> str:
+    def _status_by_value(self, observation: wire.Observation, means: str) -> str:
         if wire.present(observation.valueCodeableConcept):
             stated = self._statements.menopause("Observation", bytes(observation.valueCodeableConcept))
             if stated:
                 return stated[0].status
-        if means == "age_at_menopause" and wire.present(observation.valueQuantity):
-            return "post"
-        if means == "last_period":
-            last = dates.last_day(_decode_other_values(raw).valueDateTime)
-            return "post" if last and day - last >= _TWELVE_MONTHS_DAYS else ""
-        return ""
+        return "post" if means == "age_at_menopause" and wire.present(observation.valueQuantity) else ""
 
-    # What repeats is read once
-
-    def _match_anew(self, code: bytes) -> tuple[Match | None, str]:
-        """What an Observation's code means: an analyte, or something that documents menopause."""
+    def _match_anew(self, code: bytes) -> tuple[Match | None, str, bool]:
+        """What an Observation's code means: an analyte; something that documents menopause; whether it is on the list of what excludes."""
         concept = wire.decode_concept(code) if code else wire.CodeableConcept()
-        return self._codes.find(concept), self._menopause.means(concept)
+        listed = bool(self._statements.listed("Observation", concept))
+        return self._codes.find(concept), self._menopause.means(concept), listed
 
     def _readings_of(self, match: Match) -> dates.Remembered[bytes, Reading | str]:
         def read(quantity: bytes) -> Reading | str:
             return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
 
         return dates.Remembered(read, _REMEMBERED)
+
+
+def _over(last_period_day: int, day: int) -> bool:
+    """Menopause is twelve months without a period (WHO)."""
+    return day - last_period_day >= TWELVE_MONTHS_DAYS

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from screener.clinical import dates, exclusions, wire
-from screener.clinical.exclusions import CodeList, ExclusionRow, MenopauseRow
+from screener.clinical import dates, exclusions, routes, spans, wire
+from screener.clinical.exclusions import MEDICATED, CodeList, ExclusionRow, MenopauseRow
 from screener.clinical.patients import version
 from screener.clinical.records import Exclusion, Medicine, Menopause, Span, Unreadable, Unsettled, Version
+from screener.clinical.suspicions import suspected
 
 _REMEMBERED = 16_384  # texts of each kind
 
-_MEDICATED = ("MedicationRequest", "MedicationStatement", "MedicationAdministration")
+SUSPECTED = "suspected:"  # before the rule of a statement whose words alone point to it
 
 Find = Callable[[wire.Reference | None], str]
 Said = tuple[Exclusion | Menopause | Unreadable | Unsettled, ...]
@@ -24,7 +25,7 @@ Settled = tuple[Exclusion | Unreadable, ...]
 
 
 class Statements:
-    """Reads Condition, Procedure and the three statements about medicines. `patient` and `medication` read references."""
+    """Reads Condition, Procedure and the four statements about medicines. `patient` and `medication` read references."""
 
     def __init__(
         self, excluding: CodeList[ExclusionRow], menopause: CodeList[MenopauseRow], patient: Find, medication: Find
@@ -39,9 +40,20 @@ class Statements:
         return self._states[resource, code]
 
     def none_of_ours(self, resource: str, concept: wire.CodeableConcept) -> bool:
-        """Whether the concept is coded, and no code of it matters here."""
-        found = self._excluding.find(resource, concept) or self._menopause.find(resource, concept)
-        return bool(concept.coding) and not found
+        """Whether the concept is coded, and neither its codes nor its words matter here."""
+        rows = self._found(resource, concept) or self._menopause.find(resource, concept)
+        return bool(concept.coding) and not rows
+
+    def listed(self, resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRow, ...]:
+        """Every row of the list that the codes of a concept meet, those without effect too; words do not count."""
+        return self._excluding.find(resource, concept)
+
+    def observed(self, observation: wire.Observation, code: bytes, patient: str, day: int) -> tuple[Exclusion, ...]:
+        """What an Observation of a listed code states by being there (a bone density measurement)."""
+        rules = self._rules["Observation", code]
+        done = observation.status not in spans.NOT_MEANT and bool(day)
+        about = (patient, "Observation", observation.id or "", version(observation.meta))
+        return _excluded(about, rules, Span(day, day, over=True, documented_end=True), stands=done)
 
     def condition(self, condition: wire.Condition, raw: bytes | msgspec.Raw) -> Said:
         """A diagnosis."""
@@ -51,7 +63,7 @@ class Statements:
         if not patient:
             return ()
         copy, id_ = version(condition.meta), condition.id or content_id(raw)
-        span, stands = exclusions.condition_span(condition, copy), not exclusions.refuted(condition)
+        span, stands = spans.condition_span(condition, copy), not spans.refuted(condition)
         about = (patient, "Condition", id_, copy)
         # Menopause does not end; a status before it does.
         statuses = tuple(
@@ -70,7 +82,7 @@ class Statements:
         if not patient:
             return ()
         about = (patient, "Procedure", procedure.id or content_id(raw), version(procedure.meta))
-        span, done = exclusions.procedure_span(procedure), exclusions.meant(procedure)
+        span, done = spans.procedure_span(procedure), spans.meant(procedure)
         finished = done and procedure.status == "completed"
         statuses = tuple(Menopause(*about, row.status, span.start_day, finished, row.surgical) for row in states[:1])
         return (*_excluded(about, rules, span, stands=done), *statuses)
@@ -83,13 +95,15 @@ class Statements:
             return ()
         copy = version(resource.meta)
         about = (patient, kind, resource.id or content_id(raw), copy)
-        stands = exclusions.meant(resource)
+        stands = spans.meant(resource)
         code = _code(resource)
         if code is not None:
             rules = self._rules[kind, code]
-            return _excluded(about, rules, exclusions.medication_span(resource, copy), stands=stands) if rules else ()
+            if not rules:
+                return ()
+            return _excluded(about, rules, spans.medication_span(resource, copy), stands=stands, route=_route(resource))
         held = self._medication(resource.medicationReference)
-        return (Unsettled(*about, held, exclusions.medication_span(resource, copy), stands),)
+        return (Unsettled(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
 
     def settle(self, row: Unsettled, medicines: Mapping[str, Medicine]) -> Settled:
         """What a statement comes to, now that the medicines are known: `Unreadable` where its own is not among them."""
@@ -98,17 +112,23 @@ class Statements:
         if medicine is None:
             # It may be one that excludes.
             return (Unreadable(*about),) if row.stands else ()
-        return _excluded(about, self._rules[row.resource, medicine.concept], row.span, stands=row.stands)
+        rules = self._rules[row.resource, medicine.concept]
+        return _excluded(about, rules, row.span, stands=row.stands, route=row.route)
 
     def matters(self, medicine: Medicine) -> bool:
         """Whether some rule is about a medicine, however it is stated."""
-        return any(self._rules[kind, medicine.concept] for kind in _MEDICATED)
+        return any(self._rules[kind, medicine.concept] for kind in MEDICATED)
 
     # What repeats is read once
 
     def _rules_anew(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
         resource, code = key
-        return self._excluding.find(resource, wire.decode_concept(code)) if code else ()
+        return self._found(resource, wire.decode_concept(code)) if code else ()
+
+    def _found(self, resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRow, ...]:
+        """The rows with an effect; words count only where no code of the concept is on a list."""
+        rows = self._excluding.find(resource, concept)
+        return tuple(row for row in rows if row.effect != "none") if rows else suspected(resource, concept)
 
     def _states_anew(self, key: tuple[str, bytes]) -> tuple[MenopauseRow, ...]:
         resource, code = key
@@ -119,17 +139,33 @@ def medicine(raw: bytes | msgspec.Raw) -> Medicine | None:
     """A Medication resource: all codings of itself and of its ingredients; None for what is none or has no id."""
     try:
         found = wire.decode_medication(raw)
-        codings = _codings(found)
+        concept = wire.CodeableConcept(tuple(_codings(found)), _text(found))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not found.id:
         return None
-    return Medicine(found.id, version(found.meta), msgspec.json.encode({"coding": codings}))
+    return Medicine(found.id, version(found.meta), msgspec.json.encode(concept))
 
 
 def _codings(medication: wire.Medication) -> list[wire.Coding]:
     raws = [medication.code, *(part.itemCodeableConcept for part in medication.ingredient or ())]
     return [c for raw in raws if wire.present(raw) for c in wire.decode_concept(raw).coding or ()]
+
+
+def _text(medication: wire.Medication) -> str | None:
+    return wire.decode_concept(medication.code).text if wire.present(medication.code) else None
+
+
+def _route(resource: wire.Medicated) -> str:
+    """By which route the medicine is taken: "systemic", "local", or "" where nothing says so."""
+    if isinstance(resource, wire.MedicationRequest | wire.MedicationDispense):
+        raws = [dosage.route for dosage in resource.dosageInstruction or ()]
+    elif isinstance(resource, wire.MedicationStatement):
+        raws = [dosage.route for dosage in wire.lenient(resource.dosage, tuple[wire.Dosage, ...]) or ()]
+    else:
+        dosage = wire.lenient(resource.dosage, wire.Dosage)
+        raws = [dosage.route] if dosage else []
+    return routes.route_of(found for raw in raws if (found := wire.lenient(raw, wire.CodeableConcept)))
 
 
 def _code(resource: wire.Medicated) -> bytes | None:
@@ -142,27 +178,50 @@ def _code(resource: wire.Medicated) -> bytes | None:
     for inner in resource.contained or ():
         held = wire.decode_medication(inner)
         if reference == f"#{held.id}":
-            return msgspec.json.encode({"coding": _codings(held)})
+            return msgspec.json.encode(wire.CodeableConcept(tuple(_codings(held)), _text(held)))
     return None
 
 
 _About = tuple[str, str, str, Version]
 
 
-def _excluded(about: _About, rules: tuple[ExclusionRow, ...], span: Span, *, stands: bool) -> tuple[Exclusion, ...]:
-    found: dict[str, Exclusion] = {}
+def _excluded(
+    about: _About, rules: tuple[ExclusionRow, ...], span: Span, *, stands: bool, route: str = ""
+) -> tuple[Exclusion, ...]:
+    found: dict[tuple[str, bool], Exclusion] = {}
     for row in rules:
+        effect = _effect(row, route)
+        if effect == "none":
+            continue
         start, end, counts = exclusions.window(row, span)
-        new = Exclusion(*about, row.rule, start, end, counts and stands, row.effect == "caveat", row.token)
-        held = found.get(row.rule)
+        rule = f"{SUSPECTED}{row.rule}" if row.words else row.rule
+        added_up = effect == "exclude" and exclusions.is_course(row, span)
+        new = Exclusion(
+            *about,
+            rule if effect == row.effect else f"{row.rule}_local",
+            start,
+            end,
+            counts and stands,
+            effect == "caveat",
+            row.token if row.system else "",
+            row.words,
+            row.minimum_days if added_up else 0,
+            row.washout_days if added_up else 0,
+        )
+        held = found.get((new.rule, new.caveat))
         # Two codings of one rule (SNOMED beside ICD): the one that excludes for longer.
         if held is None or _reach(new) > _reach(held):
-            found[row.rule] = new
+            found[new.rule, new.caveat] = new
     return tuple(found.values())
 
 
+def _effect(row: ExclusionRow, route: str) -> str:
+    fits = row.route == "any" or (route == "systemic" if row.route == "systemic" else route != "local")
+    return row.effect if fits else row.otherwise
+
+
 def _reach(row: Exclusion) -> tuple[bool, bool, int]:
-    return row.counts, row.end_day == 0, row.end_day
+    return row.counts, row.end_day == 0, row.end_day + row.washout_days
 
 
 def content_id(raw: bytes | msgspec.Raw) -> str:

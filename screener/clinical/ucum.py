@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
 
-from screener.clinical.records import Analyte
+from screener.clinical.records import LABORATORY, Analyte
 
 _LONGEST = 40  # characters; no unit of a result needs more
 _DIGITS = 12  # of a factor: prefixes and the legal definitions of pound and inch have fewer, floating point has more
@@ -27,11 +27,15 @@ _INTO: dict[Analyte, dict[str, tuple[Decimal, Decimal]]] = {
     Analyte.P1NP: {_MASS: (Decimal(1_000_000), _ONE)},
     Analyte.WEIGHT: {"[mass]": (_ONE, _ONE)},
     Analyte.HEIGHT: {"[length]": (Decimal(100), _ONE)},
+    Analyte.EGFR: {},  # volume by time and area, and a number without a unit: what the table has
+    Analyte.CALCIUM: {_MOLAR: (_ONE, _ONE), _MASS: (Decimal(1000), Decimal("40.078"))},
+    Analyte.ALBUMIN: {_MASS: (_ONE, _ONE)},
+    Analyte.T_SCORE: {},
 }
-_LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
-_CHARGES_OF_MG = Decimal(
-    2
-)  # UCUM's `eq` is one mole of charges, and a converter blind to that takes it for one of magnesium
+_LABORATORY = frozenset({*LABORATORY, Analyte.CALCIUM, Analyte.ALBUMIN})
+# UCUM's `eq` is one mole of charges, and a converter blind to that takes it for one of magnesium.
+_DIVALENT = frozenset({Analyte.MG, Analyte.CALCIUM})
+_CHARGES = Decimal(2)
 
 
 class Factor(NamedTuple):
@@ -58,14 +62,14 @@ def factor(analyte: Analyte, code: str) -> Factor | str:
     if (
         dimension == _MOLAR
         and analyte in _LABORATORY
-        and (_MOLAR not in _INTO[analyte] or (charges and analyte is not Analyte.MG))
+        and (_MOLAR not in _INTO[analyte] or (charges and analyte not in _DIVALENT))
     ):
         return "unit_no_factor"
     into, exact = _INTO[analyte].get(dimension), _exact(size)
     if into is None or exact is None:
         return "unit_unknown"
     quantity = "" if charges else _QUANTITIES.get(dimension, "")
-    return Factor(exact * into[0], into[1] * (_CHARGES_OF_MG if charges else _ONE), quantity)
+    return Factor(exact * into[0], into[1] * (_CHARGES if charges else _ONE), quantity)
 
 
 def _parsed(code: str) -> tuple[float, str, tuple[str, ...]] | None:

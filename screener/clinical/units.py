@@ -25,6 +25,7 @@ UCUM = frozenset(
     }
 )
 
+EGFR_SEVERE = Decimal(30)  # mL/min/1.73 m2; KDIGO stages G4 and G5 lie below
 IMPLAUSIBLE = "implausible"
 UNIT_SUSPECTED = "implausible_unit_suspected"
 
@@ -94,7 +95,11 @@ class UnitTable:
             return unit
         if unit.reason:
             return unit.reason
-        if number <= 0 or not number.is_finite() or abs(number.adjusted()) > _MAX_MAGNITUDE:
+        if (
+            (number <= 0 and match.analyte is not Analyte.T_SCORE)
+            or not number.is_finite()
+            or abs(number.adjusted()) > _MAX_MAGNITUDE
+        ):
             return IMPLAUSIBLE
         value = _CONTEXT.divide(_CONTEXT.multiply(number, unit.numerator), unit.denominator)
         if quantity.comparator:
@@ -151,12 +156,20 @@ class UnitTable:
         return by_code or by_text or "unit_unknown"
 
     def _compared(self, match: Match, value: Decimal, comparator: str) -> Reading | str:
-        """Only of Mg, and only where every value that "<" or ">" allows lies on one side of the cut-off."""
+        """Only of Mg and eGFR, and only where every value that "<" or ">" allows lies on one side of the limit.
+
+        Of Mg the cut-off itself lies on the side below, of eGFR on the side above (severe is below 30).
+        """
         high = self._ranges[(match.analyte, "plausible")].high
-        if match.analyte is not Analyte.MG or (high is not None and value > high):
+        limit = {Analyte.MG: MG_CUT_OFF_MMOL_L, Analyte.EGFR: EGFR_SEVERE}.get(match.analyte)
+        if limit is None or (high is not None and value > high):
             return "comparator"
-        below = comparator in ("<", "<=") and value <= MG_CUT_OFF_MMOL_L
-        above = (comparator == ">" and value >= MG_CUT_OFF_MMOL_L) or (comparator == ">=" and value > MG_CUT_OFF_MMOL_L)
+        if match.analyte is Analyte.EGFR:
+            below = (comparator == "<" and value <= limit) or (comparator == "<=" and value < limit)
+            above = comparator in (">", ">=") and value >= limit
+        else:
+            below = comparator in ("<", "<=") and value <= limit
+            above = (comparator == ">" and value >= limit) or (comparator == ">=" and value > limit)
         return Reading(value, comparator, match.marks) if below or above else "comparator"
 
     def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:

@@ -170,6 +170,7 @@ class Dosage(Element, frozen=True):
     """How a medicine is to be taken."""
 
     timing: DosageTiming | None = None
+    route: Raw = Raw()
 
 
 class DispenseRequest(Element, frozen=True):
@@ -196,7 +197,7 @@ class Medication(Element, frozen=True):
 
 
 class _Medicated(Resource, frozen=True):
-    """What the three statements about a patient's medicine have in common."""
+    """What the four statements about a patient's medicine have in common."""
 
     status: str | None = None
     medicationCodeableConcept: Raw = Raw()  # noqa: N815
@@ -221,6 +222,7 @@ class MedicationStatement(_Medicated, frozen=True, tag=True):
     effectiveDateTime: str | None = None  # noqa: N815
     effectivePeriod: Period | None = None  # noqa: N815
     dateAsserted: str | None = None  # noqa: N815
+    dosage: Raw = Raw()
 
 
 class MedicationAdministration(_Medicated, frozen=True, tag=True):
@@ -228,6 +230,16 @@ class MedicationAdministration(_Medicated, frozen=True, tag=True):
 
     effectiveDateTime: str | None = None  # noqa: N815
     effectivePeriod: Period | None = None  # noqa: N815
+    dosage: Raw = Raw()
+
+
+class MedicationDispense(_Medicated, frozen=True, tag=True):
+    """A medicine that was handed out."""
+
+    whenPrepared: str | None = None  # noqa: N815
+    whenHandedOver: str | None = None  # noqa: N815
+    daysSupply: Duration | None = None  # noqa: N815
+    dosageInstruction: tuple[Dosage, ...] | None = None  # noqa: N815
 
 
 class Procedure(Resource, frozen=True, tag=True):
@@ -279,9 +291,16 @@ class Envelope(msgspec.Struct, frozen=True):
     status: Raw = Raw()
 
 
-Medicated = MedicationRequest | MedicationStatement | MedicationAdministration
+Medicated = MedicationRequest | MedicationStatement | MedicationAdministration | MedicationDispense
 AnyResource = (
-    Observation | Patient | Condition | MedicationRequest | MedicationStatement | MedicationAdministration | Procedure
+    Observation
+    | Patient
+    | Condition
+    | MedicationRequest
+    | MedicationStatement
+    | MedicationAdministration
+    | MedicationDispense
+    | Procedure
 )
 TYPES = frozenset(
     {
@@ -291,6 +310,7 @@ TYPES = frozenset(
         "MedicationRequest",
         "MedicationStatement",
         "MedicationAdministration",
+        "MedicationDispense",
         "Procedure",
     }
 )

@@ -221,7 +221,8 @@ def judge_missing_types(
     InputError where a required one is missing: an export narrowed to some types must not turn an excluded woman into a scored one.
     """
     off = {kind for kind, need in needs.items() if need == "off"}
-    absent = set() if complete else needs.keys() - off - set(kinds)
+    offered = {kind for kind, need in needs.items() if need == "if_offered"}
+    absent = set() if complete else needs.keys() - off - offered - set(kinds)
     required = sorted(kind for kind in absent if needs[kind] == "required")
     if required:
         raise InputError(

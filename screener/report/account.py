@@ -41,6 +41,7 @@ class Books(msgspec.Struct):
     writes: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
     refusals: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    caveats: Counter[str] = msgspec.field(default_factory=Counter)
     failed: dict[str, str] = msgspec.field(default_factory=dict)
     settled: set[str] = msgspec.field(
         default_factory=set
@@ -55,6 +56,7 @@ class Books(msgspec.Struct):
         self.writes += other.writes
         self.reasons += other.reasons
         self.refusals += other.refusals
+        self.caveats += other.caveats
         self.failed |= other.failed
         self.settled |= other.settled
         self.listed += other.listed
@@ -71,6 +73,7 @@ class Account:
         self._outcomes: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
         self._flagged: set[str] = set()
+        self._caveats: dict[str, frozenset[str]] = {}
 
     def begin(self, patients: Iterable[str]) -> None:
         """These patients are looked at next."""
@@ -85,6 +88,9 @@ class Account:
             self._flagged.add(patient)
         else:
             self._flagged.discard(patient)
+        self._caveats[patient] = frozenset(
+            [mark.partition(":")[0] for occasion in verdict.occasions.values() for mark in occasion.marks]
+        )
         self._refused[patient] = tuple((refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals)
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
@@ -117,11 +123,13 @@ class Account:
         books.outcomes.update(self._outcomes.values())
         for refused in self._refused.values():
             books.refusals.update(refused)
+        for caveats in self._caveats.values():
+            books.caveats.update(caveats)
         failed = {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
         books.failed |= failed
         books.settled |= (self._batch & self.watched) - failed.keys()
         self._batch = frozenset()
-        self._outcomes, self._refused, self._flagged = {}, {}, set()
+        self._outcomes, self._refused, self._flagged, self._caveats = {}, {}, set(), {}
 
     def absorb(self, books: Books) -> None:
         """Other patients, accounted for elsewhere."""
@@ -169,6 +177,10 @@ class Account:
         for (column, method, reason), count in sorted(self.books.reasons.items()):
             table.setdefault(column, {}).setdefault(method, {})[reason] = count
         return table
+
+    def caveats(self) -> dict[str, int]:
+        """{caveat: patients with an assessment that carries it}."""
+        return dict(sorted(self.books.caveats.items()))
 
     def refusals(self) -> dict[str, dict[str, int]]:
         """{analyte: {reason: results}}."""

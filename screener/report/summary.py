@@ -32,6 +32,7 @@ class Summary(msgspec.Struct, frozen=True):
     write_reasons: dict[str, dict[str, dict[str, int]]]
     flagged: int
     refusals: dict[str, dict[str, int]]
+    caveats: dict[str, int]
     exclusions_not_checked: dict[str, str]
     bad_lines: int
     requests: int

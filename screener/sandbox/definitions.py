@@ -85,6 +85,13 @@ DEFINITIONS: dict[str, Definition] = {
         status_system="http://terminology.hl7.org/CodeSystem/medication-admin-status",
         references=("subject", "medicationReference", "performer.actor", "request", "device"),
     ),
+    "MedicationDispense": Definition(
+        tokens={**_DRUG, **_IDENTIFIER, **_STATUS},
+        subjects=_of_patient(),
+        mandatory=("status", "medication"),
+        status_system="http://terminology.hl7.org/CodeSystem/medicationdispense-status",
+        references=("subject", "medicationReference", "performer.actor", "authorizingPrescription"),
+    ),
     "Procedure": Definition(
         tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY},
         subjects=_of_patient(),

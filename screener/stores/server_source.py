@@ -87,6 +87,7 @@ class ServerSource:
         self._by_code = tuple(by_code)
         self._medicines: dict[str, Medicine] = {}
         self._medicines_readable = True
+        self._not_offered: set[str] = set()
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients from one paged search that asks for no more than whose result it is."""
@@ -185,7 +186,12 @@ class ServerSource:
         return self._medicines
 
     def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
-        """The rows of one excluding type; None where it is off, or optional and not readable."""
+        """The rows of one excluding type; None where it is off, or optional and not readable.
+
+        One that is read if it is offered, and is refused, has no rows, and nothing is said of it on assessments.
+        """
+        if kind in self._not_offered:
+            return []
         if need == "off":
             self.reading.unchecked[kind] = "switched off"
             return None
@@ -194,7 +200,11 @@ class ServerSource:
         try:
             return list(self._rows(kind, patients))
         except (AuthorisationError, ServerError) as error:
-            if need == "required":
+            if need == "if_offered" and isinstance(error, AuthorisationError | RequestRefused):
+                log.info("type_not_offered", type=kind)
+                self._not_offered.add(kind)
+                return []
+            if need in ("required", "if_offered"):
                 raise type(error)(
                     f"{error.what}, and exclusions.{_setting(kind)} is required",
                     f"{error.remedy}. To go on without it, set it to optional: every assessment will then say so",
@@ -215,7 +225,7 @@ class ServerSource:
         return self._read(self._mapper, kind, patients, [])
 
     def _results(self, patients: Sequence[str]) -> Iterator[Mapped]:
-        for way in self._ways(list(Analyte), refused=True, further=self._mapper.menopause_tokens()):
+        for way in self._ways(list(Analyte), refused=True, further=self._mapper.further_tokens()):
             yield from self._read(self._mapper, "Observation", patients, [way])
 
     def _read(

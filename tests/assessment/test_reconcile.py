@@ -8,6 +8,7 @@ import pytest
 
 from screener.assessment.evidence import Basis
 from screener.assessment.reconcile import Action, Change, Rules, basis_to_read, reconcile
+from screener.assessment.validate import Validator
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
@@ -88,8 +89,11 @@ def test_a_lone_newer_magnesium_moves_the_flag_but_not_the_nomogram() -> None:
     # Sixty days on, P, beta-CTx and P1NP of the first stay still lie within 90 days before: they serve again.
     assert found[Method.NOMOGRAM].action is Action.AMEND
     later = changes(record(*complete(), fact(Analyte.MG, "0.80", 120)), standing)
-    assert later[Method.NOMOGRAM].action is Action.UNCHANGED
+    # Each then names the other's magnesium result.
+    assert (later[Method.NOMOGRAM].action, later[Method.NOMOGRAM].reason) == (Action.AMEND, "caveats+note")
     assert later[Method.FLAG].action is Action.AMEND
+    for method, said in ((Method.NOMOGRAM, "2025-09-29"), (Method.FLAG, "2025-06-01")):
+        assert any(f"of {said}, which lay at or below" in note["text"] for note in later[method].resource["note"])
 
 
 def test_withdrawn_only_magnesium_retracts() -> None:
@@ -149,10 +153,42 @@ def test_a_withdrawn_newest_magnesium_moves_the_assessment_back() -> None:
     assert {c.resource["occurrenceDateTime"] for c in found.values() if c.resource} == {moment(-200).text}
 
 
-def test_death_leaves_what_stands() -> None:
+def test_what_no_longer_applies_says_so_once_and_is_found_by_no_search() -> None:
     standing = stands(record(*complete()))
     dead = record(*complete(), person=woman(deceased=True))
-    assert actions(changes(dead, standing)) == both(Action.STANDS, "deceased")
+    found = changes(dead, standing)
+    assert actions(found) == both(Action.AMEND, "no_longer_applies")
+    for change in found.values():
+        assert change.resource is not None
+        assert change.resource["status"] == "amended"
+        assert [p["qualitativeRisk"]["coding"][0]["code"] for p in change.resource["prediction"]] == [
+            "no-longer-applies"
+        ]
+        assert change.resource["note"][0]["text"] == "This assessment no longer applies: she has died."
+        assert "she has died" in change.resource["text"]["div"]
+        assert Validator(every=True).problem(change.resource) == ""
+    lapsed = [change.resource for change in found.values()]
+    assert actions(changes(dead, lapsed)) == both(Action.STANDS, "deceased")
+    alive = changes(record(*complete()), lapsed)
+    assert {change.action for change in alive.values()} == {Action.AMEND}
+    for method, change in alive.items():
+        assert change.resource is not None
+        before = next(r for r in standing if r["method"]["coding"][0]["code"] == method.value)
+        assert change.resource["prediction"] == before["prediction"]
+        assert not any("no longer applies" in note["text"] for note in change.resource.get("note", ()))
+
+
+def test_a_second_reason_replaces_the_first() -> None:
+    standing = stands(record(*complete()))
+    treated = Exclusion(PATIENT, "MedicationRequest", "m1", Version(1, 1), "antiresorptive", moment(30).day)
+    once = [c.resource for c in changes(record(*complete(), exclusions=(treated,)), standing).values()]
+    assert "a medicine against bone loss" in once[0]["note"][0]["text"]
+    dead = changes(record(*complete(), exclusions=(treated,), person=woman(deceased=True)), once)
+    assert actions(dead) == both(Action.AMEND, "no_longer_applies")
+    for change in dead.values():
+        said = [note["text"] for note in change.resource["note"] if "no longer applies" in note["text"]]
+        assert said == ["This assessment no longer applies: she has died."]
+        assert len([e for e in change.resource["extension"] if e["url"].endswith("/no-longer-applies")]) == 1
 
 
 def test_a_corrected_sex_retracts() -> None:
@@ -172,8 +208,8 @@ def test_a_corrected_birth_date_retracts() -> None:
     ("start_day", "expected"),
     [
         (moment(-30).day, (Action.RETRACT, "excluded_at_occasion")),
-        (moment(30).day, (Action.STANDS, "excluded_malignancy")),
-        (0, (Action.STANDS, "excluded_malignancy")),  # an undated diagnosis is no evidence about the occasion
+        (moment(30).day, (Action.AMEND, "no_longer_applies")),
+        (0, (Action.AMEND, "no_longer_applies")),  # an undated diagnosis is no evidence about the occasion
     ],
 )
 def test_an_exclusion_retracts_only_when_dated_before_the_occasion(

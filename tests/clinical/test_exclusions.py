@@ -9,9 +9,11 @@ import pytest
 
 from screener.clinical.exclusions import CodeList, ExclusionRow, exclusion_table, window
 from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.merge import merge
 from screener.clinical.records import Exclusion, Menopause, Span, Unreadable, Version
 from screener.clinical.statements import medicine
 from screener.errors import ConfigurationError
+from tests.builders import record
 
 SNOMED = "http://snomed.info/sct"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -62,7 +64,6 @@ def span(kind: str, **elements: object) -> tuple[int, int, bool]:
         (ICD, "K71.11", "hepatic"),
         (ICD, "K71.7", "hepatic"),
         (ICD, "K72.90", "hepatic"),
-        (ICD, "K74.3", "hepatic"),
         (ICD, "K74.69", "hepatic"),
         (ICD, "K76.7", "hepatic"),
         (SNOMED, "363346000", "malignancy"),
@@ -98,7 +99,11 @@ def test_diagnoses_that_exclude(system: str, code: str, rule: str) -> None:
     ("system", "code"),
     [
         (SNOMED, "433144002"),  # CKD 3
-        (SNOMED, "64859006"),  # osteoporosis is what we look for
+        (ICD, "K74.3"),  # primary biliary cholangitis need not be cirrhosis
+        (ICD, "C44.311"),  # non-melanoma skin cancer
+        (ICD, "N95.1"),  # covers perimenopause
+        (ICD, "M85.80"),  # osteopenia
+        ("http://hl7.org/fhir/sid/icd-10", "N25.9"),
         (ICD, "N18.3"),
         (ICD, "N18"),
         (ICD, "E89.2"),  # hypoparathyroidism
@@ -142,10 +147,10 @@ def test_medicines_that_exclude(kind: str, system: str, code: str, rule: str) ->
 
 @pytest.mark.parametrize(
     ("system", "code"),
-    [(ATC, "M05BX05"), (ATC, "H02AA02"), (ATC, "R03BA02"), (RXNORM, "25789"), (ATC, "M05B")],
+    [(ATC, "M05BX07"), (ATC, "H02AA02"), (ATC, "R03BA02"), (RXNORM, "25789"), (ATC, "M05B")],
 )
 def test_medicines_that_do_not_exclude(system: str, code: str) -> None:
-    # M05BX05 burosumab, R03BA inhaled steroids, 25789 glimepiride
+    # M05BX07 vosoritide, R03BA inhaled steroids, 25789 glimepiride
     assert mapped("MedicationRequest", status="active", medicationCodeableConcept=coded(system, code)) == ()
 
 
@@ -283,7 +288,8 @@ def test_a_bisphosphonate_request_with_its_washout(
     ],
 )
 def test_glucocorticoids_count_when_long_term(elements: dict[str, object], *, counts: bool) -> None:
-    assert exclusion("MedicationRequest", medicationCodeableConcept=coded(ATC, "H02AB06"), **elements).counts is counts
+    row = exclusion("MedicationRequest", medicationCodeableConcept=coded(ATC, "H02AB06"), **elements)
+    assert bool(merge(record(exclusions=(row,))).exclusions) is counts
 
 
 def test_statements_and_administrations() -> None:
@@ -303,7 +309,7 @@ def test_statements_and_administrations() -> None:
         True,
     )
     dose = exclusion("MedicationAdministration", medicationCodeableConcept=coded(ATC, "H02AB06"), **injection)
-    assert not dose.counts
+    assert (dose.minimum_days, dose.start_day, dose.end_day) == (90, day("2023-05-01"), day("2023-05-01"))
 
 
 def test_the_medicine_in_a_contained_resource() -> None:
@@ -398,7 +404,6 @@ def test_two_codings_of_one_rule_are_one_row_and_of_two_rules_two() -> None:
         (SNOMED, "309606002", "pre"),
         (SNOMED, "161541000119104", "peri"),
         (ICD, "Z78.0", "post"),
-        (ICD, "N95.1", "post"),
         (ICD, "E28.319", "post"),
         (ICD, "E89.40", "post"),
         (ICD, "E89.41", "post"),
@@ -438,8 +443,8 @@ def test_the_last_period_says_something_a_year_later() -> None:
     code = coded("http://loinc.org", "8665-2")
     year = {"effectiveDateTime": "2024-05-01", "valueDateTime": "2023-05-01"}  # 366 days, a leap day between
     assert menopause(status="final", code=code, **year).status == "post"
-    recent = {"effectiveDateTime": "2024-05-01", "valueDateTime": "2023-06"}
-    assert not menopause(status="final", code=code, **recent).counts
+    recent = menopause(status="final", code=code, effectiveDateTime="2024-05-01", valueDateTime="2023-06")
+    assert (recent.status, recent.counts, recent.last_period_day) == ("period", True, day("2023-06-30"))
 
 
 def test_both_ovaries_taken() -> None:
@@ -472,6 +477,8 @@ def test_a_site_switches_a_row_off_or_changes_its_window() -> None:
         "window": "never",
     }
     table = {(r.rule, r.code): r for r in exclusion_table([row])}
+    assert ("malignancy", "C43") not in {(r.rule, r.code) for r in exclusion_table([row]) if r.system == ICD}
+    assert ("malignancy", "C50") in table
     assert window(table["malignancy", "C4"], Span()) == (0, 0, False)
     with pytest.raises(ConfigurationError, match="extra_exclusions: row 1"):
         exclusion_table([{**row, "window": "sometimes"}])
@@ -486,3 +493,136 @@ def test_a_planned_end_that_lies_ahead_is_the_end() -> None:
 def test_every_shipped_row_has_a_source() -> None:
     assert [row.code for row in exclusion_table(()) if row.source in ("", "site")] == []
     assert isinstance(CodeList(exclusion_table(()), {}), CodeList)
+
+
+WHO, GM = "http://hl7.org/fhir/sid/icd-10", "http://fhir.de/CodeSystem/bfarm/icd-10-gm"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "rule"),
+    [
+        (SNOMED, "254837009", "malignancy"),  # malignant neoplasm of breast: no descendant is inferred, each is listed
+        (SNOMED, "36348003", "hyperparathyroidism"),
+        (SNOMED, "714152005", "renal"),
+        (SNOMED, "82236004", "metabolic_bone"),
+        (WHO, "Z33", "pregnancy"),
+        (GM, "Z33", "pregnancy"),
+        (ICD, "Z33.1", "pregnancy"),
+        (WHO, "N25.8", "hyperparathyroidism"),
+        (GM, "N25.8", "hyperparathyroidism"),
+        (ICD, "N25.81", "hyperparathyroidism"),
+        (WHO, "Z49.1", "renal"),
+        (GM, "Z49.1", "renal"),
+        (WHO, "I12.0", "renal"),
+        (GM, "I12.0", "renal"),
+        (WHO, "Z94.0", "renal"),  # a transplant, working or not
+        (ICD, "N25.0", "metabolic_bone"),
+        (ICD, "E83.31", "metabolic_bone"),  # familial hypophosphataemia
+        (GM, "E83.31", "osteomalacia"),  # vitamin D-dependent rickets
+        (WHO, "E83.3", "metabolic_bone"),
+        (ICD, "D46.9", "malignancy"),  # myelodysplastic syndrome
+        (WHO, "D47.1", "malignancy"),
+        (ICD, "Z79.811", "antihormonal"),
+    ],
+)
+def test_codes_of_an_edition_or_a_value_set_exclude(system: str, code: str, rule: str) -> None:
+    found = exclusion("Condition", code=coded(system, code))
+    assert (found.rule, found.caveat) == (rule, False)
+
+
+@pytest.mark.parametrize(("system", "code"), [(ICD, "Z33"), (WHO, "Z79.52"), (GM, "E83.32"), (WHO, "C44.3")])
+def test_editions_are_kept_apart(system: str, code: str) -> None:
+    assert mapped("Condition", code=coded(system, code)) == ()
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "rule"),
+    [
+        (ICD, "M81.0", "osteoporosis"),
+        (GM, "M81.98", "osteoporosis"),
+        (ICD, "Z85.3", "malignancy_history"),
+        (ICD, "D47.2", "malignancy_possible"),  # MGUS
+        (WHO, "K76.6", "hepatic_possible"),
+        (ICD, "N18.9", "renal_possible"),
+        (ICD, "S72.001A", "fracture_cause_not_stated"),
+        (ICD, "E24.2", "glucocorticoid_sign"),
+    ],
+)
+def test_what_is_only_a_caveat(system: str, code: str, rule: str) -> None:
+    found = exclusion("Condition", code=coded(system, code))
+    assert (found.rule, found.caveat) == (rule, True)
+
+
+def test_a_fracture_due_to_osteoporosis_is_both() -> None:
+    rows = mapped("Condition", code=coded(ICD, "M80.08XA"))
+    assert {row.rule for row in rows if isinstance(row, Exclusion)} == {"osteoporosis", "fragility_fracture"}
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "rule"),
+    [
+        (RXNORM, "72143", "antiresorptive"),  # raloxifene
+        (ATC, "M05BX03", "antiresorptive"),  # strontium
+        (ATC, "H05BA01", "antiresorptive"),  # calcitonin
+        (ATC, "M05BX05", "metabolic_bone"),  # burosumab
+        (ATC, "L02BG04", "antihormonal"),  # letrozole
+        (ATC, "L02AE02", "antihormonal"),  # leuprorelin
+        (ATC, "L02BA01", "antihormonal"),  # tamoxifen
+        ("https://dmd.nhs.uk", "325951003", "antiresorptive"),  # dm+d: etidronate
+    ],
+)
+@pytest.mark.parametrize("kind", [*MEDICATIONS, "MedicationDispense"])
+def test_medicines_that_affect_bone(kind: str, system: str, code: str, rule: str) -> None:
+    found = exclusion(kind, status="active", intent="order", medicationCodeableConcept=coded(system, code))
+    assert (found.rule, found.counts, found.caveat) == (rule, True, False)
+
+
+def test_a_dispense_counts_from_the_day_it_was_handed_over() -> None:
+    denosumab = {"status": "completed", "medicationCodeableConcept": coded(ATC, "M05BX04")}
+    assert span("MedicationDispense", whenHandedOver="2026-08-01", **denosumab) == (
+        day("2026-08-01"),
+        day("2026-08-01") + 365,
+        True,
+    )
+    supply = {"daysSupply": {"value": 28, "code": "d"}}
+    tablets = {"status": "completed", "medicationCodeableConcept": coded(ATC, "M05BA04")}
+    assert span("MedicationDispense", whenPrepared="2026-08-01", **tablets, **supply)[1] == day("2026-08-28") + 730
+    declined = {"status": "declined", "medicationCodeableConcept": coded(ATC, "M05BX04")}
+    assert not exclusion("MedicationDispense", **declined).counts
+
+
+def route(text: str) -> dict[str, Any]:
+    return {"dosageInstruction": [{"route": {"text": text}}]}
+
+
+@pytest.mark.parametrize(
+    ("code", "dosage", "expected"),
+    [
+        ((ATC, "H02AB04"), route("intra-articular"), ("glucocorticoid_local", True)),
+        ((ATC, "H02AB04"), route("intravenous"), ("glucocorticoid", False)),
+        ((ATC, "H02AB04"), {}, ("glucocorticoid", False)),
+        ((SNOMED, "329994003"), {}, ("glucocorticoid_local", True)),  # an injection whose route nobody states
+        ((SNOMED, "329994003"), route("i.m."), ("glucocorticoid", False)),
+        ((RXNORM, "3264"), route("oral"), ("glucocorticoid", False)),  # dexamethasone as an ingredient
+    ],
+)
+def test_the_route_decides_whether_a_glucocorticoid_is_systemic(
+    code: tuple[str, str], dosage: dict[str, Any], expected: tuple[str, bool]
+) -> None:
+    asked = {"status": "active", "intent": "order", "authoredOn": "2026-01-01", **dosage}
+    row = exclusion("MedicationRequest", medicationCodeableConcept=coded(*code), **asked)
+    assert (row.rule, row.caveat) == expected
+
+
+def test_an_ingredient_without_a_route_says_nothing() -> None:
+    asked = {"status": "active", "intent": "order", "medicationCodeableConcept": coded(RXNORM, "5492")}
+    assert mapped("MedicationRequest", **asked) == ()
+    assert mapped("MedicationRequest", **asked, **route("topical")) == ()
+
+
+def test_a_terminology_servers_codes_join_their_value_set() -> None:
+    table = exclusion_table((), [{"value_set": "malignancy", "system": SNOMED, "code": "999000", "source": "tx"}])
+    added = [row for row in table if row.code == "999000"]
+    assert [(row.rule, row.window, row.source) for row in added] == [("malignancy", "ever", "tx")]
+    with pytest.raises(ConfigurationError, match="row 1"):
+        exclusion_table((), [{"value_set": "no-such", "system": SNOMED, "code": "1"}])

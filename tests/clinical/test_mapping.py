@@ -136,7 +136,9 @@ def test_search_tokens() -> None:
         "http://loinc.org|2601-3",
         "http://loinc.org|41171-0",
     )
-    assert MAPPER.menopause_tokens() == ("http://loinc.org|42802-9", "http://loinc.org|8665-2")
+    further = MAPPER.further_tokens()
+    assert {"http://loinc.org|42802-9", "http://loinc.org|8665-2", "http://loinc.org|24701-5"} <= set(further)
+    assert list(further) == sorted(further)
 
 
 def test_the_digest_changes_with_the_tables_and_only_then() -> None:
@@ -147,7 +149,15 @@ def test_the_digest_changes_with_the_tables_and_only_then() -> None:
     assert MappingTables.default(extra_units=extra).digest() != plain
 
 
-TYPES = ("Observation", "Patient", "Condition", "MedicationRequest", "MedicationStatement", "Procedure")
+TYPES = (
+    "Observation",
+    "Patient",
+    "Condition",
+    "MedicationRequest",
+    "MedicationStatement",
+    "MedicationDispense",
+    "Procedure",
+)
 ODD = (
     None,
     True,

@@ -215,7 +215,9 @@ def test_the_table_and_the_grammar_agree_wherever_both_know_a_code() -> None:
     compared = 0
     for row in unit_table(()):
         found = factor(row.analyte, row.unit) if row.kind == "ucum" else "unit_unknown"
-        if row.kind == "ucum" and row.unit not in ("[in_us]", "[ft_us]"):  # 1200/3937: no decimal of few digits
+        if row.analyte in (Analyte.EGFR, Analyte.T_SCORE):
+            assert found == "unit_unknown"  # these are left to the table
+        elif row.kind == "ucum" and row.unit not in ("[in_us]", "[ft_us]"):  # 1200/3937: no decimal of few digits
             expected = row.reason or Fraction(row.numerator) / Fraction(row.denominator)
             assert expected == (found if isinstance(found, str) else one(row.analyte, row.unit)), row.unit
             compared += 1

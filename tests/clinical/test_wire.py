@@ -42,6 +42,7 @@ def test_excluding_types() -> None:
     assert sorted(wire.EXCLUDING) == [
         "Condition",
         "MedicationAdministration",
+        "MedicationDispense",
         "MedicationRequest",
         "MedicationStatement",
         "Procedure",

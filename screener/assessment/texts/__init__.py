@@ -21,10 +21,35 @@ class Texts:
         return Template(self.sentences[key]).substitute(values)
 
     def caveat(self, code: str) -> str:
-        """The sentence of a caveat; "name:detail" fills the detail in, or picks the sentence that this detail has of its own."""
-        name, _, detail = code.partition(":")
-        own = f"caveat.{name}.{detail}"
-        return self(own if own in self.sentences else f"caveat.{name}", detail=detail)
+        """The sentence of a caveat; the details of "name:detail:detail" are filled in, in the words of the language.
+
+        A name may have a sentence for each number of details ("caveat.NAME/2"). What a site added itself has a general one.
+        """
+        name, parts = self._parts(code)
+        keys = (f"caveat.{name}/{len(parts)}", f"caveat.{name}")
+        key = next((key for key in keys if key in self.sentences), "")
+        if not key:
+            return self("caveat.condition", detail=name)
+        return self(key, detail=", ".join(parts), **dict(zip("abcd", parts, strict=False)))
+
+    def detail(self, code: str) -> str:
+        """The details of a caveat in words, "" where it has none."""
+        return ", ".join(self._parts(code)[1])
+
+    def _parts(self, code: str) -> tuple[str, list[str]]:
+        name, *parts = code.split(":", 2 if code.startswith("suspected:") else -1)
+        return name, [self.name(part) for part in parts]
+
+    def lapse(self, reason: str) -> str:
+        """Why an assessment no longer applies, in words; `excluded_RULE` names the rule."""
+        own = f"lapse.{reason}"
+        if own in self.sentences:
+            return self(own)
+        return self("lapse.excluded", detail=self.name(reason.removeprefix("excluded_")))
+
+    def name(self, part: str) -> str:
+        """A result, a rule or a resource type as a reader calls it; anything else as it is."""
+        return self.sentences.get(f"name.{part}") or self.sentences.get(f"rule.{part}") or part
 
 
 def available() -> list[str]:

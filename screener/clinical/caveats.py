@@ -1,0 +1,100 @@
+"""What a reader of an assessment must know beside its result, as codes: "name" or "name:detail:detail".
+
+They say what is already known of her, how old the results are, and what could not be checked. They exclude nobody.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+
+from model import MG_CUT_OFF_MMOL_L
+from screener.clinical import eligibility
+from screener.clinical.merge import PatientView
+from screener.clinical.policy import Policy
+from screener.clinical.records import Analyte, Exclusion, Fact
+from screener.clinical.statements import SUSPECTED
+
+# Payne et al., BMJ 1973: 0.02 mmol/L of calcium for each g/L of albumin below 40.
+_ALBUMIN_NORMAL_G_L = Decimal(40)
+_CALCIUM_PER_ALBUMIN = Decimal("0.02")
+_ALBUMIN_DAYS = 7  # own limit: albumin changes slowly
+
+_DXA = "dxa"
+_ON_THE_OCCASION = frozenset({"amputation"})  # what began later did not bear on the results
+
+
+def of_results(used: Iterable[Fact], policy: Policy) -> set[str]:
+    """What the results themselves say: marks of the map, an old height, a magnesium result near the cut-off."""
+    found = {f"{mark}:{fact.analyte}" for fact in used for mark in fact.marks}
+    mg, *others = used
+    if mg.comparator:
+        found.add("mg_known_by_comparator")
+    elif abs(mg.value - MG_CUT_OFF_MMOL_L) <= policy.imprecision_mmol_l:
+        found.add("near_cut_off")
+    for fact in others:
+        if fact.analyte is Analyte.HEIGHT and mg.moment.day - fact.moment.day > policy.height_old_days:
+            found.add(f"height_old:{day_text(fact.moment.day)}")
+    return found
+
+
+def of_patient(view: PatientView, occasion_day: int, today: int, policy: Policy) -> set[str]:
+    """What is known of her beside the results, on the day of the occasion or on that of the run."""
+    found: set[str] = set()
+    if today - occasion_day > policy.old_results_days:
+        found.add(f"results_old:{day_text(occasion_day)}")
+    found |= {f"exclusions_not_checked:{resource}" for resource in view.unchecked}
+    rows = [r for r in view.conditions if eligibility.holds(r, occasion_day) or _still_matters(r, today)]
+    found |= {_condition(row) for row in rows if row.rule != _DXA}
+    dxa = _dxa(view, rows, today)
+    if dxa:
+        found.add(dxa)
+    calcium = _calcium(view, today, policy)
+    if calcium:
+        found.add(calcium)
+    return found
+
+
+def _still_matters(row: Exclusion, today: int) -> bool:
+    return row.rule not in _ON_THE_OCCASION and eligibility.holds(row, today)
+
+
+def day_text(day: int) -> str:
+    """A day (ordinal) as YYYY-MM-DD."""
+    return date.fromordinal(day).isoformat()
+
+
+def _condition(row: Exclusion) -> str:
+    return f"{row.rule}:{row.words}" if row.rule.startswith(SUSPECTED) else row.rule
+
+
+def _dxa(view: PatientView, rows: Iterable[Exclusion], today: int) -> str:
+    """The newest bone density measurement up to today, with the lowest T-score of its day where there is one."""
+    scores = [f for f in view.facts if f.analyte is Analyte.T_SCORE and f.moment.day <= today]
+    days = [fact.moment.day for fact in scores] + [row.start_day for row in rows if row.rule == _DXA]
+    if not days:
+        return ""
+    newest = max(days)
+    if not newest:
+        return "dxa_on_record"
+    of_that_day = [fact.value for fact in scores if fact.moment.day == newest]
+    lowest = f":{min(of_that_day)}" if of_that_day else ""
+    return f"dxa_on_record:{day_text(newest)}{lowest}"
+
+
+def _calcium(view: PatientView, today: int, policy: Policy) -> str:
+    """High calcium in the newest result of the lookback: hyperparathyroidism that nobody coded may be behind it."""
+    calcium = eligibility.newest(view.facts, Analyte.CALCIUM, today, policy.lookback_days)
+    if calcium is None:
+        return ""
+    near = [
+        fact
+        for fact in view.facts
+        if fact.analyte is Analyte.ALBUMIN and abs(fact.moment.day - calcium.moment.day) <= _ALBUMIN_DAYS
+    ]
+    albumin = min(near, key=lambda f: (abs(f.moment.day - calcium.moment.day), f.id), default=None)
+    value = calcium.value
+    if albumin is not None:
+        value += _CALCIUM_PER_ALBUMIN * (_ALBUMIN_NORMAL_G_L - albumin.value)
+    if value <= policy.calcium_high_mmol_l and "above_range" not in calcium.marks:
+        return ""
+    return f"calcium_high:{value:.2f}:{day_text(calcium.moment.day)}"
