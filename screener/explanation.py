@@ -3,7 +3,7 @@
 Only verdicts and changes are put into words here; every decision is made where the job makes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -14,11 +14,12 @@ from screener.assessment.reconcile import Change, Rules, basis_to_read, reconcil
 from screener.assessment.resource import UNITS, Json
 from screener.clinical import eligibility, occasions
 from screener.clinical.dates import age_years, instant_text
+from screener.clinical.exclusions import ExclusionRow
 from screener.clinical.judge import Verdict, day_of, judge
 from screener.clinical.mapping import Mapper
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Exclusion, Fact, Method, Refusal
+from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Method, Refusal
 from screener.clinical.sent import Sent, SentReader
 from screener.errors import InputError
 from screener.stores.base import Destination, Library
@@ -88,6 +89,20 @@ class Explanation(msgspec.Struct, frozen=True):
     assessments: list[Assessment]
 
 
+class _Sources:
+    """Where each row of the exclusion list is from, by rule and token."""
+
+    def __init__(self, rows: Iterable[ExclusionRow]) -> None:
+        self._sources = {(row.rule, row.token): row.source for row in rows}
+
+    def said(self, row: Exclusion) -> str:
+        """What a statement rests on: the row of the list and the row's source, or only its words."""
+        if row.words:
+            return f'on no list, by its words "{row.words}"'
+        source = self._sources.get((row.rule.removesuffix("_local"), row.by), "")
+        return f"by {row.by}{f' ({source})' if source else ''}"
+
+
 def explain(patient: str, source: Library, destination: Destination, rules: Rules, mapper: Mapper) -> Explanation:
     """Read, judge and compare one patient; nothing is written. InputError where the source does not show her."""
     standing = destination.standing([patient]).get(patient, [])
@@ -107,7 +122,7 @@ def explain(patient: str, source: Library, destination: Destination, rules: Rule
         instant=instant_text(rules.now_us),
         outcome=verdict.outcome.value,
         reason=verdict.reason,
-        rules=_rules(verdict, rules),
+        rules=_rules(verdict, rules, _Sources(mapper.exclusions)),
         measurements=_measurements(verdict, sent, rules),
         nomogram=_nomogram(verdict, rules),
         assessments=[_assessment(verdict, method, changes, standing) for method in Method],
@@ -117,7 +132,7 @@ def explain(patient: str, source: Library, destination: Destination, rules: Rule
 # Rules
 
 
-def _rules(verdict: Verdict, rules: Rules) -> list[Rule]:
+def _rules(verdict: Verdict, rules: Rules, sources: _Sources) -> list[Rule]:
     view, policy = verdict.view, rules.policy
     today = day_of(rules.now_us)
     person = view.demographics
@@ -126,11 +141,12 @@ def _rules(verdict: Verdict, rules: Rules) -> list[Rule]:
         return found
     found.append(Rule("age today", eligibility.age(view, person, today, policy), [_age(view, today, policy)]))
     found.append(_menopause(view, max(verdict.days.values(), default=today), today, policy))
-    found.append(_excluded("exclusions today", view, today))
+    found.append(_excluded("exclusions today", view, today, sources))
+    found.append(_measured(view, today, policy))
     for method, day in verdict.days.items():
         place = f"on the occasion of {method.value}"
         found.append(Rule(f"age {place}", eligibility.age(view, person, day, policy), [_age(view, day, policy)]))
-        found.append(_excluded(f"exclusions {place}", view, day))
+        found.append(_excluded(f"exclusions {place}", view, day, sources))
     unreadable = [f"{kind}: a resource that cannot be understood" for kind in view.unreadable]
     unchecked = [f"{kind}: not checked" for kind in view.unchecked]
     found.append(
@@ -158,8 +174,7 @@ def _age(view: PatientView, day: int, policy: Policy) -> str:
 
 def _menopause(view: PatientView, occasion_day: int, today: int, policy: Policy) -> Rule:
     statements = [
-        f"{row.resource}/{row.id}: {row.status}menopausal"
-        f"{', ovaries removed' if row.surgical else ''} {_since(row.day)}"
+        f"{row.resource}/{row.id}: {_status(row)}{', ovaries removed' if row.surgical else ''} {_since(row.day)}"
         for row in sorted(view.menopause, key=lambda row: row.day)
     ]
     status = eligibility.menopause_status(view, today, policy)
@@ -167,16 +182,34 @@ def _menopause(view: PatientView, occasion_day: int, today: int, policy: Policy)
     return Rule("menopause", eligibility.not_menopausal(view, occasion_day, today, policy), [*statements, held])
 
 
-def _excluded(name: str, view: PatientView, day: int) -> Rule:
-    return Rule(
-        name, eligibility.excluded(view, day), [_statement(row, day) for row in (*view.exclusions, *view.conditions)]
-    )
+def _excluded(name: str, view: PatientView, day: int, sources: _Sources) -> Rule:
+    rows = [_statement(row, day, sources) for row in (*view.exclusions, *view.conditions)]
+    return Rule(name, eligibility.excluded(view, day), rows)
 
 
-def _statement(row: Exclusion, day: int) -> str:
+def _measured(view: PatientView, day: int, policy: Policy) -> Rule:
+    egfr = eligibility.newest(view.facts, Analyte.EGFR, day, policy.lookback_days)
+    evidence = []
+    if egfr is not None:
+        value = f"{egfr.comparator}{short(egfr.value)} {UNITS[Analyte.EGFR]}"
+        evidence = [
+            f"Observation/{egfr.id}: eGFR {value} on {_date(egfr.moment.day)}; severe below {policy.egfr_least}"
+        ]
+    return Rule("kidney function", eligibility.excluded_by_measurement(view, day, policy), evidence)
+
+
+def _statement(row: Exclusion, day: int, sources: _Sources) -> str:
     span = f"{_since(row.start_day)}{f' until {_date(row.end_day)}' if row.end_day else ', no end known'}"
     what = "a caveat" if row.caveat else "excludes"
-    return f"{row.resource}/{row.id}: {row.rule} by {row.by}, {span}: {what if eligibility.holds(row, day) else 'not on this day'}"
+    held = what if eligibility.holds(row, day) else "not on this day"
+    return f"{row.resource}/{row.id}: {row.rule} {sources.said(row)}, {span}: {held}"
+
+
+def _status(row: Menopause) -> str:
+    period = f"last period {_date(row.last_period_day)}" if row.last_period_day else ""
+    if row.status == "period":
+        return period
+    return f"{row.status}menopausal{f' by her {period}' if period else ''}"
 
 
 def _since(day: int) -> str:

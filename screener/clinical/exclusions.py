@@ -240,6 +240,7 @@ def _expanded(row: Mapping[str, Any], number: int) -> ValueSetCode:
 
 
 def _of_rule(rule: RuleRow, codes: Iterable[ValueSetCode]) -> Iterable[ExclusionRow]:
+    policy = policy_of(rule)
     for code in codes:
         yield ExclusionRow(
             resources=rule.resources,
@@ -247,7 +248,7 @@ def _of_rule(rule: RuleRow, codes: Iterable[ValueSetCode]) -> Iterable[Exclusion
             code=code.code,
             match="prefix" if code.match == "prefix" else "exact",
             source=code.source,
-            **policy_of(rule),
+            **policy,
         )
 
 

@@ -101,11 +101,12 @@ class Mapper:
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._observed = tuple(row for row in tables.exclusions if "Observation" in row.kinds)
         self._patient = References("Patient", base_url).find
+        self._medication = References("Medication", base_url).find
         self._statements = Statements(
             CodeList(tables.exclusions, tables.aliases),
             CodeList(tables.menopause, tables.aliases),
             self._patient,
-            References("Medication", base_url).find,
+            self._medication,
         )
         self._results = Results(
             self._codes,
@@ -180,6 +181,19 @@ class Mapper:
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""
         return self._patient(wire.Reference(reference))
+
+    @property
+    def exclusions(self) -> tuple[ExclusionRow, ...]:
+        """The effective exclusion list."""
+        return self._recipe[0].exclusions
+
+    def medicine_id(self, reference: wire.Reference) -> str:
+        """The logical id of the Medication that a reference names, or "" where it names none of the source's."""
+        return self._medication(reference)
+
+    def listed(self, resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRow, ...]:
+        """Every row of the exclusion list that the codes of a concept meet, those without effect too."""
+        return self._statements.listed(resource, concept)
 
     def matters(self, medicine: Medicine) -> bool:
         """Whether a Medication can exclude anybody."""

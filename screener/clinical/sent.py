@@ -10,7 +10,8 @@ import msgspec
 
 from screener.clinical import wire
 from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import Analyte, Fact, Refusal, Row
+from screener.clinical.records import Analyte, Fact, Medicine, Refusal, Row
+from screener.clinical.suspicions import suspected
 
 
 class Sent(Row, frozen=True, array_like=True):
@@ -83,17 +84,25 @@ class SentReader:
 
 
 class Stated(Row, frozen=True, array_like=True):
-    """A diagnosis, a procedure or a statement about a medicine: in which code systems it says what it is. `systems` is empty where it
-    says so in words only, and ("reference",) where a Medication resource of its own does."""
+    """A diagnosis, a procedure or a statement about a medicine, held against the list of what excludes.
+
+    `codes` are its codes as `system|code`, empty where it says what it is in words only; `words` are those words. `met` says that a row
+    of the list stands for one of the codes; `suspected` names the rules that only the words point to. `medicine` is the id of the
+    Medication resource that says what it is, "" where the statement itself does.
+    """
 
     patient: str
     id: str
     resource: str
-    systems: tuple[str, ...]
+    codes: tuple[str, ...] = ()
+    words: str = ""
+    met: bool = False
+    suspected: tuple[str, ...] = ()
+    medicine: str = ""
 
 
 class StatedReader:
-    """Maps the resources of one excluding type to the code systems that they are coded in."""
+    """Maps the resources of one excluding type to what they state, and whether the list has it."""
 
     def __init__(self, mapper: Mapper, kind: str) -> None:
         self._mapper, self._kind = mapper, kind
@@ -114,12 +123,25 @@ class StatedReader:
         if wire.lenient(envelope.resourceType, str) != self._kind or not patient:
             return ()
         id_ = wire.lenient(envelope.id, str) or ""
-        if wire.present(envelope.medicationReference):
-            return (Stated(patient, id_, self._kind, ("reference",)),)
+        reference = wire.lenient(envelope.medicationReference, wire.Reference)
+        if reference is not None:
+            held = self._mapper.medicine_id(reference)
+            return (Stated(patient, id_, self._kind, medicine=held or "unknown"),)
         concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
-        codings = (concept.coding if concept else None) or ()
-        systems = {self._mapper.system(coding.system) for coding in codings if coding.system and coding.code}
-        return (Stated(patient, id_, self._kind, tuple(sorted(systems))),)
+        return (self._stated(patient, id_, concept or wire.CodeableConcept()),)
+
+    def resolved(self, row: Stated, medicine: Medicine | None) -> Stated:
+        """The statement, with what its Medication resource says; as it is where that is not known, or is on no list (`concept` empty)."""
+        if medicine is None or not medicine.concept:
+            return row
+        return self._stated(row.patient, row.id, wire.decode_concept(medicine.concept), row.medicine)
+
+    def _stated(self, patient: str, id_: str, concept: wire.CodeableConcept, medicine: str = "") -> Stated:
+        codings = concept.coding or ()
+        found = {f"{self._mapper.system(c.system)}|{c.code.strip()}" for c in codings if c.system and c.code}
+        rows = self._mapper.listed(self._kind, concept)
+        points_to = () if rows else tuple(row.rule for row in suspected(self._kind, concept))
+        return Stated(patient, id_, self._kind, tuple(sorted(found)), _words(concept), bool(rows), points_to, medicine)
 
 
 def _values(observation: wire.Observation) -> Iterator[tuple[str, msgspec.Raw, msgspec.Raw]]:

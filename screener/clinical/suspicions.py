@@ -5,6 +5,7 @@ are in data/suspicions.csv (English, German, French, Spanish; brand names of med
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -52,7 +53,8 @@ def suspected(resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRo
 
 
 def rules_in(resource: str, text: str) -> list[_Suspected]:
-    """The rules that one text points to."""
+    """The rules that one text points to, with its accents or without."""
+    text = f"{text}\n{_without_accents(text)}"
     if _denials().search(text):
         return []
     return [
@@ -60,6 +62,10 @@ def rules_in(resource: str, text: str) -> list[_Suspected]:
         for rule in _table()
         if resource in rule.kinds and rule.pattern.search(text) and not (rule.unless and rule.unless.search(text))
     ]
+
+
+def _without_accents(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
 def _row(rule: _Suspected, resource: str, text: str) -> ExclusionRow:

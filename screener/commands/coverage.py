@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from screener.coverage.job import Coverage
-    from screener.coverage.tally import CodeSeen
+    from screener.coverage.tally import CodeSeen, SystemSeen
 
 _CODES_SHOWN = 25
 
@@ -113,6 +113,10 @@ def _show(found: "Coverage") -> None:
         console.print("\n[bold]Patients excluded today, by row of the list[/]")
         rows = [(f"{rule}, {row}", say(n)) for rule, counts in found.excluded_by.items() for row, n in counts.items()]
         _grid(console, rows)
+    if found.caveats_by:
+        console.print("\n[bold]Caveats of patients today, by row of the list[/]")
+        rows = [(f"{rule}, {row}", say(n)) for rule, counts in found.caveats_by.items() for row, n in counts.items()]
+        _grid(console, rows)
     if found.refused:
         console.print("\n[bold]Results refused[/]")
         _grid(
@@ -129,12 +133,28 @@ def _show(found: "Coverage") -> None:
         _codes(console, suggested[:_CODES_SHOWN], say)
     others = len(found.unmapped_codes) - len(suggested[:_CODES_SHOWN])
     if found.excluding:
-        console.print("\n[bold]What can exclude, by code system[/]")
-    for row in found.excluding:
-        said = _safe(row.system) or "in words only"
-        blind = "" if row.listed else "  [yellow]not in the exclusion list: excludes nobody[/]"
-        console.print(f"  {row.resource:<24}  {say(row.resources):>7}  {said}{blind}")
+        console.print("\n[bold]Diagnoses, procedures and medicines, held against the exclusion list[/]")
+        console.print(f"  {'':<24}  {'all':>7}  {'met':>7}  {'suspected':>9}  code system")
+    for seen in found.excluding:
+        _stated(console, seen, say)
     console.print(f"\n{others} other codes are not the nomogram's by their names; --json lists them.")
+
+
+def _stated(console: "Console", seen: "SystemSeen", say: "_Counts") -> None:
+    said = _safe(seen.system) or "in words only"
+    if seen.system == "reference":
+        said = "Medication resources of no listed code, or not readable"
+    blind = (
+        ""
+        if seen.listed or seen.system == "reference"
+        else "  [yellow]no code of it is on the list: excludes nobody[/]"
+    )
+    counts = f"{say(seen.resources):>7}  {say(seen.met):>7}  {say(seen.suspected):>9}"
+    console.print(f"  {seen.resource:<24}  {counts}  {said}{blind}")
+    for code in seen.unmet[:_CODES_SHOWN]:
+        points_to = f"  [yellow]reads like {', '.join(code.suspected)}[/]" if code.suspected else ""
+        named = " ".join(part for part in (_safe(code.code), _safe(code.text)) if part)
+        console.print(f"      {say(code.resources):>7} on no list: {named}{points_to}")
 
 
 class _Counts:

@@ -14,7 +14,7 @@ from screener.clinical import eligibility, occasions
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Method, Outcome, PatientRecord
+from screener.clinical.records import PREDICTORS, Analyte, Method, Outcome, PatientRecord
 from screener.clinical.sent import SentReader, Stated, StatedReader
 from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import UnitTable
@@ -62,6 +62,7 @@ class Coverage(msgspec.Struct, frozen=True):
     analytes: list[AnalyteSeen]
     outcomes: dict[str, dict[str, int | None]]
     excluded_by: dict[str, dict[str, int | None]]
+    caveats_by: dict[str, dict[str, int | None]]
     flagged: int | None
     refused: dict[str, dict[str, int | None]]
     exclusions_not_checked: dict[str, str]
@@ -98,7 +99,7 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
         stated: list[Stated] = []
         for share in _tally(tally, stated, source, parts, sample, batch):
             progress(len(looked_at) + int(share * len(sample)), whole)
-        listed = {(kind, row.system) for row in parts.tables.exclusions for kind in row.resources.split()}
+        listed = {(kind, row.system) for row in parts.tables.exclusions for kind in row.kinds}
         excluding = systems(stated, listed, request.least_count)
     return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
 
@@ -147,7 +148,9 @@ def _tally(
 def _stated(source: Library, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
     """Of a type that cannot be read that is told, as for the judging."""
     try:
-        return list({row.id: row for row in source.further(reader, patients)}.values())
+        rows = list({row.id: row for row in source.further(reader, patients)}.values())
+        known = source.medicines({row.medicine for row in rows if row.medicine})
+        return [reader.resolved(row, known.get(row.medicine)) if row.medicine else row for row in rows]
     except (AuthorisationError, ServerError) as error:
         source.reading.unchecked[kind] = error.what
         return []
@@ -163,6 +166,7 @@ class _Look:
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self._excluded: Counter[tuple[str, str]] = Counter()  # rule, row of the list
+        self._caveats: Counter[tuple[str, str]] = Counter()  # of those who are only a caveat
         self._have: Counter[Analyte] = Counter()
 
     def judge_all(self, patients: Sequence[str], batch: int) -> Iterator[int]:
@@ -184,10 +188,12 @@ class _Look:
             return
         self._outcomes[verdict.outcome.value, verdict.reason] += 1
         self._refused.update((row.analyte.value, row.reason) for row in verdict.view.refusals)
-        if verdict.reason.startswith("excluded_"):
+        if verdict.occasions or verdict.reason.startswith("excluded_"):
             today = day_of(self._now_us)
-            holding = (row for row in verdict.view.exclusions if eligibility.holds(row, today))
+            holding = [row for row in verdict.view.exclusions if eligibility.holds(row, today)]
             self._excluded.update({(row.rule, row.by) for row in holding})
+            noted = [row for row in verdict.view.conditions if eligibility.holds(row, today)]
+            self._caveats.update({(row.rule, row.by or "by its words") for row in noted})
         occasion = verdict.occasions.get(Method.FLAG)
         self._eligible += occasion is not None
         self._flagged += occasion is not None and at_or_below(occasion.mg)
@@ -212,9 +218,10 @@ class _Look:
             patients_with_magnesium=shown(patients, least),
             patients_looked_at=shown(self._looked_at, least),
             women_eligible_with_magnesium=shown(self._eligible, least),
-            analytes=[AnalyteSeen(analyte.value, shown(self._have[analyte], least)) for analyte in Analyte],
+            analytes=[AnalyteSeen(analyte.value, shown(self._have[analyte], least)) for analyte in PREDICTORS],
             outcomes=_nested(self._outcomes, least),
             excluded_by=_nested(self._excluded, least),
+            caveats_by=_nested(self._caveats, least),
             flagged=shown(self._flagged, least),
             refused=_nested(self._refused, least),
             exclusions_not_checked=dict(self.source.reading.unchecked),

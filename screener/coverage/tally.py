@@ -52,22 +52,83 @@ class _Code:
         self.units: dict[str, _Unit] = {}
 
 
+class UnmetSeen(msgspec.Struct, frozen=True):
+    """One code (or text, where there is no code) of a statement that met no row of the list; `suspected` are rules that its words point to.
+
+    To map it, a row of `codes.exclusions` with its system and code is needed; words alone cannot be mapped."""
+
+    code: str
+    text: str
+    resources: int | None
+    suspected: list[str]
+
+
 class SystemSeen(msgspec.Struct, frozen=True):
-    """What says that a patient is excluded, by type and code system. `system` is "" for words only; `listed` says whether the exclusion
-    list has codes of the system for this type: what is in none of them can exclude nobody."""
+    """What states diagnoses, procedures or medicines, by type and code system, held against the exclusion list.
+
+    `system` is "" for words only, and "reference" for a Medication resource that could not be looked into. `met`: how many statements
+    have a code for which the list has a row (one that excludes, calls for a caveat, or is known to be of no consequence). `listed` says
+    whether the list has codes of the system for this type at all. `unmet`: the most frequent codes that met none, suspected ones first.
+    """
 
     resource: str
     system: str
     resources: int | None
+    met: int | None
+    suspected: int | None
     listed: bool
+    unmet: list[UnmetSeen]
+
+
+_UNMET_TOLD = 20  # of each type and system
 
 
 def systems(rows: Iterable[Stated], listed: Collection[tuple[str, str]], least: int) -> list[SystemSeen]:
-    """Each resource under each of its systems. `listed`: the resource types and systems of the exclusion list."""
-    counts = Counter((row.resource, system) for row in rows for system in row.systems or ("",))
+    """Each statement under each of its systems. `listed`: the resource types and systems of the exclusion list."""
+    groups: dict[tuple[str, str], list[Stated]] = {}
+    for row in rows:
+        for system in _systems_of(row):
+            groups.setdefault((row.resource, system), []).append(row)
     return [
-        SystemSeen(resource, system, shown(count, least), (resource, system) in listed or system == "reference")
-        for (resource, system), count in sorted(counts.items())
+        SystemSeen(
+            resource,
+            system,
+            shown(len(stated), least),
+            shown(sum(row.met for row in stated), least),
+            shown(sum(bool(row.suspected) for row in stated), least),
+            (resource, system) in listed,
+            _unmet(system, stated, least),
+        )
+        for (resource, system), stated in sorted(groups.items())
+    ]
+
+
+def _systems_of(row: Stated) -> set[str]:
+    if row.codes:
+        return {code.rpartition("|")[0] for code in row.codes}
+    return {"reference"} if row.medicine and not row.words else {""}
+
+
+def _unmet(system: str, stated: Iterable[Stated], least: int) -> list[UnmetSeen]:
+    counts: Counter[str] = Counter()
+    texts: dict[str, str] = {}
+    points_to: dict[str, set[str]] = {}
+    patients: dict[str, set[str]] = {}
+    for row in stated:
+        if row.met or system == "reference":
+            continue
+        names = [code for code in row.codes if code.rpartition("|")[0] == system] or [row.words]
+        for name in names:
+            counts[name] += 1
+            texts.setdefault(name, row.words)
+            points_to.setdefault(name, set()).update(row.suspected)
+            patients.setdefault(name, set()).add(row.patient)
+    # A text of a few patients may be about one of them.
+    told = [name for name in counts if name and len(patients[name]) >= max(least, 1)]
+    told.sort(key=lambda name: (not points_to[name], -counts[name], name))
+    return [
+        UnmetSeen(name if system else "", texts[name], shown(counts[name], least), sorted(points_to[name]))
+        for name in told[:_UNMET_TOLD]
     ]
 
 

@@ -39,6 +39,12 @@ class Medicines(Mapping[str, Medicine]):
             raise KeyError(name)
         return Medicine(name, Version(), b"")
 
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self[name].id)
+        except KeyError:
+            return False
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._matter)
 

@@ -16,6 +16,7 @@ from screener.assessment.evidence import Basis
 from screener.bulk.journal import Finished, finished
 from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.records import (
+    Medicine,
     PatientRecord,
     Version,
 )
@@ -86,6 +87,11 @@ class FolderSource:
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
         return self._whole().women(born_until, at_most)
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """Those that a rule is about with their codes; of all others it is only known that they are there."""
+        held = self._whole_table().medicines
+        return {name: held[name] for name in names if name in held}
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""

@@ -9,7 +9,7 @@ import msgspec
 from screener.assessment.evidence import Basis
 from screener.assessment.reconcile import Change
 from screener.assessment.resource import Json, Voice
-from screener.clinical.records import PatientRecord
+from screener.clinical.records import Medicine, PatientRecord
 
 
 class Mode(StrEnum):
@@ -107,6 +107,9 @@ class Library(Source, Protocol):
 
     def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
         """What `reader` makes of these patients' resources, beside the records; a resource may come twice."""
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """The Medication resources of these ids that can be read; one that no rule is about may come without its codes."""
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """Ids of women born on or before a date (FHIR text), at most so many, in the source's order; and how many there are, or

@@ -3,7 +3,7 @@
 Such an export names the patients and is no truth about them: the whole record of each is then read from the server.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 from screener.assessment.evidence import Basis
 from screener.bulk.job import export_changes
 from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import LABORATORY, Fact, PatientRecord, Refusal
+from screener.clinical.records import LABORATORY, Fact, Medicine, PatientRecord, Refusal
 from screener.config import Settings
 from screener.errors import InputError
 from screener.folder.files import Piece, blocks
@@ -64,6 +64,10 @@ class ChangedSource:
     def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
         """The server's."""
         return self._online.further(reader, patients)
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """The server's."""
+        return self._online.medicines(names)
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """The server's."""

@@ -163,17 +163,16 @@ class ServerSource:
             if read is None:
                 for patient in matter:
                     unchecked[patient].append(kind)
-        settled = self._mapper.settled(rows, self._known_medicines(rows))
+        settled = self._mapper.settled(rows, self.medicines(_named_medicines(rows)))
         return gather(patients, settled, unchecked, self._needs)
 
-    def _known_medicines(self, rows: Iterable[Mapped]) -> Mapping[str, Medicine]:
-        """The Medication resources that statements among `rows` name; each is asked for once a run."""
-        wanted = {row.medicine for row in rows if isinstance(row, Unsettled) and row.medicine}
-        lacking = sorted(wanted - self._medicines.keys()) if self._medicines_readable else []
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """The Medication resources of these ids; each is asked for once a run."""
+        lacking = sorted(set(names) - self._medicines.keys()) if self._medicines_readable else []
         for start in range(0, len(lacking), self._settings.batch_patients):
-            names = ",".join(lacking[start : start + self._settings.batch_patients])
+            listed = ",".join(lacking[start : start + self._settings.batch_patients])
             try:
-                for found in search(self._client, "Medication", [("_id", names), *self._common()], post=True):
+                for found in search(self._client, "Medication", [("_id", listed), *self._common()], post=True):
                     medicine = statements.medicine(found.raw)
                     if medicine:
                         self._medicines[medicine.id] = medicine
@@ -312,6 +311,10 @@ class ServerSource:
             self._control = found.head.id
         read = self._client.get(f"Observation/{self._control}", what="a control read", allow=(404, 410))
         return read.status == 200
+
+
+def _named_medicines(rows: Iterable[Mapped]) -> set[str]:
+    return {row.medicine for row in rows if isinstance(row, Unsettled) and row.medicine}
 
 
 MayMatter = Callable[[Sequence[Mapped], Sequence[str], Collection[str]], list[str]]

@@ -168,14 +168,50 @@ def test_what_can_exclude_is_told_by_code_system_and_what_cannot(tmp_path: Path)
         ]
     export(tmp_path / "export", rows)
     found = covered(tmp_path, "--from", "export")
-    assert [(row["system"], row["resources"], row["listed"]) for row in found["excluding"]] == [
-        ("", 6, False),
-        ("http://www.whocc.no/atc", 6, True),
-        ("reference", 6, True),
-        (LOCAL, 6, False),
+    seen = [
+        (row["system"], row["resources"], row["met"], row["suspected"], row["listed"]) for row in found["excluding"]
     ]
+    assert seen == [
+        ("", 6, 0, 6, False),
+        ("http://www.whocc.no/atc", 6, 0, 0, True),
+        ("reference", 6, 0, 0, False),
+        (LOCAL, 6, 0, 0, False),
+    ]
+    unmet = {row["system"]: row["unmet"] for row in found["excluding"]}
+    assert unmet[""] == [{"code": "", "text": "Alendronat 70 mg", "resources": 6, "suspected": ["antiresorptive"]}]
+    assert [row["code"] for row in unmet[LOCAL]] == [f"{LOCAL}|4711"]
+    assert [row["code"] for row in unmet["http://www.whocc.no/atc"]] == ["http://www.whocc.no/atc|C09AA05"]
     said = command(tmp_path, "coverage", "--from", "export", "--now", NOW).stdout
-    assert said.count("not in the exclusion list: excludes nobody") == 2
+    assert said.count("excludes nobody") == 2
+    assert "reads like antiresorptive" in said
+
+
+def test_codes_that_meet_the_list_are_counted_through_medications_too(tmp_path: Path) -> None:
+    rows: list[Json] = [
+        {
+            "resourceType": "Medication",
+            "id": "m1",
+            "code": {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "72143"}]},
+        },
+        {"resourceType": "Medication", "id": "m2", "code": {"text": "Prolia 60 mg"}},
+        {"resourceType": "Medication", "id": "m3", "code": {"text": "Ramipril"}},
+    ]
+    for number in range(6):
+        about = {"resourceType": "MedicationRequest", "status": "active", "intent": "order"}
+        about["subject"] = {"reference": f"Patient/p{number}"}
+        rows.append(patient(f"p{number}"))
+        rows += [
+            {**about, "id": f"{number}-{name}", "medicationReference": {"reference": f"Medication/{name}"}}
+            for name in ("m1", "m2", "m3")
+        ]
+    export(tmp_path / "export", rows)
+    found = covered(tmp_path, "--from", "export")
+    seen = {row["system"]: (row["resources"], row["met"], row["suspected"]) for row in found["excluding"]}
+    assert seen == {
+        "http://www.nlm.nih.gov/research/umls/rxnorm": (6, 6, 0),
+        "": (6, 0, 6),
+        "reference": (6, 0, 0),
+    }
 
 
 def test_whom_each_row_of_the_list_excludes_is_counted(tmp_path: Path) -> None:
@@ -188,7 +224,7 @@ def test_whom_each_row_of_the_list_excludes_is_counted(tmp_path: Path) -> None:
     export(tmp_path / "export", rows)
     found = covered(tmp_path, "--from", "export")
     assert found["outcomes"] == {"not_eligible": {"excluded_malignancy": 6}}
-    assert found["excluded_by"] == {"malignancy": {"http://hl7.org/fhir/sid/icd-10-cm|C5*": 6}}
+    assert found["excluded_by"] == {"malignancy": {"http://hl7.org/fhir/sid/icd-10-cm|C50*": 6}}
 
 
 def test_it_counts_as_the_job_does(tmp_path: Path) -> None:
