@@ -11,7 +11,7 @@ import re
 import msgspec
 
 from screener.clinical import dates, wire
-from screener.clinical.codes import Match
+from screener.clinical.codes import Match, decimal_of
 from screener.clinical.patients import security
 from screener.clinical.records import Fact, Moment, Refusal, Version
 from screener.clinical.units import Reading
@@ -38,6 +38,7 @@ _HAEMOLYSIS_CODES = frozenset(
         ("http://terminology.hl7.org/CodeSystem/v2-0490", "RH"),
     }
 )
+_HIGH = frozenset({"H", "HH", "HU", ">"})  # v3-ObservationInterpretation
 _HOLD_FOR_REVIEW = ("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "HM")
 
 _decode_concepts = msgspec.json.Decoder(tuple[wire.CodeableConcept, ...]).decode
@@ -117,6 +118,26 @@ def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) ->
     if _HOLD_FOR_REVIEW in codings:
         return "held_for_review"
     return "value_absent" if lacking and absent else ""
+
+
+def above_range(observation: wire.Observation, raw: bytes | msgspec.Raw) -> bool:
+    """Whether the laboratory calls the value high: by its interpretation, or by the upper end of its reference range in the same unit."""
+    interpretation = _decode_concepts(_or_empty(observation.interpretation))
+    if any(coding.code in _HIGH for concept in interpretation for coding in concept.coding or ()):
+        return True
+    sent = wire.lenient(observation.valueQuantity, wire.Quantity)
+    ranges = wire.lenient(msgspec.Raw(bytes(raw)), wire.Ranges)
+    if sent is None or ranges is None:
+        return False
+    value = decimal_of(bytes(sent.value).decode("ascii", "replace"))
+    ends = [one.high for one in ranges.referenceRange or () if one.high and wire.present(one.high.value)]
+    limits = [
+        decimal_of(bytes(end.value).decode("ascii", "replace"))
+        for end in ends
+        if (end.code or end.unit or "") in ("", sent.code, sent.unit)
+    ]
+    known = [limit for limit in limits if limit is not None]
+    return value is not None and bool(known) and value > max(known)
 
 
 def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:

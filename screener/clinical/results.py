@@ -9,7 +9,7 @@ from screener.clinical.codes import CodeMap, Match
 from screener.clinical.eligibility import TWELVE_MONTHS_DAYS
 from screener.clinical.exclusions import MenopauseObservations
 from screener.clinical.patients import version
-from screener.clinical.records import Exclusion, Fact, Menopause, Moment, Refusal, Version
+from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Moment, Refusal, Version
 from screener.clinical.statements import Statements
 from screener.clinical.units import Reading, UnitTable
 
@@ -82,6 +82,8 @@ class Results:
         moment = dates.moment(text) if text else observations.when(observation)
         found = self._judged(patient, observation, raw, match)
         if isinstance(found, Reading) and isinstance(moment, Moment):
+            if match.analyte is Analyte.CALCIUM and observations.above_range(observation, raw):
+                found = msgspec.structs.replace(found, marks=(*found.marks, "above_range"))
             return observations.fact(patient, observation, copy, match, moment, found)
         reason = found if isinstance(found, str) else str(moment)
         return observations.refusal(patient, observation, copy, match, reason, moment)

@@ -130,6 +130,18 @@ class OtherValues(Element, frozen=True):
     valuePeriod: Raw = Raw()  # noqa: N815
 
 
+class ReferenceRange(Element, frozen=True):
+    """What a laboratory calls normal."""
+
+    high: Quantity | None = None
+
+
+class Ranges(Element, frozen=True):
+    """The reference ranges of an Observation or of a component."""
+
+    referenceRange: tuple[ReferenceRange, ...] | None = None  # noqa: N815
+
+
 class Annotation(Element, frozen=True):
     """A note in words."""
 

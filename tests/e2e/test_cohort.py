@@ -478,7 +478,7 @@ def test_a_sites_own_codes_label_too(tmp_path: Path) -> None:
 
 
 def test_a_sites_table_that_cannot_be_used_is_named_with_row_and_columns(tmp_path: Path, out: Path) -> None:
-    (tmp_path / "t.csv").write_text("system,code,source\nhttps://hospital.example/codes,DXA-L,our DXA\n")
+    (tmp_path / "t.csv").write_text("system,kode\nhttps://hospital.example/codes,DXA-L\n")
     (tmp_path / "screener.toml").write_text('[cohort]\nt_scores = "t.csv"\n')
     ended = command(tmp_path, "--from", "export", "--out", str(out), expect=2)
     assert "cohort.t_scores: row 1 cannot be used" in ended.stderr

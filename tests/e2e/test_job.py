@@ -231,13 +231,13 @@ def test_notes_are_in_the_language_of_the_configuration_and_follow_it(site: Site
     site.environment["SCREENER_OUTPUT_LANGUAGE"] = "de"
     site.run("--backfill")
     (german,) = site.assessments("w1", "nomogram")
-    assert any("Menopause ist nicht dokumentiert" in note["text"] for note in german["note"])
+    assert any("nicht an die Patientinnen dieses Hauses angepasst" in note["text"] for note in german["note"])
     assert "ersetzt keine DXA" in german["prediction"][0]["rationale"]
     site.environment["SCREENER_OUTPUT_LANGUAGE"] = "en"
     assert site.run("--backfill").summary["writes"] == writes(amended=2)
     (english,) = site.assessments("w1", "nomogram")
     assert [len(english["note"]), english["id"]] == [len(german["note"]), german["id"]]
-    assert not any("Menopause ist" in note["text"] for note in english["note"])
+    assert not any("dieses Hauses" in note["text"] for note in english["note"])
     site.environment["SCREENER_OUTPUT_LANGUAGE"] = "xx"
     assert "choose one of: de, en" in site.run("--backfill", expect=2).stderr
 

@@ -64,7 +64,8 @@ def expected(artefact: Artefact, **changed: Decimal) -> tuple[Decimal, Decimal, 
 
 def said(assessment: Json) -> tuple[Decimal, Decimal, Decimal]:
     prediction = assessment["prediction"][0]
-    interval = next(e["valueRange"] for e in prediction["extension"] if e["url"].endswith("model-uncertainty-interval"))
+    parts = next(e["extension"] for e in prediction["extension"] if e["url"].endswith("model-uncertainty-interval"))
+    interval = next(part["valueRange"] for part in parts if part["url"] == "range")
     numbers = (interval["low"]["value"], prediction["probabilityDecimal"], interval["high"]["value"])
     low, risk, high = (Decimal(str(number)) for number in numbers)
     return low, risk, high
