@@ -273,8 +273,10 @@ def narrative(occasion: Occasion, scores: Scores | None, voice: Voice, caveats: 
         shown = [str(per_cent(risk)) for risk in (scores.risk, scores.risk_low, scores.risk_high)]
         headline = texts("narrative.risk", **dict(zip("abc", shown, strict=True)))
     results = ", ".join(
-        f"{texts.name(fact.analyte)} {fact.comparator}{plain(fact.value, 4)} {UNITS[fact.analyte]}"
-        for fact in occasion.facts
+        [
+            f"{texts.name(fact.analyte)} {fact.comparator}{fact.value:.4g} {UNITS[fact.analyte]}"
+            for fact in occasion.facts
+        ]
     )
     notes = [texts.caveat(code) for code in caveats]
     return xhtml(texts, headline, [texts("narrative.results", a=occurrence(occasion.mg)[:10], b=results)], notes)

@@ -46,7 +46,8 @@ def _shape(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((name, _shape(part)) for name, part in sorted(value.items()))
     if isinstance(value, list):
-        return ("list", *(_shape(part) for part in value))
+        # Elements of one shape are valid together where one of them is: how many there are does not matter.
+        return ("list", *dict.fromkeys(_shape(part) for part in value))
     return type(value).__name__
 
 

@@ -8,14 +8,14 @@ while it lasts, or `washout` for some days after the end.
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from screener.clinical import wire
-from screener.clinical.codes import SiteRows, TableRow, read_rows, read_table
+from screener.clinical.codes import SiteRows, TableRow, read_rows, read_table, system_aliases
 from screener.clinical.records import Span
 from screener.errors import ConfigurationError
 
@@ -195,19 +195,32 @@ def exclusion_table(extra: SiteRows, expanded: SiteRows = ()) -> tuple[Exclusion
     `expanded` has the columns value_set, system, code and source. A site's row replaces every other of the same rule and
     system that it covers: the same code, or all codes that begin so.
     """
+    site = read_rows(extra, ExclusionRow, "extra_exclusions")
+    found = [*_shipped(), *_further(expanded)]
+    if not site and len(found) == len(_shipped()):
+        return _shipped()
+    over = _Replaced(site)
+    table = {_key(row): row for row in (*(row for row in found if row not in over), *site)}
+    return tuple(table[key] for key in sorted(table))
+
+
+def _key(row: ExclusionRow) -> tuple[str, str, str, str]:
+    return row.rule, row.resources, row.system, row.code
+
+
+@cache
+def _shipped() -> tuple[ExclusionRow, ...]:
+    rows = {_key(row): row for rule in shipped_rules() for row in _of_rule(rule, value_set(rule.value_set))}
+    return tuple(rows[key] for key in sorted(rows))
+
+
+def _further(expanded: SiteRows) -> Iterable[ExclusionRow]:
+    """The rows for codes that a terminology server added to our value sets."""
     further: dict[str, list[ValueSetCode]] = {}
     for number, row in enumerate(expanded, start=1):
         further.setdefault(str(row.get("value_set")), []).append(_expanded(row, number))
-    site = read_rows(extra, ExclusionRow, "extra_exclusions")
-    over = _Replaced(site)
-    found = [
-        exclusion
-        for rule in shipped_rules()
-        for exclusion in _of_rule(rule, (*value_set(rule.value_set), *further.get(rule.value_set, ())))
-        if exclusion not in over
-    ]
-    table = {(row.rule, row.resources, row.system, row.code): row for row in (*found, *site)}
-    return tuple(table[key] for key in sorted(table))
+    for rule in shipped_rules():
+        yield from _of_rule(rule, further.get(rule.value_set, ()))
 
 
 class _Replaced:
@@ -295,3 +308,18 @@ def is_course(row: ExclusionRow, span: Span) -> bool:
 def _canonical(system: str, code: str) -> str:
     """ICD and ATC codes come with and without dots, in either case, and with marks behind them (N18.4+)."""
     return _NOT_ALPHANUMERIC.sub("", code.upper()) if system in _DOTTED else code.strip()
+
+
+Given = tuple[tuple[tuple[str, Any], ...], ...]  # rows of a table as they were given, so that they can be compared
+
+
+@lru_cache(maxsize=4)
+def effective(site: Given, expanded: Given) -> tuple[tuple[ExclusionRow, ...], CodeList[ExclusionRow]]:
+    """The effective list and its index, made once a process for the same rows."""
+    rows = exclusion_table([dict(row) for row in site], [dict(row) for row in expanded])
+    return rows, CodeList(rows, system_aliases())
+
+
+def given(rows: SiteRows) -> Given:
+    """Rows as they were given, in a form that can be compared and sent to another process."""
+    return tuple(tuple(sorted(row.items())) for row in rows)

@@ -51,7 +51,8 @@ class MappingTables(msgspec.Struct, frozen=True):
     codes: tuple[CodeRow, ...]
     units: tuple[UnitRow, ...]
     ranges: tuple[RangeRow, ...]
-    exclusions: tuple[ExclusionRow, ...]
+    site_exclusions: exclusions.Given
+    expanded: exclusions.Given
     menopause: tuple[MenopauseRow, ...]
     menopause_observations: tuple[MenopauseObservationRow, ...]
     aliases: dict[str, str]
@@ -72,19 +73,32 @@ class MappingTables(msgspec.Struct, frozen=True):
 
         ConfigurationError names a row that cannot be used.
         """
-        return cls(
+        tables = cls(
             codes=code_table(extra_codes, whole_blood=whole_blood),
             units=unit_table(extra_units),
             ranges=range_table(),
-            exclusions=exclusions.exclusion_table(extra_exclusions, expanded),
+            site_exclusions=exclusions.given(extra_exclusions),
+            expanded=exclusions.given(expanded),
             menopause=tuple(read_table("menopause.csv", MenopauseRow)),
             menopause_observations=tuple(read_table("menopause_observations.csv", MenopauseObservationRow)),
             aliases=system_aliases(),
         )
+        _ = tables.exclusions  # a row that cannot be used is said here
+        return tables
+
+    @property
+    def exclusions(self) -> tuple[ExclusionRow, ...]:
+        """The effective exclusion list."""
+        return exclusions.effective(self.site_exclusions, self.expanded)[0]
+
+    @property
+    def excluding(self) -> CodeList[ExclusionRow]:
+        """The same, found by the codings of a concept."""
+        return exclusions.effective(self.site_exclusions, self.expanded)[1]
 
     def digest(self) -> str:
         """SHA-256 over the effective tables: changes whenever a row does."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode([self, self.exclusions], order="sorted")).hexdigest()
 
 
 class Mapper:
@@ -103,7 +117,7 @@ class Mapper:
         self._patient = References("Patient", base_url).find
         self._medication = References("Medication", base_url).find
         self._statements = Statements(
-            CodeList(tables.exclusions, tables.aliases),
+            tables.excluding,
             CodeList(tables.menopause, tables.aliases),
             self._patient,
             self._medication,

@@ -68,6 +68,12 @@ def _without_accents(text: str) -> str:
     return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
+def preload() -> None:
+    """Read and compile the tables."""
+    _table()
+    _denials()
+
+
 def _row(rule: _Suspected, resource: str, text: str) -> ExclusionRow:
     return ExclusionRow(
         resources=resource,

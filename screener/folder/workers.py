@@ -24,7 +24,7 @@ I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 
 # What every worker needs, imported once by the process that they are forked from.
-_PRELOADED = ["screener.engine"]
+_PRELOADED = ["screener.engine", "screener.clinical.preloaded"]
 _AHEAD = 2  # tasks given out for each process: one in work, one waiting
 _context: Any = None
 _most_bytes = 0  # that the workers of one pool held together

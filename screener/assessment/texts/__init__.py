@@ -4,6 +4,8 @@ import json
 from importlib.resources import files
 from string import Template
 
+_REMEMBERED = 16_384
+
 
 class Texts:
     """The sentences of one language, by key."""
@@ -15,16 +17,26 @@ class Texts:
             raise ValueError(f"there are no texts for the language {language!r}; choose one of: {known}")
         self.language = language
         self.sentences: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        self._said: dict[str, str] = {}  # of caveats, by code
 
     def __call__(self, key: str, **values: str) -> str:
         """The sentence `key` with its values filled in; KeyError where the language lacks it."""
-        return Template(self.sentences[key]).substitute(values)
+        sentence = self.sentences[key]
+        return Template(sentence).substitute(values) if "$" in sentence else sentence
 
     def caveat(self, code: str) -> str:
         """The sentence of a caveat; the details of "name:detail:detail" are filled in, in the words of the language.
 
         A name may have a sentence for each number of details ("caveat.NAME/2"). What a site added itself has a general one.
         """
+        said = self._said.get(code)
+        if said is None:
+            if len(self._said) >= _REMEMBERED:
+                self._said.clear()
+            said = self._said[code] = self._caveat(code)
+        return said
+
+    def _caveat(self, code: str) -> str:
         name, parts = self._parts(code)
         keys = (f"caveat.{name}/{len(parts)}", f"caveat.{name}")
         key = next((key for key in keys if key in self.sentences), "")
