@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model.artefact import Artefact, Nomogram
 from model.errors import PredictorError
 from model.nomogram import Array, Assessment, Flags, assess
-from model.predictors import MG, MG_CUT_OFF_MMOL_L, flag, flags
+from model.predictors import MG, MG_CUT_OFF_MMOL_L, as_read, flag, flags
 
 FLAG = "mg_at_or_below_cut_off"
 NEAR = "near_cut_off"
@@ -132,7 +132,8 @@ def _blank(column: NDArray[Any], n: int) -> NDArray[Any]:
 def _numbers(series: "nw.Series[Any]") -> Array:
     """As floats, null as NaN."""
     if _is_float(series):
-        return series.cast(nw.Float64).to_numpy()
+        narrow = series.dtype.is_float() and series.dtype != nw.Float64
+        return as_read(series.to_numpy()) if narrow else series.cast(nw.Float64).to_numpy()
     values = series.to_list()
     if not all(value is None or isinstance(value, Decimal | float) for value in values):
         raise PredictorError(f"the column {series.name} holds {series.dtype}, not numbers; read it as such")

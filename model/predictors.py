@@ -26,11 +26,21 @@ def flag(mg_mmol_l: Decimal) -> bool:
     return mg_mmol_l <= MG_CUT_OFF_MMOL_L
 
 
-def flags(mg_mmol_l: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The same for an array of floats, (n,); NaN is not at or below.
+def flags(mg_mmol_l: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The same for an array of floats of any width, (n,); NaN is not at or below.
 
     A float stands for the decimal that it was read from. Up to 15 significant digits, distinct decimals are distinct floats
     in the same order, so that comparing the floats decides as comparing the decimals would.
     """
-    found: NDArray[np.bool_] = mg_mmol_l <= float(MG_CUT_OFF_MMOL_L)
+    found: NDArray[np.bool_] = as_read(mg_mmol_l) <= float(MG_CUT_OFF_MMOL_L)
     return found
+
+
+def as_read(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Floats of any width, (n,), as the float64 of the shortest decimal that each stands for in its own width.
+
+    Widened bit by bit, 0.845 kept as float32 becomes 0.84500002..., which lies above the cut-off.
+    """
+    if values.dtype == np.float64 or values.dtype.kind != "f":
+        return values.astype(np.float64, copy=False)
+    return values.astype(np.str_).astype(np.float64)

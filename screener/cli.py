@@ -18,6 +18,8 @@ COMMANDS = {
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
     "export": ("screener.commands.export:export", "Fetch what a backfill reads as files (Bulk Data Access)."),
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
+    "codes": ("screener.commands.codes:codes", "The value sets behind the exclusions, from a terminology server."),
+    "conformance": ("screener.commands.conformance:conformance", "What we write, described in FHIR, as a package."),
     "config": ("screener.commands.config:config", "Show or check the effective configuration."),
     "sandbox": (
         "screener.commands.sandbox:sandbox",

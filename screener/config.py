@@ -159,7 +159,9 @@ class CodeSettings(Section):
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
     exclusions: Path | None = Field(None, description="CSV of further rows, see README: Exclusions")
     expanded: Path | None = Field(None, description="CSV of codes from a terminology server (`screener codes expand`)")
-    whole_blood: bool = Field(default=False, description="take magnesium of whole blood, which reads higher than serum")
+    whole_blood: bool = Field(
+        default=False, description="take magnesium and phosphate of whole blood, which read higher than serum"
+    )
     preliminary: bool = Field(default=False, description="accept results with status preliminary")
 
 
@@ -291,7 +293,10 @@ PROFILES: dict[str, dict[str, Any]] = {
             "batch_patients": 50,
             "only_tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic",
         },
-        "output": {"tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic"},
+        "output": {
+            "canonical": "https://example.org/fhir/osteoporosis-screener/hapi-sandbox",
+            "tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic",
+        },
     },
 }
 

@@ -12,6 +12,7 @@ import structlog
 from screener import __version__
 from screener.assessment.reconcile import Action, Rules
 from screener.assessment.validate import Validator
+from screener.clinical.records import Outcome
 from screener.config import Settings
 from screener.engine import Job, run_shares
 from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
@@ -266,7 +267,16 @@ class _Run:
         self.before_write()
         moves = not (self._parts.dry or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, self._begun if moves else None)
-        code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients else ExitCode.DONE
+        missing = account.outcomes()[Outcome.NOT_SCORABLE.value].get("patient_missing", 0)
+        most_missing = scope.mode is not Mode.NAMED and 2 * missing > account.patients_seen
+        if most_missing:
+            log.error(
+                "most_patients_missing",
+                missing=missing,
+                of=account.patients_seen,
+                remedy="Patient resources cannot be read for most results: check scopes, the export's types and only_tag",
+            )
+        code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients or most_missing else ExitCode.DONE
         summary = self._summary(scope, reading, account, watermark, code)
         if not self._parts.dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())

@@ -22,6 +22,7 @@ from screener.clinical.mapping import Mapper
 from screener.config import Settings
 from screener.errors import ConfigurationError, ServerError
 from screener.fhir import capability
+from screener.fhir.capability import SANDBOX_NAME
 from screener.fhir.client import Client
 from screener.folder.destination import FolderDestination
 from screener.folder.source import FolderSource
@@ -156,7 +157,18 @@ class Parts:
                 "The published model is not calibrated to this site's patients, and writing its risks to a server needs a yes",
                 "Read 'What a risk means' in the README, then set acknowledge_uncalibrated = true",
             )
+        if self._options.to_folder is None and self._canonical == Canonical() and not self._is_sandbox():
+            raise ConfigurationError(
+                "What is written would carry URLs of example.org: code systems and extensions must have an address of yours",
+                'Set output.canonical to a URL below a domain that is yours, e.g. "https://hospital.example/fhir/osteoporosis", '
+                "and keep it: assessments are found again by it",
+            )
         return ""
+
+    def _is_sandbox(self) -> bool:
+        """Whether assessments go to the embedded server, which is there for trying."""
+        there = capability.read(self._there) if self._there else self._statement
+        return there is not None and there.software.name == SANDBOX_NAME
 
     @cached_property
     def mapper(self) -> Mapper:

@@ -5,6 +5,7 @@ replaces the row of the same system and code.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from importlib import resources
@@ -136,6 +137,8 @@ class CodeMap:
             found = self._by_text(concept)
         if not found:
             return None
+        if any(row.specimen == "whole_blood" for row in found) and any(map(_RED_CELLS.search, _texts(concept))):
+            return self._intern(Match(found[0].analyte, "specimen_red_cells"))
         refused = sorted((row for row in found if row.use != "accept"), key=lambda row: (row.analyte, row.code))
         if refused:
             return self._intern(Match(refused[0].analyte, refused[0].reason or "code_refused"))
@@ -184,9 +187,19 @@ class CodeMap:
         return self._matches.setdefault(msgspec.structs.astuple(match), match)
 
 
+# Some laboratories send results of red cells under a code of whole blood; the name then says so.
+_RED_CELLS = re.compile(
+    r"erythro|[eé]rythro|eritro|red (blood )?cell|\brbc\b|\bery\b|intracell|intrazell", re.IGNORECASE
+)
+
+
+def _texts(concept: wire.CodeableConcept) -> list[str]:
+    return [text for text in (concept.text, *(coding.display for coding in concept.coding or ())) if text]
+
+
 def _accepted(rows: list[CodeRow]) -> Match:
     quantities = {row.quantity for row in rows}
-    whole_blood = any(row.specimen == "whole_blood" and row.analyte is Analyte.MG for row in rows)
+    whole_blood = any(row.specimen == "whole_blood" for row in rows)
     return Match(
         analyte=rows[0].analyte,
         rank=max(row.rank for row in rows),  # "stated weight" beside "weight" says more than "weight"

@@ -142,6 +142,10 @@ class UnitTable:
         if not code and not text:
             code = match.unit
         by_code = self._units.get((match.analyte, code))
+        if by_code is None and code != text and code.casefold() == text.casefold():
+            by_code = self._units.get(
+                (match.analyte, text)
+            )  # Mg/dl beside MG/DL is the same in another case, not megagrams
         if code and not by_code and quantity.system in UCUM:
             # Where UCUM means nothing of ours by it ("mg", "Cel"), the text beside it is not believed either.
             by_grammar = _by_grammar(match.analyte, code)

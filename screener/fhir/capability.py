@@ -29,8 +29,17 @@ class _Rest(msgspec.Struct):
     interaction: list[_Interaction] = []
 
 
+class _Software(msgspec.Struct):
+    name: str = ""
+
+
+SANDBOX_NAME = "screener sandbox"  # of the embedded server
+
+
 class Capability(msgspec.Struct):
     """The part of a CapabilityStatement that we read."""
+
+    software: _Software = msgspec.field(default_factory=_Software)
 
     resourceType: str = ""  # noqa: N815
     fhirVersion: str = ""  # noqa: N815

@@ -22,6 +22,7 @@ import ca.uhn.fhir.jpa.model.dialect.HapiFhirPostgresDialect;
 import ca.uhn.fhir.jpa.provider.DaoRegistryResourceSupportedSvc;
 import ca.uhn.fhir.jpa.provider.IJpaSystemProvider;
 import ca.uhn.fhir.jpa.provider.JpaCapabilityStatementProvider;
+import ca.uhn.fhir.jpa.provider.ValueSetOperationProvider;
 import ca.uhn.fhir.jpa.search.DatabaseBackedPagingProvider;
 import ca.uhn.fhir.jpa.subscription.channel.config.SubscriptionChannelConfig;
 import ca.uhn.fhir.jpa.util.ResourceCountCache;
@@ -208,6 +209,7 @@ public class HapiServer {
       ResourceProviderFactory resources,
       IJpaSystemProvider system,
       BulkDataExportProvider export,
+      ValueSetOperationProvider valueSets,
       DatabaseBackedPagingProvider paging,
       IJobMaintenanceService maintenance) {
     // Bulk exports go forward at each maintenance pass only: the default of a minute would make every export take one. Set
@@ -218,6 +220,7 @@ public class HapiServer {
     server.registerProviders(resources.createProviders());
     server.registerProvider(system);
     server.registerProvider(export);
+    server.registerProvider(valueSets);
     server.setServerConformanceProvider(
         new JpaCapabilityStatementProvider(server, dao, settings, registry, support));
     server.setPagingProvider(paging);

@@ -1,0 +1,42 @@
+"""`screener codes`: the value sets behind the exclusions."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from screener.commands.run import progress_bar
+from screener.commands.shared import FileToWrite, settings_options, start_logging
+
+EPILOG = """\b
+Example:
+  SCREENER_SERVER_BASE_URL=https://tx.hospital.example/fhir screener codes expand --out expanded.csv
+"""
+
+
+@click.group(epilog=EPILOG)
+def codes() -> None:
+    """The value sets behind the exclusions: fill them from a terminology server."""
+
+
+@codes.command(epilog=EPILOG)
+@click.option("--out", type=FileToWrite(), required=True, help="CSV to write; name it in codes.expanded.")
+@settings_options
+def expand(out: Path, config_file: Path | None, profile: str | None, log_format: str, verbose: bool) -> None:
+    """Ask a terminology server for all descendants of our concepts, and keep the codes that no shipped list has.
+
+    The server is server.base_url (ValueSet/$expand with is-a). Runs use the file offline; each row says which server gave it and
+    when. Where the server fails, the file stays as it was.
+    """
+    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.fhir.client import Client  # noqa: PLC0415
+    from screener.terminology import expand as expanded  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    settings = load(config_file, profile)
+    with Client(settings.server) as client, progress_bar(log_format, "concepts") as progress:
+        found = expanded(client, out, datetime.now(UTC).date(), progress)
+    click.echo(f"{found.found} codes, {found.new} of them on no shipped list: {out}")
+    for token in found.unknown:
+        click.echo(f"The server does not know {token}", err=True)
+    click.echo(f'To use them: [codes] expanded = "{out}"')

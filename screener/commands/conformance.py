@@ -1,0 +1,45 @@
+"""`screener conformance`: what we write, described in FHIR."""
+
+from pathlib import Path
+
+import click
+
+from screener.commands.shared import FileToWrite, settings_options, start_logging
+
+EPILOG = """\b
+Examples:
+  SCREENER_OUTPUT_CANONICAL=https://hospital.example/fhir/osteoporosis screener conformance --out conformance.tgz
+  screener conformance --load                    to destination.base_url, or else to server.base_url
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--out", type=FileToWrite(), help="FHIR package to write (.tgz).")
+@click.option("--load", is_flag=True, help="Put the resources on the server that assessments are written to.")
+@settings_options
+def conformance(
+    out: Path | None, load: bool, config_file: Path | None, profile: str | None, log_format: str, verbose: bool
+) -> None:
+    """Write the extensions, code systems, value sets and profiles of our assessments, below output.canonical."""
+    if not out and not load:
+        raise click.UsageError("say where to: --out FILE, --load, or both")
+    from model import SHIPPED, load_artefact  # noqa: PLC0415 - numpy: not for --help
+    from screener import __version__  # noqa: PLC0415
+    from screener.assessment.identity import Canonical  # noqa: PLC0415
+    from screener.config import load as load_settings  # noqa: PLC0415
+    from screener.conformance import resources, write_package  # noqa: PLC0415
+    from screener.conformance.package import load as put  # noqa: PLC0415
+    from screener.fhir.client import Client  # noqa: PLC0415
+
+    start_logging(log_format, verbose=verbose)
+    settings = load_settings(config_file, profile)
+    canonical = Canonical(settings.output.canonical)
+    artefacts = {name: load_artefact(name) for name in (*SHIPPED, settings.model)}
+    found = resources(canonical, __version__, list({a.id: a for a in artefacts.values()}.values()))
+    if out:
+        write_package(out, found, canonical.base, __version__)
+        click.echo(f"{len(found)} resources below {canonical.base}: {out}")
+    if load:
+        there = settings.destination if settings.destination.base_url else settings.server
+        with Client(there) as client:
+            click.echo(f"{put(client, found)} resources on {client.host}")
