@@ -16,8 +16,8 @@ import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
 
 /**
- * The HL7 validator, offline: `Validate PACKAGE.ndjson RESOURCES.ndjson [PROFILE]` holds every line of the second file against R4 and
- * the conformance resources of the first. Each error is a line "line number TAB location TAB message"; the last line says how many
+ * The HL7 validator, offline: `Validate PACKAGE.ndjson RESOURCES.ndjson TEXT=PROFILE ...` holds every line of the second file against
+ * R4 and the conformance resources of the first, and each RiskAssessment that holds TEXT against PROFILE. Each error is a line "line number TAB location TAB message"; the last line says how many
  * resources were validated.
  */
 public final class Validate {
@@ -46,7 +46,8 @@ public final class Validate {
       number++;
       var options = new ValidationOptions();
       for (int i = 2; i < arguments.length; i++) {
-        if (line.contains(arguments[i].substring(0, arguments[i].indexOf('=')))) {
+        if (line.contains("\"resourceType\": \"RiskAssessment\"")
+            && line.contains(arguments[i].substring(0, arguments[i].indexOf('=')))) {
           options.addProfile(arguments[i].substring(arguments[i].indexOf('=') + 1));
         }
       }
