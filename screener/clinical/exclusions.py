@@ -6,6 +6,7 @@ while it lasts, or `washout` for some days after the end.
 """
 
 import csv
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
@@ -313,11 +314,22 @@ def _canonical(system: str, code: str) -> str:
 Given = tuple[tuple[tuple[str, Any], ...], ...]  # rows of a table as they were given, so that they can be compared
 
 
+class Effective(NamedTuple):
+    """The effective exclusion list: its rows, the same found by codings, the rows about Observations, and a hash of all."""
+
+    rows: tuple[ExclusionRow, ...]
+    index: CodeList[ExclusionRow]
+    observed: tuple[ExclusionRow, ...]
+    digest: str
+
+
 @lru_cache(maxsize=4)
-def effective(site: Given, expanded: Given) -> tuple[tuple[ExclusionRow, ...], CodeList[ExclusionRow]]:
-    """The effective list and its index, made once a process for the same rows."""
+def effective(site: Given, expanded: Given) -> Effective:
+    """The list with a site's rows, made once a process for the same rows."""
     rows = exclusion_table([dict(row) for row in site], [dict(row) for row in expanded])
-    return rows, CodeList(rows, system_aliases())
+    observed = tuple(row for row in rows if "Observation" in row.resources)
+    digest = hashlib.sha256(msgspec.json.encode(rows, order="sorted")).hexdigest()
+    return Effective(rows, CodeList(rows, system_aliases()), observed, digest)
 
 
 def given(rows: SiteRows) -> Given:

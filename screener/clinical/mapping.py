@@ -89,16 +89,16 @@ class MappingTables(msgspec.Struct, frozen=True):
     @property
     def exclusions(self) -> tuple[ExclusionRow, ...]:
         """The effective exclusion list."""
-        return exclusions.effective(self.site_exclusions, self.expanded)[0]
+        return self.effective.rows
 
     @property
-    def excluding(self) -> CodeList[ExclusionRow]:
-        """The same, found by the codings of a concept."""
-        return exclusions.effective(self.site_exclusions, self.expanded)[1]
+    def effective(self) -> exclusions.Effective:
+        """The same, with what is found from it."""
+        return exclusions.effective(self.site_exclusions, self.expanded)
 
     def digest(self) -> str:
         """SHA-256 over the effective tables: changes whenever a row does."""
-        return hashlib.sha256(msgspec.json.encode([self, self.exclusions], order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode([self, self.effective.digest], order="sorted")).hexdigest()
 
 
 class Mapper:
@@ -113,11 +113,11 @@ class Mapper:
         self._aliases = tables.aliases
         self._codes = CodeMap(tables.codes, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
-        self._observed = tuple(row for row in tables.exclusions if "Observation" in row.kinds)
+        self._observed = tables.effective.observed
         self._patient = References("Patient", base_url).find
         self._medication = References("Medication", base_url).find
         self._statements = Statements(
-            tables.excluding,
+            tables.effective.index,
             CodeList(tables.menopause, tables.aliases),
             self._patient,
             self._medication,
