@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, assert_all_finite, check_is_f
 from model.artefact import Nomogram, load_artefact
 from model.errors import ModelError, PredictorError
 from model.nomogram import Assessment, assess
-from model.predictors import MG, flags
+from model.predictors import MG, as_read, flags
 
 TOTAL = "total_points"
 
@@ -47,7 +47,7 @@ class _OfNomogram(BaseEstimator):  # type: ignore[misc] # scikit-learn publishes
         return self._assess(X, reset=False)
 
     def _assess(self, X: Any, *, reset: bool) -> Assessment:  # noqa: N803
-        table = validate_data(self, self._own(X), reset=reset, dtype=np.float64, ensure_all_finite=False)
+        table = validate_data(self, _widened(self._own(X)), reset=reset, dtype=np.float64, ensure_all_finite=False)
         columns = self._columns(table)
         side = flags(columns[MG]) if MG in columns else np.zeros(len(table), dtype=np.bool_)
         return assess(self.nomogram_, columns, side)
@@ -132,6 +132,16 @@ class NomogramPoints(TransformerMixin, _OfNomogram):  # type: ignore[misc]
         check_is_fitted(self)
         names = [f"points_{predictor.name}" for predictor in self.nomogram_.predictors]
         return np.array([*names, TOTAL], dtype=object)
+
+
+def _widened(given: Any) -> Any:
+    """Arrays and pandas tables of narrow floats as the decimals that they were read from; anything else as it is."""
+    if isinstance(given, np.ndarray):
+        return as_read(given) if given.dtype.kind == "f" else given
+    if hasattr(given, "dtypes") and hasattr(given, "assign"):
+        narrow = [name for name, dtype in given.dtypes.items() if dtype in (np.float32, np.float16)]
+        return given.assign(**{name: as_read(given[name].to_numpy()) for name in narrow}) if narrow else given
+    return given
 
 
 def _two_classes(y: ArrayLike, rows: int) -> NDArray[Any]:

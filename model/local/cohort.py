@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.artefact import Nomogram, load_artefact
 from model.errors import ModelError
 from model.nomogram import Assessment, assess
-from model.predictors import MG, OCN, PREDICTORS, flags
+from model.predictors import MG, OCN, PREDICTORS, as_read, flags
 from model.stats.logistic import Array
 
 OUTCOME = "osteoporosis"
@@ -96,7 +96,9 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _numbers(column: "pd.Series[float]", file: str) -> Array:
     """As floats, empty cells as NaN."""
-    found = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    numbers = pd.to_numeric(column, errors="coerce")
+    narrow = numbers.dtype in (np.float32, np.float16)
+    found = as_read(numbers.to_numpy()) if narrow else numbers.to_numpy(np.float64)
     wrong = np.flatnonzero((np.isnan(found) & column.notna().to_numpy()) | np.isinf(found))
     if wrong.size:
         raise ModelError(

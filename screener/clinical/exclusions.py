@@ -318,7 +318,7 @@ class Effective(NamedTuple):
     """The effective exclusion list: its rows, the same found by codings, the rows about Observations, and a hash of all."""
 
     rows: tuple[ExclusionRow, ...]
-    index: CodeList[ExclusionRow]
+    by_code: CodeList[ExclusionRow]
     observed: tuple[ExclusionRow, ...]
     digest: str
 

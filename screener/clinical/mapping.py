@@ -14,6 +14,7 @@ from screener.clinical import exclusions, observations, wire
 from screener.clinical.codes import CodeMap, CodeRow, SiteRows, code_table, read_table, system_aliases
 from screener.clinical.exclusions import (
     CodeList,
+    Effective,
     ExclusionRow,
     MenopauseObservationRow,
     MenopauseObservations,
@@ -92,7 +93,7 @@ class MappingTables(msgspec.Struct, frozen=True):
         return self.effective.rows
 
     @property
-    def effective(self) -> exclusions.Effective:
+    def effective(self) -> Effective:
         """The same, with what is found from it."""
         return exclusions.effective(self.site_exclusions, self.expanded)
 
@@ -117,7 +118,7 @@ class Mapper:
         self._patient = References("Patient", base_url).find
         self._medication = References("Medication", base_url).find
         self._statements = Statements(
-            tables.effective.index,
+            tables.effective.by_code,
             CodeList(tables.menopause, tables.aliases),
             self._patient,
             self._medication,

@@ -25,7 +25,7 @@ def found(*codings: tuple[str | None, str | None], extra: tuple[dict[str, object
     ("analyte", "codes"),
     [
         ("mg", ["2601-3", "19123-9"]),
-        ("p", ["14879-1", "2777-1", "24519-1"]),
+        ("p", ["14879-1", "2777-1"]),
         ("ctx", ["41171-0"]),
         ("p1np", ["77370-5", "47255-5"]),
         ("weight", ["29463-7", "3141-9", "3142-7", "8335-2"]),
@@ -43,6 +43,7 @@ def test_accepted_codes(analyte: str, codes: list[str]) -> None:
     [
         ("21377-7", ("mg", "specimen_whole_blood")),
         ("2593-2", ("mg", "specimen_whole_blood")),
+        ("24519-1", ("p", "specimen_whole_blood")),
         ("2600-5", ("mg", "ionised")),
         ("73573-8", ("mg", "ionised")),
         ("2597-3", ("mg", "specimen_red_cells")),
@@ -178,3 +179,18 @@ def test_a_bad_row_of_a_site_names_table_and_row(row: dict[str, object]) -> None
 
 def test_every_shipped_row_has_a_source() -> None:
     assert [row.code for row in code_table(()) if row.source in ("", "site")] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Magnesium in Erythrozyten", "Mg RBC", "Magnésium érythrocytaire", "red cell magnesium"]
+)
+def test_a_whole_blood_code_whose_name_says_red_cells_is_refused(name: str) -> None:
+    """Some laboratories send red cells under a code of whole blood."""
+    table = CodeMap(code_table((), whole_blood=True), system_aliases())
+    blood = {"system": LOINC, "code": "2593-2"}
+    match = table.find(wire.CodeableConcept((wire.Coding(**blood, display=name),)))
+    assert match is not None
+    assert match.reason == "specimen_red_cells"
+    plain = table.find(wire.CodeableConcept((wire.Coding(**blood, display="Magnesium im Vollblut"),)))
+    assert plain is not None
+    assert (plain.reason, plain.marks) == ("", ("specimen_whole_blood",))

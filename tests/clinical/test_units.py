@@ -146,8 +146,10 @@ def test_code_and_text_together() -> None:
     assert shown(read("mg", "1.69", system=UCUM, code="meq/L", unit="mEq/L")) == "0.845"
     # A code of another system says nothing to us: the text does.
     assert shown(read("mg", "0.84", system="http://snomed.info/sct", code="258813002", unit="mmol/L")) == "0.84"
-    # In UCUM, Mg/dl is megagram: the text beside it does not mend that.
-    assert read("mg", "2.0", system=UCUM, code="Mg/dl", unit="mg/dL") == "unit_contradiction"
+    # In UCUM, Mg/dl is megagram; beside the same letters in another case it is how that laboratory writes milligrams.
+    for text in ("mg/dL", "MG/DL"):
+        assert shown(read("mg", "2.0537725", system=UCUM, code="Mg/dl", unit=text)) == "0.845"
+    assert read("mg", "2.0", system=UCUM, code="Mg/dl", unit="mmol/L") == "unit_contradiction"
 
 
 def test_the_unit_decides_and_the_mismatch_is_marked() -> None:

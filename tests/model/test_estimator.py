@@ -187,3 +187,14 @@ def _name(check: Any) -> str:
 @pytest.mark.parametrize(("estimator", "check"), [*own_checks(AnyColumnsClassifier()), *own_checks(AnyColumnsPoints())])
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+@pytest.mark.parametrize("kind", ["array", "pandas"])
+def test_narrow_floats_are_the_decimals_they_were_read_from(kind: str) -> None:
+    values = [[70, 24.0, 0.845, 1.1, 0.5, 60.0]]
+    wide: Any = np.array(values)
+    narrow: Any = np.array(values, dtype=np.float32)
+    if kind == "pandas":
+        wide, narrow = (pd.DataFrame(table, columns=list(PREDICTORS)) for table in (wide, narrow))
+    classifier = NomogramClassifier().fit(wide, [1])
+    assert np.array_equal(classifier.predict_proba(narrow), classifier.predict_proba(wide))

@@ -151,3 +151,19 @@ def test_a_float_falls_on_the_side_of_its_decimal(value: Decimal) -> None:
 @pytest.mark.parametrize("value", ["0.845", "0.84500000000001", "0.84499999999999"])
 def test_a_float_at_the_cut_off(value: str) -> None:
     assert flags(np.array([float(value)]))[0] == flag(Decimal(value)) == (value != "0.84500000000001")
+
+
+@pytest.mark.parametrize("width", ["float32", "float16", "Float32"])
+@pytest.mark.parametrize("value", [0.845, 0.65])
+def test_a_narrow_float_is_the_decimal_it_was_read_from(width: str, value: float) -> None:
+    """0.845 as float32 is 0.84500002... in wider bits: it is 0.845 all the same, and at the cut-off."""
+    if width == "float16":  # three digits are all it has
+        value = round(value, 2) - 0.05
+    narrow = WOMEN.assign(mg_mmol_l=pd.array([value] * 3, dtype=width))
+    wide = WOMEN.assign(mg_mmol_l=[value] * 3)
+    assert list(assess_table(ARTEFACT, narrow)["mg_at_or_below_cut_off"]) == [True] * 3
+    assert np.array_equal(assess_table(ARTEFACT, narrow)["risk"], assess_table(ARTEFACT, wide)["risk"])
+
+
+def test_flags_of_a_narrow_array() -> None:
+    assert list(flags(np.array([0.845, 0.846, np.nan], dtype=np.float32))) == [True, False, False]
