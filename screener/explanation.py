@@ -143,6 +143,9 @@ def _rules(verdict: Verdict, rules: Rules, sources: _Sources) -> list[Rule]:
     found.append(_menopause(view, max(verdict.days.values(), default=today), today, policy))
     found.append(_excluded("exclusions today", view, today, sources))
     found.append(_measured(view, today, policy))
+    known = eligibility.documented(view, today, policy)
+    if known:
+        found.append(Rule("documented osteoporosis", known, ['policy.documented = "skip"']))
     for method, day in verdict.days.items():
         place = f"on the occasion of {method.value}"
         found.append(Rule(f"age {place}", eligibility.age(view, person, day, policy), [_age(view, day, policy)]))

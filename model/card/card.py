@@ -41,6 +41,8 @@ def card(artefact_document: Json) -> str:
         _errors(),
         tripod_ai_section(texts),
         probast_section(texts),
+        _probast_here(artefact_document),
+        _device(),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -88,6 +90,10 @@ def _no_use(texts: Mapping[str, str]) -> str:
                     "Not for women whom the paper excluded: under treatment that strongly affects bone (antiresorptive or anabolic "
                     "drugs, long-term high-dose glucocorticoids), with severe liver or kidney insufficiency, malignancy, or another "
                     "metabolic bone disease."
+                ),
+                (
+                    "Not for ordering P1NP or beta-CTx in order to screen: a large laboratory's catalogue (Mayo, test 61695) says of P1NP that it "
+                    "should not be used as a screening test for osteoporosis in the general population."
                 ),
                 "Not for judging whether to give magnesium: an association in one cross-section shows no effect of a treatment.",
             ]
@@ -158,6 +164,7 @@ def _cut_off(document: Json) -> list[str]:
             f"{found.range_95[1]:.3f} in 95 of 100, and shows a log odds ratio of {found.shown:.2f} where {found.true:.2f} is true."
         ),
         *_two_forms(),
+        "**P1NP adds nothing to discrimination here**: its coefficient is about zero, and a nomogram without it ranks women as well.",
     ]
 
 
@@ -204,6 +211,51 @@ def _bias(document: Json) -> list[str]:
         "**Verification bias.** At a site, only women who were sent to DXA have a label. Performance measured on them need not hold for the others.",
         f"**The interval** covers {document.get('interval_meaning', 'what the artefact does not say')}.",
     ]
+
+
+def _probast_here(document: Json) -> str:
+    """PROBAST for what is deployed: a reconstruction has its own risks beside the paper's."""
+    local = document["calibration"] == "local"
+    own = (
+        "Its intercept and slopes were fitted to the site's women who had a DXA: selection into DXA remains."
+        if local
+        else "Two coefficients and the intercept are not the paper's but estimated on reconstructed women (see where each comes from)."
+    )
+    rows = [
+        ("Participants", "high", "those of the paper; a site's women differ from orthopaedic inpatients"),
+        (
+            "Predictors",
+            "high",
+            "other assays than the paper's, results up to 90 days apart, ages and weights of routine care",
+        ),
+        (
+            "Outcome",
+            "unclear" if not local else "high",
+            "DXA is not repeated here; a local label exists only for women sent to DXA",
+        ),
+        ("Analysis", "high", own),
+    ]
+    return section(
+        "PROBAST judgement of the deployed model",
+        "**Overall: high risk of bias, high concern about applicability**, until a site has validated it on its own women.",
+        table(("domain", "risk of bias", "reason"), rows),
+    )
+
+
+def _device() -> str:
+    return section(
+        "Device class and intended use",
+        bullets(
+            [
+                "Intended use: to point out, among women whose results are there already, those for whom a clinician may consider DXA.",
+                "It is research software: it carries no CE mark and no clearance of the FDA.",
+                (
+                    "Software that gives information for diagnostic decisions is a medical device of class IIa or higher under rule 11 of "
+                    "Regulation (EU) 2017/745. Who puts it into care has to settle that first."
+                ),
+            ]
+        ),
+    )
 
 
 def _recalibrating() -> str:

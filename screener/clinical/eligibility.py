@@ -121,7 +121,7 @@ def at_occasion(view: PatientView, occasion_day: int, run_day: int, policy: Poli
         or excluded(view, occasion_day)
         or excluded(view, run_day)
         or excluded_by_measurement(view, run_day, policy)
-        or _documented(view, run_day, policy)
+        or documented(view, run_day, policy)
     )
 
 
@@ -147,6 +147,7 @@ def below(fact: Fact, limit: Decimal) -> bool:
     return fact.value < limit or (fact.comparator == "<" and fact.value <= limit)
 
 
-def _documented(view: PatientView, day: int, policy: Policy) -> str:
+def documented(view: PatientView, day: int, policy: Policy) -> str:
+    """The reason why documented osteoporosis keeps her out on `day`, where the site says that it does; else ""."""
     known = policy.documented == "skip" and {"osteoporosis", "fragility_fracture"} & set(conditions(view, day))
     return "osteoporosis_documented" if known else ""

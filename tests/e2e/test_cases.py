@@ -1,7 +1,6 @@
-"""Every case through the command line: as a folder, and those that differ on the wire through both servers too."""
+"""What a case expects of a run, and the cases that differ on the wire through both servers. All of them as folders: `test_explain`."""
 
 import json
-from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
 from screener.config import load
-from screener.job import execute
-from screener.parts import Options
 from tests.e2e.site import Site
 
 Json = dict[str, Any]
@@ -91,19 +88,6 @@ def evidence(assessment: Json, canonical: str) -> dict[str, Any]:
             parts = {part["url"]: part for part in extension["extension"]}
             values[parts["predictor"]["valueCode"]] = parts["value"]["valueQuantity"]["value"]
     return values
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_from_a_folder(case: Case, tmp_path: Path) -> None:
-    source, out = tmp_path / "export", tmp_path / "out"
-    source.mkdir()
-    (source / "all.ndjson").write_bytes(b"".join(ENCODER.encode(r) + b"\n" for r in case.resources))
-    # By name, for a patient whose only results are of unknown codes is in no backfill. p1 is whom a case is about.
-    now = datetime.fromisoformat(case.now)
-    options = Options(patients=("p1",), from_folder=source, to_folder=out, now=now)
-    summary = execute(settings(case, tmp_path), options).summary.plain()
-    written = (out / "RiskAssessment.ndjson").read_text().splitlines() if out.exists() else []
-    check(case, summary, [json.loads(line) for line in written], Canonical().base)
 
 
 @pytest.mark.parametrize("case", WIRE, ids=lambda case: case.name)

@@ -13,7 +13,8 @@ from model import Artefact, ModelError, load_artefact
 from model.artefact import write_artefact
 from model.local.cohort import LocalCohort, read_cohort
 from model.local.recalibrate import Identity, Method, recalibrate
-from model.local.validate import validate
+from model.local.validate import Judged, interval_of_c_too_narrow, validate
+from model.stats.calibration import Estimate
 
 MakeSite = Callable[..., Path]
 SCHEMA = json.loads((files("model") / "artefacts" / "artefact.schema.json").read_text(encoding="utf-8"))
@@ -120,3 +121,37 @@ def test_the_continuous_model_can_be_recalibrated_too(make_site: MakeSite, tmp_p
     site = made(read_cohort(make_site(2000)), "intercept", tmp_path, continuous)
     assert [p.form for p in site.predictors] == ["continuous"] * 6
     assert site.predictors[2].centre == pytest.approx(0.853, abs=0.01)
+
+
+def test_too_small_a_cohort_for_the_interval_of_c_is_told_and_the_bootstrap_gives_another(make_site: MakeSite) -> None:
+    small = read_cohort(make_site(110, intercept=-2.6))
+    assert small.events < 15
+    found = validate(small, PUBLISHED, resamples=400)
+    assert any("The interval of C is too narrow" in sentence for sentence in found["verdict"])
+    bootstrap, delong = found["c_bootstrap"], found["overall"]["c"]
+    assert bootstrap["value"] == pytest.approx(delong["value"])
+    assert 0 < bootstrap["low"] < bootstrap["value"] < bootstrap["high"] <= 1
+    assert bootstrap == validate(small, PUBLISHED, resamples=400)["c_bootstrap"]
+
+
+@pytest.mark.parametrize(
+    ("women", "events", "too_narrow"),
+    [(400, 14, True), (400, 15, False), (149, 15, False), (149, 134, False), (400, 390, True)],
+)
+def test_when_the_interval_of_c_is_called_too_narrow(women: int, events: int, *, too_narrow: bool) -> None:
+    estimate = Estimate(0.7, 0.05, 0.6, 0.8)
+    judged = Judged("all", women, events, *[estimate] * 5, 0.2, 0.3)
+    assert interval_of_c_too_narrow(judged) is too_narrow
+
+
+def test_with_few_women_a_rare_outcome_is_too_few() -> None:
+    estimate = Estimate(0.7, 0.05, 0.6, 0.8)
+    # 15 of 149 are 10.07 %, 15 of 151 are 9.9 %: only below 150 women and 10 % together is it called so.
+    assert not interval_of_c_too_narrow(Judged("all", 151, 15, *[estimate] * 5, 0.2, 0.3))
+
+
+def test_a_moved_artefact_says_that_its_intervals_are_wide(make_site: MakeSite, tmp_path: Path) -> None:
+    cohort = read_cohort(make_site(800))
+    for method in ("intercept", "slope"):
+        assert "99.9 %" in recalibrate(cohort, PUBLISHED, method, SITE)["interval_meaning"]
+    assert "99.9 %" not in recalibrate(cohort, PUBLISHED, "refit", SITE)["interval_meaning"]
