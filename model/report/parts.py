@@ -150,7 +150,10 @@ def calibration_section(results: Json, cohort: LocalCohort) -> Section:
         )
         for name in paper.SIX
     }
-    caption = "Decision curves: net benefit of a DXA for women at or above the threshold, against everyone and none."
+    caption = (
+        "Decision curves: net benefit of a DXA for women at or above the threshold, against everyone and none. Apparent: on the women "
+        f"that the models were fitted to, {100 * cohort.events / cohort.size:.0f} % of whom have osteoporosis. Elsewhere the curves differ."
+    )
     pictures.append(Picture("figure3_decision", decision(curves), caption))
     return Section("Calibration and decision curves", pictures=pictures, tables=[_optimism(results)])
 

@@ -80,6 +80,12 @@ def _pictures(found: Json, cohort: LocalCohort, artefact: Artefact) -> list[Pict
             figure,
             "Observed against predicted risk; squares are tenths of the women, with 95 % intervals.",
         ),
-        Picture("decision", decision({"Model": benefit}), "Decision curve."),
+        Picture(
+            "decision",
+            decision({"Model": benefit}),
+            (
+                f"Decision curve: on these women, {100 * found['with_osteoporosis'] / found['women']:.0f} % of whom have osteoporosis."
+            ),
+        ),
         Picture("roc", roc([line]), "ROC curve of the risk."),
     ]

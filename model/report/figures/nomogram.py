@@ -72,8 +72,9 @@ def nomogram(drawing: Nomogram, example: Mapping[str, float] | None = None, titl
         panel.set_position((0, 0, 1, 1))
         panel.set(xlim=(0, 1), ylim=(-0.6, len(scales) - (0.05 if title else 0.4)))
         panel.axis("off")
+        read_at = _x(scales[-2], _total(drawing, example)) if example else None
         for row, scale in enumerate(reversed(scales)):
-            _draw(panel, scale, row)
+            _draw(panel, scale, row, read_at if row == 0 else None)
         if example:
             _read(panel, drawing, scales, example)
         if title:
@@ -141,17 +142,24 @@ def _x(scale: Scale, at: float) -> float:
     return _LEFT + (_RIGHT - _LEFT) * at / scale.full
 
 
-def _draw(panel: Axes, scale: Scale, row: int) -> None:
+def _total(drawing: Nomogram, example: Mapping[str, float]) -> float:
+    """The example's points on all axes."""
+    return sum(_points_at(p, _given(p, example), drawing.points_per_logit) for p in drawing.predictors)
+
+
+def _draw(panel: Axes, scale: Scale, row: int, read_at: float | None = None) -> None:
+    """One line. `read_at` is where a reading comes down on it: no label then stands above the line there."""
     panel.text(0.012, row, scale.name, va="center", ha="left", size=7)
     panel.plot([_x(scale, at) for at in scale.ends], [row, row], color=INK, lw=0.7, solid_capstyle="butt")
     panel.vlines([_x(scale, at) for at in scale.fine], row, row + _TICK * 0.55, color=GREY, lw=0.4)
     ordered = sorted(scale.ticks, key=lambda tick: tick.at)
     places = [_x(scale, tick.at) for tick in ordered]
-    for tick, x, side in zip(ordered, places, sides(places), strict=True):
+    for tick, x, side in zip(ordered, places, _clear_of(read_at, places, sides(places)), strict=True):
+        if not side:  # ticks that touch say nothing
+            continue
         way = -1 if side == "below" else 1
         panel.plot([x, x], [row, row + way * _TICK], color=INK, lw=0.6)
-        if side:
-            _label(panel, (x, row + way * (_TICK + 0.05)), tick.text, side)
+        _label(panel, (x, row + way * (_TICK + 0.05)), tick.text, side)
 
 
 def _label(panel: Axes, at: tuple[float, float], text: str, side: str) -> None:
@@ -168,6 +176,16 @@ def sides(places: Sequence[float]) -> list[str]:
     if len(places) > 2 and np.min(np.array(places[2:]) - np.array(places[:-2])) >= _CLOSE:
         return ["above" if i % 2 == 0 else "below" for i in range(len(places))]
     return ["left", *[""] * (len(places) - 2), "right"]
+
+
+def _clear_of(read_at: float | None, places: Sequence[float], given: list[str]) -> list[str]:
+    """The sides of labels, above and below exchanged where a reading would come down on one that stands above."""
+    if read_at is None or not {"above", "below"} >= set(given):
+        return given
+    near = [side for x, side in zip(places, given, strict=True) if abs(x - read_at) < _CLOSE]
+    if "above" not in near:
+        return given
+    return ["below" if side == "above" else "above" for side in given]
 
 
 def _read(panel: Axes, drawing: Nomogram, scales: Sequence[Scale], example: Mapping[str, float]) -> None:

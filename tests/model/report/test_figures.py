@@ -334,3 +334,13 @@ def test_a_seventh_series_is_refused_instead_of_left_out() -> None:
     nothing = NetBenefit(np.array([0.1, 0.2]), np.zeros(2), np.zeros(2))
     with pytest.raises(ModelError, match="7 series"):
         decision({str(i): nothing for i in range(7)})
+
+
+def test_no_label_stands_where_a_reading_comes_down() -> None:
+    """At 0.79 the reading meets the line beside 0.8, whose label moves below it."""
+    places = [0.3, 0.45, 0.6, 0.7, 0.78]
+    given = ["above", "below", "above", "below", "above"]
+    assert nomograms._clear_of(0.775, places, given) == ["below", "above", "below", "above", "below"]
+    assert nomograms._clear_of(0.7, places, given) == given
+    assert nomograms._clear_of(None, places, given) == given
+    assert nomograms._clear_of(0.3, [0.3, 0.31], ["left", "right"]) == ["left", "right"]
