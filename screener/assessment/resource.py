@@ -207,8 +207,9 @@ _FIRST = (
     "suspected",
     "calcium_high",
     "results_old",
-    "other_magnesium",
+    "uncalibrated",
     "exclusions_not_checked",
+    "other_magnesium",
 )
 _RANK = {name: rank for rank, name in enumerate(_FIRST)}
 # Their details are a woman's own: days, values, words.

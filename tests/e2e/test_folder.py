@@ -170,3 +170,16 @@ def test_a_newer_copy_that_is_no_longer_hers_supersedes_the_older(tmp_path: Path
     source = export(tmp_path / "export", [patient("p1"), patient("p2"), *copies])
     _, summary = screener(tmp_path, "--patient", "p1", "--from", str(source), "--to", str(tmp_path / "out"))
     assert summary["outcomes"]["not_scorable"] == {"no_magnesium": 1}
+
+
+def test_where_the_patients_of_most_results_are_missing_the_run_says_so(tmp_path: Path) -> None:
+    """A scope or an export without Patient: nobody can be assessed, and that must not look like success."""
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1"), *stay("p2"), *stay("p3")])
+    ended, summary = screener(tmp_path, "--backfill", "--from", str(source), "--to", "out")
+    assert (ended.returncode, summary["exit_code"]) == (3, 3)
+    assert summary["outcomes"]["not_scorable"] == {"patient_missing": 2}
+    assert "most_patients_missing" in ended.stderr
+    assert summary["writes"] == writes(created=2)
+    fewer = export(tmp_path / "fewer", [patient("p1"), *stay("p1"), patient("p2"), *stay("p2"), *stay("p3")])
+    ended, _ = screener(tmp_path, "--backfill", "--from", str(fewer), "--to", "out2")
+    assert ended.returncode == 0
