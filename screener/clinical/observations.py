@@ -22,13 +22,18 @@ STATUSES = frozenset({"registered", "preliminary", "unknown"})
 DATE_MISSING = "date_missing"
 
 # "not haemolysed" and "Hemolysis: none" are good specimens: a denial right before the word, or right behind it.
+_DENIED_BEFORE = (
+    r"\b(?:no|not|non|nicht|without|free of|absence (?:of|d['\u2019])|kein|keine|ohne|frei von|pas|sans|aucune|sin|ausencia de)[\s-]*"
+    r"(?:(?:visibly|visible|sichtbare|evidence of|signs? of|d['\u2019])\s*)?"
+)
+_DENIED_BEHIND = (
+    r"(?:[\s-]*(?:index|indice|grade|score|status|check))?[\s:=(-]*(?:is|was|ist|im|est)?\s*"
+    r"(?:none|no|nil|n|nein|non|negative?|negativ[oa]?|absente?|ausente|keine?r?|normal\w*(?! range exc)|normbereich|unauff(?:ä|ae)llig|"
+    r"within (?:normal )?limits|ruled out|ausgeschlossen|not (?:present|detected|seen|observed|visible)|"
+    r"nicht (?:vorhanden|nachweisbar|sichtbar)|<\s*\d+\s*\(normal\)|0|-)(?![\w.+])"
+)
 _HAEMOLYSIS = re.compile(
-    r"(?P<denied>\b(?:no|not|non|without|kein|keine|nicht|ohne|pas|sans|aucune|sin)[\s-]+"
-    r"(?:(?:visibly|visible|evidence of|signs? of|d['\u2019])\s*)?)?"
-    r"h(?:ae|e|ä|æ|é)mol(?:y|i)\w*"
-    r"(?P<denied_behind>(?:[\s-]+(?:index|grade|score|status|check|control|h-?index))?[\s:=(-]*"
-    r"(?:is\s+|was\s+|ist\s+)?(?:none|no|nil|nein|non|non[eo]?|negative?|negativ[oa]?|absente?|ausente|keine?r?|absent|normal\w*|"
-    r"not (?:present|detected|seen|observed|visible)|nicht (?:vorhanden|nachweisbar|sichtbar)|0|-)(?![\w.+]))?",
+    rf"(?P<denied>{_DENIED_BEFORE})?h(?:ae|e|ä|æ|é)m[oó]l(?:y|i)\w*?(?:index)?\b(?P<denied_behind>{_DENIED_BEHIND})?",
     re.IGNORECASE,
 )
 # HL7 v2 tables: 0493 specimen condition HEM, 0490 specimen reject reason RH.

@@ -16,6 +16,7 @@ from screener.clinical import wire
 from screener.clinical.codes import TableRow, read_table
 from screener.clinical.exclusions import ExclusionRow, policy_of, shipped_rules
 
+LONGEST_TEXT = 2000  # characters that are looked at
 LONGEST_WORDS = 80  # characters of the source's words that are kept
 
 
@@ -54,6 +55,7 @@ def suspected(resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRo
 
 def rules_in(resource: str, text: str) -> list[_Suspected]:
     """The rules that one text points to, with its accents or without."""
+    text = text[:LONGEST_TEXT]
     text = f"{text}\n{_without_accents(text)}"
     if _denials().search(text):
         return []

@@ -254,3 +254,53 @@ def test_a_withdrawal_is_seen_even_where_something_else_is_malformed() -> None:
 )
 def test_a_code_that_cannot_be_read_is_none_of_ours(code: object) -> None:
     assert mapped(code=code) == ()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Hemolysis: none",
+        "Haemolyse: nein",
+        "Hämolyse: keine",
+        "Hämolyse-Index: im Normbereich",
+        "Hämolyseindex unauffällig",
+        "Hemolysis index: normal",
+        "Hemolysis index: 0",
+        "Hemolysis index < 10 (normal)",
+        "Hemolysis within normal limits",
+        "Hemolysis grade 0",
+        "hemolysis not detected",
+        "hémolyse absente",
+        "absence d'hémolyse",
+        "pas d\u2019hémolyse",
+        "Hemólisis: no",
+        "sin hemólisis",
+        "non-hemolyzed",
+    ],
+)
+def test_a_denial_of_haemolysis_before_or_behind_the_word(note: str) -> None:
+    assert reason(note=[{"text": note}]) == "used"
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "fortement hémolysé",
+        "échantillon hémolysé",
+        "muestra hemolizada",
+        "hemólisis moderada",
+        "leicht hämolytisch",
+        "Hemolysis: slight",
+        "Hemolysis: 2+",
+        "Hemolysis index: 250",
+        "Hemolysis index: high",
+        "hemolysis index abnormal",
+        "Hemolysis: normal range exceeded",
+        "Hemolysis 0.5 g/L",
+        "No. 4 hemolyzed specimen",
+        "not only lipaemic: haemolysed",
+        "Hemolysis: none in the first tube, hemolysed in the second",
+    ],
+)
+def test_what_sounds_like_a_denial_and_is_none(note: str) -> None:
+    assert reason(note=[{"text": note}]) == "haemolysed"
