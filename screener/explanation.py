@@ -20,8 +20,9 @@ from screener.clinical.mapping import Mapper
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Method, Refusal
-from screener.clinical.sent import Sent, SentReader
-from screener.errors import InputError
+from screener.clinical.sent import Sent, SentReader, Stated, StatedReader
+from screener.clinical.wire import EXCLUDING
+from screener.errors import AuthorisationError, InputError, ServerError
 from screener.stores.base import Destination, Library
 
 
@@ -122,7 +123,7 @@ def explain(patient: str, source: Library, destination: Destination, rules: Rule
         instant=instant_text(rules.now_us),
         outcome=verdict.outcome.value,
         reason=verdict.reason,
-        rules=_rules(verdict, rules, _Sources(mapper.exclusions)),
+        rules=[*_rules(verdict, rules, _Sources(mapper.exclusions)), _on_no_list(patient, source, mapper)],
         measurements=_measurements(verdict, sent, rules),
         nomogram=_nomogram(verdict, rules),
         assessments=[_assessment(verdict, method, changes, standing) for method in Method],
@@ -188,6 +189,24 @@ def _menopause(view: PatientView, occasion_day: int, today: int, policy: Policy)
 def _excluded(name: str, view: PatientView, day: int, sources: _Sources) -> Rule:
     rows = [_statement(row, day, sources) for row in (*view.exclusions, *view.conditions)]
     return Rule(name, eligibility.excluded(view, day), rows)
+
+
+def _on_no_list(patient: str, source: Library, mapper: Mapper) -> Rule:
+    """Diagnoses, procedures and medicines whose codes are on no list: they keep nobody out."""
+    reader = StatedReader(mapper, *sorted(EXCLUDING - source.reading.unchecked.keys()))
+    try:
+        found = {(row.resource, row.id): row for row in source.further(reader, [patient])}.values()
+    except (AuthorisationError, ServerError) as error:
+        return Rule("on no list", "", [f"could not be listed: {error.what}"])
+    known = source.medicines({row.medicine for row in found if row.medicine})
+    rows = [reader.resolved(row, known.get(row.medicine)) if row.medicine else row for row in found]
+    return Rule("on no list", "", sorted(_unlisted(row) for row in rows if not row.met))
+
+
+def _unlisted(row: Stated) -> str:
+    codes = ", ".join(row.codes) or (f"Medication/{row.medicine}" if row.medicine else "no code")
+    words = f' "{row.words}"' if row.words else ""
+    return f"{row.resource}/{row.id}: {codes}{words}: on no list"
 
 
 def _measured(view: PatientView, day: int, policy: Policy) -> Rule:

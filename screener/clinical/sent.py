@@ -102,15 +102,15 @@ class Stated(Row, frozen=True, array_like=True):
 
 
 class StatedReader:
-    """Maps the resources of one excluding type to what they state, and whether the list has it."""
+    """Maps the resources of some excluding types to what they state, and whether the list has it."""
 
-    def __init__(self, mapper: Mapper, kind: str) -> None:
-        self._mapper, self._kind = mapper, kind
+    def __init__(self, mapper: Mapper, *kinds: str) -> None:
+        self._mapper, self._kinds = mapper, kinds
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """The one type, all of it."""
-        return {self._kind: ()}
+        """The types, all of each."""
+        return dict.fromkeys(self._kinds, ())
 
     def map(self, raw: bytes | msgspec.Raw) -> tuple[Stated, ...]:
         """One row; () for what is of another type or of nobody. MalformedResource for what is no resource at all."""
@@ -120,28 +120,31 @@ class StatedReader:
             raise MalformedResource("not a JSON object with a resourceType") from None
         subject = wire.lenient(envelope.subject, wire.Reference)
         patient = self._mapper.patient_id(subject.reference if subject else None)
-        if wire.lenient(envelope.resourceType, str) != self._kind or not patient:
+        kind = wire.lenient(envelope.resourceType, str) or ""
+        if kind not in self._kinds or not patient:
             return ()
         id_ = wire.lenient(envelope.id, str) or ""
         reference = wire.lenient(envelope.medicationReference, wire.Reference)
         if reference is not None:
             held = self._mapper.medicine_id(reference)
-            return (Stated(patient, id_, self._kind, medicine=held or "unknown"),)
+            return (Stated(patient, id_, kind, medicine=held or "unknown"),)
         concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
-        return (self._stated(patient, id_, concept or wire.CodeableConcept()),)
+        return (self._stated(Stated(patient, id_, kind), concept or wire.CodeableConcept()),)
 
     def resolved(self, row: Stated, medicine: Medicine | None) -> Stated:
         """The statement, with what its Medication resource says; as it is where that is not known, or is on no list (`concept` empty)."""
         if medicine is None or not medicine.concept:
             return row
-        return self._stated(row.patient, row.id, wire.decode_concept(medicine.concept), row.medicine)
+        return self._stated(row, wire.decode_concept(medicine.concept))
 
-    def _stated(self, patient: str, id_: str, concept: wire.CodeableConcept, medicine: str = "") -> Stated:
+    def _stated(self, row: Stated, concept: wire.CodeableConcept) -> Stated:
         codings = concept.coding or ()
         found = {f"{self._mapper.system(c.system)}|{c.code.strip()}" for c in codings if c.system and c.code}
-        rows = self._mapper.listed(self._kind, concept)
-        points_to = () if rows else tuple(row.rule for row in suspected(self._kind, concept))
-        return Stated(patient, id_, self._kind, tuple(sorted(found)), _words(concept), bool(rows), points_to, medicine)
+        rows = self._mapper.listed(row.resource, concept)
+        points_to = () if rows else tuple(found.rule for found in suspected(row.resource, concept))
+        return msgspec.structs.replace(
+            row, codes=tuple(sorted(found)), words=_words(concept), met=bool(rows), suspected=points_to
+        )
 
 
 def _values(observation: wire.Observation) -> Iterator[tuple[str, msgspec.Raw, msgspec.Raw]]:

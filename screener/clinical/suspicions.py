@@ -82,7 +82,8 @@ def _row(rule: _Suspected, resource: str, text: str) -> ExclusionRow:
         system="",
         code="",
         source="words",
-        words=" ".join(text.split())[:LONGEST_WORDS],
+        # What cannot be printed has no place in a note: XHTML and FHIR's strings allow none of it.
+        words="".join(filter(str.isprintable, " ".join(text.split())))[:LONGEST_WORDS],
         **rule.policies[resource],
     )
 

@@ -125,6 +125,11 @@ def test_a_suspicion_is_a_caveat_with_the_words_of_the_source() -> None:
     assert len(suspected("Condition", wire.CodeableConcept(text="cancer " * 40))[0].words) == LONGEST_WORDS
 
 
+def test_words_are_printable() -> None:
+    (row,) = mapped({"text": "Breast\u0000 cancer\x1b[31m\ud83d\udc80 \u202e"})
+    assert row.words == "Breast cancer[31m\U0001f480 "
+
+
 def test_words_count_only_where_no_code_is_on_a_list() -> None:
     listed = {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C44.311", "display": "Cancer of the skin of nose"}
     assert mapped({"coding": [listed]}) == []

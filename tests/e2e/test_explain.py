@@ -100,6 +100,33 @@ def test_what_a_sender_wrote_cannot_speak_to_the_terminal(tmp_path: Path) -> Non
     assert "[red]" in said
 
 
+def test_each_diagnosis_is_told_with_its_row_and_source_or_as_on_no_list(tmp_path: Path) -> None:
+    about = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}}
+    cm = "http://hl7.org/fhir/sid/icd-10-cm"
+    rows = [
+        patient("p1"),
+        observation("o1", "p1", "mg", "0.84", f"{DAY}T08:00:00Z"),
+        {**about, "id": "c1", "code": {"coding": [{"system": cm, "code": "C50.911"}]}},
+        {**about, "id": "c2", "code": {"coding": [{"system": cm, "code": "E11.9", "display": "Type 2 diabetes"}]}},
+        {**about, "id": "c3", "code": {"text": "Leberzirrhose"}},
+    ]
+    source = tmp_path / "export"
+    source.mkdir()
+    (source / "all.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    found = json.loads(told("p1", "--from", str(source), "--json"))
+    evidence = {rule["rule"]: rule["evidence"] for rule in found["rules"]}
+    listed = next(line for line in evidence["exclusions today"] if line.startswith("Condition/c1"))
+    assert listed.startswith(f"Condition/c1: malignancy by {cm}|C50* (")
+    assert "icd10cm" in listed or "ecqm" in listed
+    assert any(
+        'suspected:hepatic on no list, by its words "Leberzirrhose"' in line for line in evidence["exclusions today"]
+    )
+    assert evidence["on no list"] == [
+        f'Condition/c2: {cm}|E11.9 "Type 2 diabetes": on no list',
+        'Condition/c3: no code "Leberzirrhose": on no list',
+    ]
+
+
 @pytest.mark.parametrize("name", ["Patient/p1", "https://fhir.example/Patient/p1", "p 1"])
 def test_another_name_than_the_logical_id_is_refused(name: str, folder: Path) -> None:
     with pytest.raises(ScreenerError, match="logical id"):
