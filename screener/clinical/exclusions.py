@@ -179,10 +179,14 @@ def shipped_rules() -> tuple[RuleRow, ...]:
 @cache
 def value_set(name: str) -> tuple[ValueSetCode, ...]:
     """The codes of one shipped value set; FileNotFoundError for a name that there is none of."""
-    file = resources.files("screener.clinical").joinpath("data", "valuesets", f"{name}.csv")
-    rows = csv.reader(file.read_text(encoding="utf-8").splitlines())
+    rows = csv.reader(_data("valuesets", f"{name}.csv").splitlines())
     next(rows)
-    return tuple(ValueSetCode(*row) for row in rows)
+    return tuple(map(ValueSetCode._make, rows))
+
+
+@cache
+def _data(*path: str) -> str:
+    return resources.files("screener.clinical").joinpath("data", *path).read_text(encoding="utf-8")
 
 
 def value_set_names() -> tuple[str, ...]:
@@ -211,8 +215,8 @@ def _key(row: ExclusionRow) -> tuple[str, str, str, str]:
 
 @cache
 def _shipped() -> tuple[ExclusionRow, ...]:
-    rows = {_key(row): row for rule in shipped_rules() for row in _of_rule(rule, value_set(rule.value_set))}
-    return tuple(rows[key] for key in sorted(rows))
+    """In the order of the tables, which is as fixed as a sorted one. A code of two sets of one rule has two rows: they agree."""
+    return tuple(row for rule in shipped_rules() for row in _of_rule(rule, value_set(rule.value_set)))
 
 
 def _further(expanded: SiteRows) -> Iterable[ExclusionRow]:
@@ -328,8 +332,13 @@ def effective(site: Given, expanded: Given) -> Effective:
     """The list with a site's rows, made once a process for the same rows."""
     rows = exclusion_table([dict(row) for row in site], [dict(row) for row in expanded])
     observed = tuple(row for row in rows if "Observation" in row.resources)
-    digest = hashlib.sha256(msgspec.json.encode(rows, order="sorted")).hexdigest()
-    return Effective(rows, CodeList(rows, system_aliases()), observed, digest)
+    return Effective(rows, CodeList(rows, system_aliases()), observed, _digest(site, expanded))
+
+
+def _digest(site: Given, expanded: Given) -> str:
+    """SHA-256 over all that the list is made from."""
+    texts = [_data("rules.csv"), *(_data("valuesets", f"{name}.csv") for name in value_set_names())]
+    return hashlib.sha256(msgspec.json.encode([texts, site, expanded])).hexdigest()
 
 
 def given(rows: SiteRows) -> Given:
