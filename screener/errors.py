@@ -61,6 +61,10 @@ class AuthorisationError(ServerError):
     """401 or 403."""
 
 
+class NotAuthenticated(AuthorisationError):
+    """401: it says nothing of the resource type that was asked for."""
+
+
 class PageExpired(ServerError):
     """410 on a page link: the search must be asked again."""
 

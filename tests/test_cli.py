@@ -191,6 +191,35 @@ def test_an_excluding_type_that_may_not_be_read(need: str, code: int, tmp_path: 
         assert bool(asked_for_conditions) == (need == "optional")
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, 0), (404, 0), (401, 4), (500, 4)])
+def test_a_type_that_is_read_if_offered(status: int, code: int, tmp_path: Path) -> None:
+    """A refusal of the type means that it is not offered; an expired token or a broken server means nothing of the kind."""
+    offered = [
+        *METADATA["rest"][0]["resource"],
+        {"type": "MedicationDispense", "interaction": [{"code": "search-type"}]},
+    ]
+    statement = {**METADATA, "rest": [{**METADATA["rest"][0], "resource": offered}]}
+
+    def answer(request: Request) -> Reply:
+        if "metadata" in request.path:
+            return Reply(body=statement)
+        if "MedicationDispense" in request.path:
+            return Reply(status, {"issue": [{"code": "forbidden"}]})
+        return forbidding_conditions(request) if "/Condition" not in request.path else Reply(body=bundle())
+
+    with scripted(answer) as server:
+        ended = screener(
+            tmp_path,
+            *("run", "--backfill", "--now", "2026-01-31T02:00:00Z", "--log-format", "json"),
+            SCREENER_SERVER_BASE_URL=server.base_url,
+            SCREENER_SERVER_ATTEMPTS="1",
+        )
+    assert ended.returncode == code, ended.stderr
+    assert any("MedicationDispense" in request.path for request in server.asked)
+    if not code:
+        assert json.loads(ended.stdout)["exclusions_not_checked"] == {}
+
+
 def test_writing_the_published_model_needs_an_acknowledgement(tmp_path: Path) -> None:
     with scripted(lambda _: Reply(body=METADATA)) as server:
         ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL=server.base_url, SCREENER_WRITE="on")

@@ -111,8 +111,7 @@ def c_bootstrap(y: Array, risk: Array, resamples: int, seed: int) -> Estimate:
 def interval_of_c_too_narrow(overall: Judged) -> bool:
     """Whether DeLong's interval covers less than it says: simulated, 85 to 89 % instead of 95 in cohorts like these."""
     fewer = min(overall.events, overall.women - overall.events)
-    rare = min(overall.events, overall.women - overall.events) / overall.women < _RARE
-    return fewer < _FEW_EVENTS or (rare and overall.women < _FEW_WOMEN)
+    return fewer < _FEW_EVENTS or (fewer / overall.women < _RARE and overall.women < _FEW_WOMEN)
 
 
 def needed_women(overall: Judged, risk: Array) -> ExternalValidation:

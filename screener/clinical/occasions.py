@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from screener.clinical.dates import may_be_at
 from screener.clinical.eligibility import recency
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Fact
+from screener.clinical.records import NOMOGRAM_RESULTS, Analyte, Fact
 
 Choose = Callable[[frozenset[Analyte]], tuple[str, frozenset[Analyte]] | None]
 
-PREDICTORS = (Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
+PREDICTORS = NOMOGRAM_RESULTS[1:]  # around the magnesium result that dates the occasion
 
 
 def not_in_future(fact: Fact, now_us: int) -> bool:

@@ -30,7 +30,7 @@ class Analyte(StrEnum):
 
 
 LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
-PREDICTORS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
+NOMOGRAM_RESULTS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):

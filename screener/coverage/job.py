@@ -14,7 +14,7 @@ from screener.clinical import eligibility, occasions
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
 from screener.clinical.policy import Policy
-from screener.clinical.records import PREDICTORS, Analyte, Method, Outcome, PatientRecord
+from screener.clinical.records import NOMOGRAM_RESULTS, Analyte, Method, Outcome, PatientRecord
 from screener.clinical.sent import SentReader, Stated, StatedReader
 from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import UnitTable
@@ -218,7 +218,7 @@ class _Look:
             patients_with_magnesium=shown(patients, least),
             patients_looked_at=shown(self._looked_at, least),
             women_eligible_with_magnesium=shown(self._eligible, least),
-            analytes=[AnalyteSeen(analyte.value, shown(self._have[analyte], least)) for analyte in PREDICTORS],
+            analytes=[AnalyteSeen(analyte.value, shown(self._have[analyte], least)) for analyte in NOMOGRAM_RESULTS],
             outcomes=_nested(self._outcomes, least),
             excluded_by=_nested(self._excluded, least),
             caveats_by=_nested(self._caveats, least),

@@ -18,7 +18,14 @@ import requests
 import stamina
 
 from screener.config import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, PageExpired, RequestRefused, ServerError
+from screener.errors import (
+    AuthorisationError,
+    ConfigurationError,
+    NotAuthenticated,
+    PageExpired,
+    RequestRefused,
+    ServerError,
+)
 
 T = TypeVar("T")
 
@@ -228,7 +235,8 @@ class Client:
             )
         if status in (401, 403):
             said = "does not know us (401)" if status == 401 else "does not allow this (403)"
-            raise AuthorisationError(
+            refused = NotAuthenticated if status == 401 else AuthorisationError
+            raise refused(
                 f"{self.host} {said}: {what}", "Check the token (server.token_file) and the scopes that it was given"
             )
         if status == 410:

@@ -22,7 +22,7 @@ from screener.clinical.records import (
     Unsettled,
 )
 from screener.config import ServerSettings
-from screener.errors import AuthorisationError, RequestRefused, ServerError
+from screener.errors import AuthorisationError, NotAuthenticated, RequestRefused, ServerError
 from screener.fhir.client import Client, decode
 from screener.fhir.search import Found, Meta, search
 from screener.stores.asking import Asking, needs_a_list
@@ -199,7 +199,8 @@ class ServerSource:
         try:
             return list(self._rows(kind, patients))
         except (AuthorisationError, ServerError) as error:
-            if need == "if_offered" and isinstance(error, AuthorisationError | RequestRefused):
+            about_the_type = isinstance(error, AuthorisationError | RequestRefused)
+            if need == "if_offered" and about_the_type and not isinstance(error, NotAuthenticated):
                 log.info("type_not_offered", type=kind)
                 self._not_offered.add(kind)
                 return []
