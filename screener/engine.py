@@ -33,16 +33,14 @@ class Job(msgspec.Struct, frozen=True):
     watched: frozenset[str]
 
 
-def run_shares(
-    job: Job, source: FolderSource, destination: FolderDestination, workers: int, watch: Watch, account: Account
-) -> None:
+def run_shares(job: Job, source: FolderSource, destination: FolderDestination, watch: Watch, account: Account) -> None:
     """The same as `pipeline.run` for these stores. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     shares = max(source.planned_shares(), destination.planned_shares())
     work = Progress(watch, shares)
     table = source.scan(shares, work.read)
     standing = destination.scan(shares)
     changed = False
-    with Workers(min(workers, shares), Context, job, table, standing) as processes:
+    with Workers(min(source.workers, shares), Context, job, table, standing) as processes:
         for done, (books, altered) in enumerate(processes.map(judge_share, range(shares)), start=1):
             account.absorb(books)
             changed |= altered

@@ -120,7 +120,7 @@ class _Run:
             source, destination = self._parts.source(), self._parts.destination()
             rules = self._parts.rules(destination)
             if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
-                run_shares(self._job(plan, rules), source, destination, self._parts.workers, self, account)
+                run_shares(self._job(plan, rules), source, destination, self, account)
             else:
                 validator = Validator(every=self._options.to_folder is None)
                 run(plan, rules, Stores(source, destination), validator, self, account)

@@ -26,7 +26,6 @@ from screener.fhir.capability import SANDBOX_NAME
 from screener.fhir.client import Client
 from screener.folder.destination import FolderDestination
 from screener.folder.source import FolderSource
-from screener.folder.workers import cores
 from screener.folder.workplace import workplace
 from screener.patients import patients_of_file, patients_of_group
 from screener.site import site_tables
@@ -59,7 +58,7 @@ class Options(msgspec.Struct, frozen=True):
     source_uri: str = ""
     destination_uri: str = ""
     parquet: bool = False
-    workers: int = 0  # processes that work on folders; 0 for one on each core
+    workers: int = 0  # processes that work on folders; 0 for what suits the folder's size
 
     @property
     def partial(self) -> bool:
@@ -209,18 +208,13 @@ class Parts:
     ) -> FolderSource:
         needs = self._settings.exclusions.needs()
         return FolderSource(
-            folder, self.mapper, needs, self._settings.folder, self._workplace, workers=self.workers, ask=ask
+            folder, self.mapper, needs, self._settings.folder, self._workplace, workers=self._options.workers, ask=ask
         )
 
     @cached_property
     def _workplace(self) -> Path:
         """Where folders are worked on."""
         return self._stack.enter_context(workplace(self._settings.folder.temporary))
-
-    @property
-    def workers(self) -> int:
-        """How many processes share the work on folders."""
-        return self._options.workers or cores()
 
     def _export(self, folder: Path) -> None:
         """Fetch everything as files; what the server says of its own time is then the run's."""

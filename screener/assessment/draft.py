@@ -12,14 +12,15 @@ import msgspec
 
 from screener.assessment.identity import assessment_uuid
 from screener.assessment.resource import (
-    OF_HER_OWN,
     Json,
     Voice,
     basis_ids,
+    caveat,
     caveat_codes,
     confidentiality,
     desired_by,
     narrative,
+    note,
     observation_id,
     occurrence,
     per_cent,
@@ -94,7 +95,7 @@ class Draft:
 
     @property
     def kind(self) -> Kind:
-        """All that decides which elements it has, and what they say apart from numbers, ids and times."""
+        """All that decides which elements it has, and what they say apart from numbers, ids, times and caveats."""
         if self._kind is None:
             occasion, scores = self.occasion, self.scores
             labels = confidentiality(self.verdict, occasion)
@@ -102,7 +103,7 @@ class Draft:
                 self.method,
                 tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
                 len(self.basis),
-                tuple([_form_of(code) for code in self.caveats]),
+                frozenset([":" in code for code in self.caveats]),  # with and without details; empty for none
                 occasion.reduced,
                 occasion.at_or_below_cut_off,
                 labels[0]["code"] if labels else "",
@@ -116,22 +117,31 @@ class Forms:
 
     def __init__(self, dress: Dress) -> None:
         self._dress = dress
-        self._forms: dict[Kind, Form | None] = {}
-        self._checked: dict[Kind, int] = {}
+        self._voice: Voice | None = None
 
     def encode(self, draft: Draft) -> bytes:
         """The resource as JSON: the same bytes as its encoded `json`, dressed."""
+        if draft.voice is not self._voice:
+            self._begin(draft.voice)
         kind = draft.kind
         if self._checked.get(kind, 0) < _CHECKED:
             return self._first(kind, draft)
         form = self._forms[kind]
-        return _filled(form, _values(draft)) if form else self._ordinary(draft)
+        return _filled(form, self._values(draft)) if form else self._ordinary(draft)
+
+    def _begin(self, voice: Voice) -> None:
+        """Forms and the bytes of caveats hold for one voice."""
+        self._voice = voice
+        self._forms: dict[Kind, Form | None] = {}
+        self._checked: dict[Kind, int] = {}
+        self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, voice)), _REMEMBERED)
+        self._note = Remembered[str, bytes](lambda code: _encode(note(code, voice)), _REMEMBERED)
 
     def _ordinary(self, draft: Draft) -> bytes:
         return _encode(self._dress(draft.json, draft.identity))
 
     def _first(self, kind: Kind, draft: Draft) -> bytes:
-        text, values = self._ordinary(draft), _values(draft)
+        text, values = self._ordinary(draft), self._values(draft)
         if kind not in self._forms:
             if len(self._forms) >= _MOST_FORMS:
                 return text
@@ -142,9 +152,40 @@ class Forms:
         self._checked[kind] = self._checked.get(kind, 0) + 1
         return text
 
+    def _values(self, draft: Draft) -> list[bytes]:
+        """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
+        occasion, codes = draft.occasion, draft.caveats
+        values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.voice, codes))]
+        for fact in occasion.facts:
+            values.append(_number(fact.value))
+            values.append(_encode(f"Observation/{observation_id(fact)}"))
+            if fact.version.updated_us:
+                values.append(_instant(fact.version.updated_us))
+        values.append(b"%d" % occasion.age_years)
+        if occasion.bmi_kg_m2 is not None:
+            values.append(_encode(shown_bmi(occasion.bmi_kg_m2)))
+        if codes:
+            values.append(b",".join([self._caveat[code] for code in codes]))
+        values.append(_encode(f"urn:uuid:{draft.identity}"))
+        values.append(_encode(f"Patient/{draft.verdict.patient}"))
+        when = occurrence(occasion.mg)
+        values.append(_encode(when))
+        values += [_encode(f"Observation/{name}") for name in draft.basis]
+        scores = draft.scores
+        if scores is not None:
+            values.append(_per_cent(f"{scores.risk_low:.3f}"))
+            values.append(_per_cent(f"{scores.risk_high:.3f}"))
+            values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
+            values.append(b"%.1f" % scores.total_points)
+            values.append(_encode(probability(scores.risk, draft.voice)))
+        values += [_encode(when[:10])] * 2  # whenPeriod
+        if codes:
+            values.append(b",".join([self._note[code] for code in codes]))
+        return values
+
 
 def _cut(text: bytes, values: list[bytes]) -> Form | None:
-    """The text between the values, which stand in it in their order, each as the whole value of an element."""
+    """The text between the values, which stand in it in their order: each is an element's value or an array's elements."""
     parts, start = [], 0
     for value in values:
         at = _element(text, value, start)
@@ -156,10 +197,10 @@ def _cut(text: bytes, values: list[bytes]) -> Form | None:
 
 
 def _element(text: bytes, value: bytes, start: int) -> int:
-    at = text.find(b":" + value, start)
-    while at >= 0 and text[at + 1 + len(value)] not in b",}":
-        at = text.find(b":" + value, at + 1)
-    return at + 1 if at >= 0 else -1
+    at = text.find(value, start)
+    while at > 0 and (text[at - 1] not in b":[," or text[at + len(value)] not in b",}]"):
+        at = text.find(value, at + 1)
+    return at
 
 
 def _filled(form: Form, values: list[bytes]) -> bytes:
@@ -167,39 +208,3 @@ def _filled(form: Form, values: list[bytes]) -> bytes:
     whole[0::2] = form
     whole[1::2] = values
     return b"".join(whole)
-
-
-def _values(draft: Draft) -> list[bytes]:
-    """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
-    occasion = draft.occasion
-    texts = draft.voice.texts
-    own = [code for code in draft.caveats if _form_of(code) != code]
-    values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.voice, draft.caveats))]
-    for fact in occasion.facts:
-        values.append(_number(fact.value))
-        values.append(_encode(f"Observation/{observation_id(fact)}"))
-        if fact.version.updated_us:
-            values.append(_instant(fact.version.updated_us))
-    values.append(b"%d" % occasion.age_years)
-    if occasion.bmi_kg_m2 is not None:
-        values.append(_encode(shown_bmi(occasion.bmi_kg_m2)))
-    values += [_encode(texts.detail(code)) for code in own]
-    values.append(_encode(f"urn:uuid:{draft.identity}"))
-    values.append(_encode(f"Patient/{draft.verdict.patient}"))
-    values.append(_encode(occurrence(occasion.mg)))
-    values += [_encode(f"Observation/{name}") for name in draft.basis]
-    scores = draft.scores
-    if scores is not None:
-        values.append(_per_cent(f"{scores.risk_low:.3f}"))
-        values.append(_per_cent(f"{scores.risk_high:.3f}"))
-        values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
-        values.append(b"%.1f" % scores.total_points)
-        values.append(_encode(probability(scores.risk, draft.voice)))
-    values += [_encode(occurrence(occasion.mg)[:10])] * 2  # whenPeriod
-    return [*values, *(_encode(texts.caveat(code)) for code in own)]
-
-
-def _form_of(code: str) -> str:
-    """A caveat without the details that are a woman's own, but for how many there are."""
-    name, *details = code.split(":", 2 if code.startswith("suspected:") else -1)
-    return f"{name}/{len(details)}" if details and name in OF_HER_OWN else code

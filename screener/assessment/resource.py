@@ -91,7 +91,7 @@ def desired_by(verdict: Verdict, method: Method, voice: Voice) -> Json:
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
-            *(_caveat(code, voice) for code in caveats),
+            *(caveat(code, voice) for code in caveats),
         ],
         "identifier": [_identifier(canonical, assessment_uuid(voice.source_system, verdict.patient, method))],
         "method": _method(occasion, voice),
@@ -106,7 +106,7 @@ def desired_by(verdict: Verdict, method: Method, voice: Voice) -> Json:
         "prediction": [_prediction(occasion, scores, voice)],
     }
     if caveats:  # FHIR's JSON knows no empty arrays
-        resource["note"] = [{"authorString": PRODUCT, "text": texts.caveat(code)} for code in caveats]
+        resource["note"] = [note(code, voice) for code in caveats]
     return resource
 
 
@@ -212,19 +212,6 @@ _FIRST = (
     "other_magnesium",
 )
 _RANK = {name: rank for rank, name in enumerate(_FIRST)}
-# Their details are a woman's own: days, values, words.
-OF_HER_OWN = frozenset(
-    {
-        "dxa_on_record",
-        "suspected",
-        "calcium_high",
-        "results_old",
-        "other_magnesium",
-        "height_old",
-        "uncalibrated",
-        "other_side",
-    }
-)
 
 
 def caveat_codes(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[str]:
@@ -254,12 +241,18 @@ def at_prevalence(risk: float, prevalence: float) -> float:
     return odds / (1 + odds)
 
 
-def _caveat(code: str, voice: Voice) -> Json:
+def caveat(code: str, voice: Voice) -> Json:
+    """A caveat as a coded extension, its details in words."""
     concept: Json = {"coding": [{"system": voice.canonical.caveat, "code": code.partition(":")[0]}]}
     detail = voice.texts.detail(code)
     if detail:
         concept["text"] = detail
     return {"url": voice.canonical.extension("caveat"), "valueCodeableConcept": concept}
+
+
+def note(code: str, voice: Voice) -> Json:
+    """A caveat as a note: one sentence."""
+    return {"authorString": PRODUCT, "text": voice.texts.caveat(code)}
 
 
 # The narrative
@@ -285,12 +278,18 @@ def narrative(occasion: Occasion, scores: Scores | None, voice: Voice, caveats: 
 
 def xhtml(texts: Texts, headline: str, paragraphs: Sequence[str], notes: Sequence[str] = ()) -> str:
     """A narrative: the kind of assessment, a headline, paragraphs, and notes as a list; every text is escaped."""
-    parts = [f"<p>{escape(texts('assessment'))}</p><p><b>{escape(headline)}</b></p>"]
+    parts = [f"<p>{_escaped(texts('assessment'))}</p><p><b>{escape(headline)}</b></p>"]
     parts += [f"<p>{escape(text)}</p>" for text in paragraphs]
     if notes:
-        parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>")
+        parts.append("<ul>" + "".join([f"<li>{_escaped(note)}</li>" for note in notes]) + "</ul>")
     language = f'xml:lang="{texts.language}" lang="{texts.language}"'
     return f'<div xmlns="http://www.w3.org/1999/xhtml" {language}>{"".join(parts)}</div>'
+
+
+@lru_cache(maxsize=16_384)
+def _escaped(text: str) -> str:
+    """For texts that repeat: notes and titles."""
+    return escape(text)
 
 
 def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json:

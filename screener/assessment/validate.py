@@ -44,10 +44,11 @@ class Validator:
 
 def _shape(value: Any) -> Any:
     if isinstance(value, dict):
-        return tuple((name, _shape(part)) for name, part in sorted(value.items()))
+        # Our resources of one kind have their elements in one order; another order is only another shape.
+        return tuple([(name, _shape(part)) for name, part in value.items()])
     if isinstance(value, list):
         # Elements of one shape are valid together where one of them is: how many there are does not matter.
-        return ("list", *dict.fromkeys(_shape(part) for part in value))
+        return ("list", *dict.fromkeys([_shape(part) for part in value]))
     return type(value).__name__
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from importlib import resources
+from sys import intern
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -176,7 +177,6 @@ def shipped_rules() -> tuple[RuleRow, ...]:
     return tuple(read_table("rules.csv", RuleRow))
 
 
-@cache
 def value_set(name: str) -> tuple[ValueSetCode, ...]:
     """The codes of one shipped value set; FileNotFoundError for a name that there is none of."""
     rows = csv.reader(_data("valuesets", f"{name}.csv").splitlines())
@@ -184,7 +184,6 @@ def value_set(name: str) -> tuple[ValueSetCode, ...]:
     return tuple(map(ValueSetCode._make, rows))
 
 
-@cache
 def _data(*path: str) -> str:
     return resources.files("screener.clinical").joinpath("data", *path).read_text(encoding="utf-8")
 
@@ -259,13 +258,13 @@ def _expanded(row: Mapping[str, Any], number: int) -> ValueSetCode:
 
 def _of_rule(rule: RuleRow, codes: Iterable[ValueSetCode]) -> Iterable[ExclusionRow]:
     policy = policy_of(rule)
-    for code in codes:
+    for system, code, match, source in codes:
         yield ExclusionRow(
             resources=rule.resources,
-            system=code.system,
-            code=code.code,
-            match="prefix" if code.match == "prefix" else "exact",
-            source=code.source,
+            system=intern(system),
+            code=code,
+            match="prefix" if match == "prefix" else "exact",
+            source=intern(source),
             **policy,
         )
 

@@ -170,9 +170,11 @@ def _both_methods(
         method: eligibility.at_occasion(view, used.facts[0].moment.day, today, policy) if used.facts else missing
         for method, used in chosen.items()
     }
-    made = {
-        method: _occasion(method, view, used, today, policy) for method, used in chosen.items() if not reasons[method]
+    usable = {method: used for method, used in chosen.items() if not reasons[method]}
+    known = {
+        day: caveats.of_patient(view, day, today, policy) for day in {u.facts[0].moment.day for u in usable.values()}
     }
+    made = {method: _occasion(method, view, used, known, today, policy) for method, used in usable.items()}
     made = _naming_each_other(made)
     outcome, reason = _outcome(reasons)
     if outcome is Outcome.SCORED and chosen[Method.NOMOGRAM].reduced:
@@ -207,12 +209,15 @@ def _without(view: PatientView, outcome: Outcome, reason: str) -> Verdict:
     return Verdict(view=view, outcome=outcome, reason=reason, occasions={}, reasons=dict.fromkeys(Method, reason))
 
 
-def _occasion(method: Method, view: PatientView, evidence: _Evidence, today: int, policy: Policy) -> Occasion:
+def _occasion(
+    method: Method, view: PatientView, evidence: _Evidence, known: dict[int, set[str]], today: int, policy: Policy
+) -> Occasion:
+    """`known`: what is known of her on the day of the occasion, as caveats."""
     assert view.demographics is not None  # noqa: S101 - eligibility.at_occasion has said so
     used = evidence.facts
     mg = used[0]
     years, exact = eligibility.completed_years(view.demographics, mg.moment.day)
-    marks = caveats.of_results(used, policy) | caveats.of_patient(view, mg.moment.day, today, policy)
+    marks = caveats.of_results(used, policy) | known[mg.moment.day]
     if evidence.reduced:
         marks.add(f"reduced_nomogram:{evidence.reduced}")
     if not exact:

@@ -7,6 +7,7 @@ The reasons, in the order in which they are looked for (the first one found is g
 """
 
 import re
+from decimal import Decimal
 
 import msgspec
 
@@ -20,6 +21,7 @@ WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 USABLE = frozenset({"final", "amended", "corrected"})
 STATUSES = frozenset({"registered", "preliminary", "unknown"})
 DATE_MISSING = "date_missing"
+_REMEMBERED = 16_384
 
 # "not haemolysed" and "Hemolysis: none" are good specimens: a denial right before the word, or right behind it.
 _DENIED_BEFORE = (
@@ -48,6 +50,7 @@ _HOLD_FOR_REVIEW = ("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpr
 
 _decode_concepts = msgspec.json.Decoder(tuple[wire.CodeableConcept, ...]).decode
 _decode_notes = msgspec.json.Decoder(tuple[wire.Annotation, ...]).decode
+_decode_ranges = msgspec.json.Decoder(wire.Ranges).decode
 _decode_other_values = msgspec.json.Decoder(wire.OtherValues).decode
 
 
@@ -127,22 +130,30 @@ def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) ->
 
 def above_range(observation: wire.Observation, raw: bytes | msgspec.Raw) -> bool:
     """Whether the laboratory calls the value high: by its interpretation, or by the upper end of its reference range in the same unit."""
-    interpretation = _decode_concepts(_or_empty(observation.interpretation))
-    if any(coding.code in _HIGH for concept in interpretation for coding in concept.coding or ()):
+    ranges = _decode_ranges(raw).referenceRange
+    return _above[bytes(observation.interpretation), bytes(observation.valueQuantity), bytes(ranges)]
+
+
+def _above_anew(texts: tuple[bytes, bytes, bytes]) -> bool:
+    interpretation, quantity, ranges = map(msgspec.Raw, texts)
+    concepts = _decode_concepts(_or_empty(interpretation))
+    if any(coding.code in _HIGH for concept in concepts for coding in concept.coding or ()):
         return True
-    sent = wire.lenient(observation.valueQuantity, wire.Quantity)
-    ranges = wire.lenient(msgspec.Raw(bytes(raw)), wire.Ranges)
-    if sent is None or ranges is None:
-        return False
-    value = decimal_of(bytes(sent.value).decode("ascii", "replace"))
-    ends = [one.high for one in ranges.referenceRange or () if one.high and wire.present(one.high.value)]
+    sent = wire.lenient(quantity, wire.Quantity)
+    value = _decimal(sent.value) if sent else None
+    highs = [one.high for one in wire.lenient(ranges, tuple[wire.ReferenceRange, ...]) or () if one.high]
     limits = [
-        decimal_of(bytes(end.value).decode("ascii", "replace"))
-        for end in ends
-        if (end.code or end.unit or "") in ("", sent.code, sent.unit)
+        _decimal(high.value) for high in highs if sent and (high.code or high.unit or "") in ("", sent.code, sent.unit)
     ]
     known = [limit for limit in limits if limit is not None]
     return value is not None and bool(known) and value > max(known)
+
+
+_above = dates.Remembered(_above_anew, _REMEMBERED)
+
+
+def _decimal(raw: msgspec.Raw) -> Decimal | None:
+    return decimal_of(bytes(raw).decode("ascii", "replace"))
 
 
 def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:

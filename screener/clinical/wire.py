@@ -139,7 +139,7 @@ class ReferenceRange(Element, frozen=True):
 class Ranges(Element, frozen=True):
     """The reference ranges of an Observation or of a component."""
 
-    referenceRange: tuple[ReferenceRange, ...] | None = None  # noqa: N815
+    referenceRange: Raw = Raw()  # noqa: N815
 
 
 class Annotation(Element, frozen=True):

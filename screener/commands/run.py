@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from screener.commands.shared import settings_options, start_logging
-from screener.errors import ConfigurationError, ExitCode
+from screener.errors import ConfigurationError, ExitCode, InputError
 
 if TYPE_CHECKING:
     from screener.job import Result
@@ -91,7 +91,7 @@ class Instant(click.ParamType[datetime]):
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Processes that work on folders [one on each core].",
+    help="Processes that work on folders [one on each core; one for a small folder].",
 )
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
@@ -103,6 +103,8 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
     Without --backfill only patients whose magnesium, phosphate, beta-CTx or P1NP results changed since the last run are looked at.
     Running twice writes nothing new; what a crash left undone, the next run does.
     """
+    if given["from_folder"] and given["workers"] != 1:
+        _start_workers_ahead(Path(given["from_folder"]), given["workers"] or 0)
     from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
     from screener.job import execute  # noqa: PLC0415
 
@@ -124,6 +126,15 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
     show(result, log_format)
     if result.summary.exit_code:
         click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))
+
+
+def _start_workers_ahead(folder: Path, wanted: int) -> None:
+    """Let worker processes start beside this one's own imports, where the folder is worth it."""
+    from screener.folder import files, workers  # noqa: PLC0415 - not for --help
+
+    with suppress(InputError):  # what is wrong with the folder is said where it is opened
+        if workers.processes_for(files.plain_bytes(files.ndjson_files(folder)), wanted) > 1:
+            workers.start_ahead()
 
 
 def _options(given: dict[str, Any]) -> "Options":

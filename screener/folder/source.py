@@ -35,7 +35,7 @@ from screener.folder.scan import (
 from screener.folder.shares import ShareSource, Table
 from screener.folder.sieve import is_plain
 from screener.folder.spill import Segment, append, stored
-from screener.folder.workers import Workers
+from screener.folder.workers import Workers, processes_for
 from screener.stores.base import OfPatient, R, Reader, Reading, Scope
 
 log = structlog.get_logger()
@@ -58,14 +58,14 @@ class FolderSource:
         needs: Mapping[str, str],
         settings: FolderSettings,
         workplace: Path,
-        workers: int = 1,
+        workers: int = 0,
         ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
     ) -> None:
         """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
         the server that the folder is an export of what became of Observations that are not in it. `workplace` takes temporary
-        files."""
+        files. `workers`: how many processes; 0 for what suits the folder's size."""
         self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
-        self._workplace, self._count, self._ask = workplace, workers, ask
+        self._workplace, self.workers, self._ask = workplace, workers, ask
         self._export: Finished | None = None
         self._files: list[Path] = []
         self._table: Table | None = None
@@ -126,7 +126,9 @@ class FolderSource:
                 "Export without --since",
             )
         self._files = ndjson_files(self._folder, empty=self._export is not None)
-        return min(_MOST_SHARES, 1 + plain_bytes(self._files) // _SHARE_BYTES)
+        size_bytes = plain_bytes(self._files)
+        self.workers = processes_for(size_bytes, self.workers)
+        return min(_MOST_SHARES, 1 + size_bytes // _SHARE_BYTES)
 
     def scan(self, shares: int, progress: Callable[[int, int], None] | None = None) -> Table:
         """Go through the folder, and judge whether it may be used. `progress` is told of bytes read, of all."""
@@ -134,7 +136,7 @@ class FolderSource:
         scanned: list[Scanned] = []
         whole, done = sum(piece.size_bytes for piece in work), 0
         context = (self._mapper, self._workplace, shares, self._codes_that_matter())
-        with Workers(min(self._count, len(work)), Context, *context) as workers:
+        with Workers(min(self.workers, len(work)), Context, *context) as workers:
             for found in workers.map(scan, list(enumerate(work))):
                 scanned.append(found)
                 done += work[found.piece].size_bytes

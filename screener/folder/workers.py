@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +27,8 @@ R = TypeVar("R")
 
 # What every worker needs, imported once by the process that they are forked from.
 _PRELOADED = ["screener.engine", "screener.clinical.preloaded"]
+# One process is through with so much before another has started.
+_WORTH_SHARING_BYTES = 24 << 20
 _AHEAD = 2  # tasks given out for each process: one in work, one waiting
 _context: Any = None
 _most_bytes = 0  # that the workers of one pool held together
@@ -33,6 +37,29 @@ _most_bytes = 0  # that the workers of one pool held together
 def cores() -> int:
     """How many processes this one may keep busy."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes_for(size_bytes: int, wanted: int = 0) -> int:
+    """How many processes to work with on so many bytes: as many as wanted; where that is 0, one on each core, but one on little work."""
+    return wanted or (cores() if size_bytes >= _WORTH_SHARING_BYTES else 1)
+
+
+def start_ahead() -> None:
+    """Start the process that workers are forked from, and do not wait: it imports beside what this process does next."""
+    if _method() == "forkserver":
+        _context_of_processes()
+        forkserver.ensure_running()
+
+
+def _method() -> str:
+    # A server that forks: each process starts at once, from one that has no threads.
+    return "forkserver" if hasattr(os, "fork") else "spawn"
+
+
+def _context_of_processes() -> BaseContext:
+    how = multiprocessing.get_context(_method())
+    how.set_forkserver_preload(_PRELOADED)
+    return how
 
 
 def peak_rss_bytes_of_workers() -> int:
@@ -48,10 +75,7 @@ class Workers:
         self._count = count
         self._peaks: dict[int, int] = {}  # by process
         if count > 1:
-            # A server that forks: each process starts at once, from one that has no threads.
-            how = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-            how.set_forkserver_preload(_PRELOADED)
-            self._pool = ProcessPoolExecutor(count, how, _begin, (make, arguments))
+            self._pool = ProcessPoolExecutor(count, _context_of_processes(), _begin, (make, arguments))
         else:
             self._here = make(*arguments)
 

@@ -15,7 +15,7 @@ import pytest
 
 from screener.errors import InputError, ScreenerError
 from screener.folder import destination, source
-from screener.folder.workers import Workers
+from screener.folder.workers import Workers, cores, processes_for
 from screener.folder.workplace import workplace
 from tests.e2e.site import clean_environment, writes
 from tests.e2e.test_folder import NOW, Json, export, screener, stay
@@ -229,3 +229,9 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
 
 def test_the_sizes_that_the_tests_make_small_are_there() -> None:
     assert min(source.PIECE_BYTES, source._SHARE_BYTES, destination._SHARE_BYTES) > 1 << 20
+
+
+def test_a_small_folder_is_worked_on_by_one_process_unless_more_are_asked_for() -> None:
+    assert processes_for(1_000_000) == 1
+    assert processes_for(1 << 30) == cores()
+    assert processes_for(1_000_000, wanted=3) == 3

@@ -1,10 +1,11 @@
 """What our assessments say in words, one JSON file for each language."""
 
 import json
+import re
 from importlib.resources import files
-from string import Template
 
 _REMEMBERED = 16_384
+_PLACE = re.compile(r"\$([a-z]+)")  # $detail, $a, $b ...
 
 
 class Texts:
@@ -17,12 +18,17 @@ class Texts:
             raise ValueError(f"there are no texts for the language {language!r}; choose one of: {known}")
         self.language = language
         self.sentences: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        self._pieces = {key: _PLACE.split(sentence) for key, sentence in self.sentences.items()}
         self._said: dict[str, str] = {}  # of caveats, by code
 
     def __call__(self, key: str, **values: str) -> str:
-        """The sentence `key` with its values filled in; KeyError where the language lacks it."""
-        sentence = self.sentences[key]
-        return Template(sentence).substitute(values) if "$" in sentence else sentence
+        """The sentence `key` with its values filled in; KeyError where the language lacks it, or a value is missing."""
+        pieces = self._pieces[key]
+        if len(pieces) == 1:
+            return pieces[0]
+        filled = list(pieces)
+        filled[1::2] = [values[name] for name in pieces[1::2]]
+        return "".join(filled)
 
     def caveat(self, code: str) -> str:
         """The sentence of a caveat; the details of "name:detail:detail" are filled in, in the words of the language.
