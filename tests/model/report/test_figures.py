@@ -27,7 +27,7 @@ from model.report.figures.roc import Drawn, roc
 from model.stats.calibration import hosmer_lemeshow
 from model.stats.decision import NetBenefit, net_benefit
 from model.stats.lasso import CrossValidation, LassoPath
-from model.stats.roc import Auc, CutOff, curve
+from model.stats.roc import Auc, CutOff, RocCurve, curve
 
 CATEGORY = load_artefact()
 CONTINUOUS = load_artefact("shi2026-mg-continuous")
@@ -275,6 +275,28 @@ def test_roc_is_square_and_names_area_interval_and_cut_off() -> None:
     assert panel.get_aspect() == 1
     assert {"Model: AUC 0.710 (0.670 to 0.750)", "0.500"} <= set(words(figure))
     assert [1 - 0.7, 0.6] in [np.ravel(line.get_xydata()).tolist() for line in panel.lines]
+
+
+def test_roc_labels_cover_neither_their_own_curve_nor_another() -> None:
+    # The paper's magnesium and phosphate: one curve a little above the other, each cut where the other passes near.
+    curves = {
+        "Magnesium": ((0, 0.1, 0.26, 0.44, 0.67, 1), (0, 0.2, 0.445, 0.61, 0.79, 1), 2),
+        "Phosphate": ((0, 0.11, 0.2, 0.34, 0.47, 0.515, 1), (0, 0.13, 0.26, 0.43, 0.55, 0.635, 1), 5),
+    }
+    drawn = []
+    for name, (false_positive, true_positive, at) in curves.items():
+        line = RocCurve(np.arange(len(true_positive)), np.array(true_positive), 1 - np.array(false_positive))
+        cut = CutOff(0.835, true_positive[at], 1 - false_positive[at], 0.2)
+        drawn.append(Drawn(name, line, Auc(0.6, 0.02, 0.55, 0.65), cut, "0.835"))
+    figure = roc(drawn)
+    panel = figure.axes[0]
+    along = np.linspace(0, 1, 5000)
+    for label in panel.texts:
+        box = label.get_window_extent()
+        for false_positive, true_positive, _ in curves.values():
+            heights = np.interp(along, false_positive, true_positive)
+            points = panel.transData.transform(np.column_stack([along, heights]))
+            assert not box.count_contains(points)
 
 
 def test_calibration_shows_groups_and_every_woman() -> None:
