@@ -14,6 +14,8 @@ from screener.clinical.dates import moment
 
 _WHOLE = ("code", "method", "prediction")
 
+_META = frozenset({"id", "extension", "versionId", "lastUpdated", "source", "profile", "security", "tag"})  # R4, Meta
+
 
 def difference(wanted: Json, kept: Json, canonical: Canonical) -> frozenset[str]:
     """Names of the owned fields in which what stands differs from what ought to."""
@@ -28,7 +30,8 @@ def difference(wanted: Json, kept: Json, canonical: Canonical) -> frozenset[str]
 
 def apply_owned(wanted: Json, kept: Json, canonical: Canonical) -> Json:
     """`kept` with our fields as in `wanted`, and all that others put there untouched."""
-    meta = dict(kept.get("meta", {}))
+    # What R4 does not know there is the server's own (Medplum: project, author, compartment): it sets it again.
+    meta = {name: value for name, value in kept.get("meta", {}).items() if name.lstrip("_") in _META}
     for name in ("security", "tag"):
         merged = [*meta.get(name, ()), *_missing(wanted["meta"].get(name, ()), meta.get(name, ()))]
         if merged:

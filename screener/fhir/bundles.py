@@ -13,12 +13,16 @@ ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class EntryResult(msgspec.Struct, frozen=True):
-    """What the server said of one entry. `status` 0 means that it said nothing that can be read."""
+    """What the server said of one entry. `status` 0 means that it said nothing that can be read.
+
+    `again`: the entry was sent twice, so 200, 409 or 412 may be the answer to what our first sending has done.
+    """
 
     status: int
     id: str = ""
     version: str = ""
     codes: str = ""
+    again: bool = False
 
 
 class _Response(msgspec.Struct):
@@ -52,25 +56,32 @@ def update(resource: Mapping[str, Any], version: str) -> dict[str, Any]:
     return {"resource": resource, "request": request}
 
 
-def send_batch(client: Client, entries: Sequence[Mapping[str, Any]], what: str) -> list[EntryResult]:
+def send_batch(
+    client: Client, entries: Sequence[Mapping[str, Any]], what: str, *, minimal: bool = True
+) -> list[EntryResult]:
     """Post the entries as one batch; a result for each, in the same order.
 
-    Raises ServerError where the server refuses the Bundle as a whole or answers another number of entries.
+    `minimal` asks for results without the resources. A server that then leaves out the results as well (an empty 2xx) is sent the
+    same again without asking. Raises ServerError where the server refuses the Bundle as a whole or answers another number of entries.
     """
     body = ENCODER.encode({"resourceType": "Bundle", "type": "batch", "entry": entries})
-    answer = client.write("POST", client.base_url, body, what=what, headers={"Prefer": "return=minimal"})
+    headers = {"Prefer": "return=minimal"} if minimal else {}
+    answer = client.write("POST", client.base_url, body, what=what, headers=headers)
+    again = minimal and answer.status < 300 and not answer.body.strip()
+    if again:
+        answer = client.write("POST", client.base_url, body, what=what)
     bundle: _Bundle = decode(answer, _Bundle, what, client.host)
     if bundle.resourceType != "Bundle" or len(bundle.entry) != len(entries):
         raise ServerError(
             f"{client.host} answered {len(bundle.entry)} results to {what} of {len(entries)} entries",
             "Run again: what was written is found and left as it is",
         )
-    return [_result(entry.response) for entry in bundle.entry]
+    return [_result(entry.response, again=again) for entry in bundle.entry]
 
 
-def _result(response: _Response | None) -> EntryResult:
+def _result(response: _Response | None, *, again: bool) -> EntryResult:
     if response is None:
-        return EntryResult(0)
+        return EntryResult(0, again=again)
     digits = response.status.split(" ")[0]
     location, _, version = response.location.partition("/_history/")
     return EntryResult(
@@ -78,4 +89,5 @@ def _result(response: _Response | None) -> EntryResult:
         id=location.rpartition("/")[2],
         version=version or response.etag.removeprefix("W/").strip('"'),
         codes=outcome_codes(bytes(response.outcome)),
+        again=again,
     )

@@ -37,6 +37,7 @@ class ServerDestination:
     def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
         self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
         self._keeps_what_is_sent = False
+        self._minimal = True  # whether the server answers a batch whose results are asked for without resources
         self._connections = Connections(settings, output.connections, client.traffic)
 
     def close(self) -> None:
@@ -103,18 +104,34 @@ class ServerDestination:
         return receipts
 
     def _send(self, client: Client, part: Sequence[Change]) -> list[Receipt]:
-        results = bundles.send_batch(client, [self._entry(change) for change in part], "a batch of writes")
-        return [_receipt(change, result) for change, result in zip(part, results, strict=True)]
+        entries = [self._entry(change) for change in part]
+        results = bundles.send_batch(client, entries, "a batch of writes", minimal=self._minimal)
+        if any(result.again for result in results):
+            self._minimal = False
+        return [self._receipt(client, change, result) for change, result in zip(part, results, strict=True)]
+
+    def _receipt(self, client: Client, change: Change, result: bundles.EntryResult) -> Receipt:
+        """Of what was sent twice, a conflict may be with our own first sending: what stands then says so."""
+        receipt = _receipt(change, result)
+        if not result.again or receipt.fate is not Fate.CONFLICT or not receipt.id:
+            return receipt
+        kept = self._kept(client, receipt.id)
+        if kept is None or change.resource is None or difference(change.resource, kept, self._canonical):
+            return receipt
+        return msgspec.structs.replace(receipt, fate=Fate.DONE, version=str(kept.get("meta", {}).get("versionId", "")))
+
+    def _kept(self, client: Client, name: str) -> Json | None:
+        answer = client.get(f"RiskAssessment/{name}", what="an assessment just written", allow=(404, 410))
+        return DECODER.decode(answer.body) if answer.status == 200 else None
 
     def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
         """Once a run: a server that alters what we own would have every assessment rewritten every night."""
         sent = next((r for r in receipts if r.fate is Fate.DONE and r.change.action is not Action.RETRACT), None)
         if sent is None or sent.change.resource is None:
             return
-        answer = self._client.get(f"RiskAssessment/{sent.id}", what="an assessment just written", allow=(404, 410))
-        if answer.status != 200:
+        kept = self._kept(self._client, sent.id)
+        if kept is None:
             return  # somebody removed it at once: the next run sees to it
-        kept: Json = DECODER.decode(answer.body)
         if str(kept.get("meta", {}).get("versionId", "")) != sent.version:
             return
         altered = difference(sent.change.resource, kept, self._canonical)

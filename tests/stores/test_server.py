@@ -1,5 +1,6 @@
 """A FHIR server as source and destination, where it does what no well-behaved server does."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -344,3 +345,35 @@ def test_what_is_refused_for_one_patient_as_for_many_stays_refused() -> None:
 
     with source(script) as read, pytest.raises(ServerError, match="400"):
         read.records(["w1", "w2"], ())
+
+
+def test_a_server_that_empties_a_batch_is_asked_what_it_wrote_and_not_for_brevity_again() -> None:
+    """Medplum: `Prefer: return=minimal` leaves nothing of the Bundle, and the writes have landed."""
+    stored: dict[str, Json] = {}
+
+    def script(request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(body=stored[request.path.rpartition("/")[2]])
+        entries = json.loads(request.body)["entry"]
+        answers = []
+        for number, entry in enumerate(entries):
+            name = f"a{number}"
+            status = "200 OK" if name in stored else "201 Created"
+            resource = entry["resource"]
+            meta = {**resource["meta"], "versionId": "v1"}
+            stored.setdefault(name, {**resource, "id": name, "meta": meta})
+            answers.append({"response": {"status": status, "location": f"RiskAssessment/{name}"}})
+        empty = "return=minimal" in request.headers.get("Prefer", "")
+        return Reply(body=b"" if empty else {"resourceType": "Bundle", "type": "batch-response", "entry": answers})
+
+    with scripted(script) as server:
+        settings = ServerSettings(base_url=server.base_url, attempts=1)
+        with Client(settings) as client:
+            there = ServerDestination(client, settings, VOICE.canonical, OutputSettings(connections=1))
+            receipts = there.apply(created())
+            assert [(r.fate, r.id, r.version) for r in receipts] == [(Fate.DONE, "a0", "v1"), (Fate.DONE, "a1", "v1")]
+            # Whoever stands there with other contents was not written by us.
+            stored["a1"] = {**stored["a1"], "prediction": []}
+            assert [r.fate for r in there.apply(created())] == [Fate.CONFLICT, Fate.CONFLICT]
+    batches = [request.headers.get("Prefer", "") for request in server.asked if request.method == "POST"]
+    assert batches == ["return=minimal", "", ""]
