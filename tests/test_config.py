@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from screener.config import InvalidSettings, Settings, load
+from screener.config.settings import InvalidSettings, Settings, load
 from screener.errors import ConfigurationError
-from screener.worker import triggers, with_day_names
+from screener.run.schedule import triggers, with_day_names
 
 DEPLOYED = Path(__file__).parents[1] / "deploy" / "screener.toml"
 

@@ -19,7 +19,7 @@ import msgspec
 from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
-from screener.assessment.owned import apply_owned, difference, occasion
+from screener.assessment.owned_fields import apply_owned, difference, occasion
 from screener.assessment.resource import Json, Voice, desired_by, xhtml
 from screener.assessment.texts import Texts
 from screener.clinical.dates import may_exist_at

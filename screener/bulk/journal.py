@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from screener.bulk.exchange import Manifest, Request
+from screener.bulk.protocol import Manifest, Request
 from screener.errors import InputError
 
 JOURNAL = ".export-in-progress.json"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from screener.bulk.exchange import Request
+from screener.bulk.protocol import Request
 from screener.clinical.mapping import Mapper
 from screener.clinical.records import Analyte
-from screener.config import Settings
-from screener.site import site_tables
+from screener.config.settings import Settings
+from screener.config.tables import site_tables
 
 
 def needed(

@@ -8,14 +8,14 @@ import msgspec
 import structlog
 
 from model import Artefact
-from screener.clinical.hindsight import judge_as_of_occasion
+from screener.clinical.as_of_occasion import judge_as_of_occasion
 from screener.clinical.judge import Verdict, day_of, judge
 from screener.clinical.labels import Evidence, LabelReader, LabelRule, TScore, Unusable, label, latest
 from screener.clinical.policy import Policy
 from screener.clinical.records import Outcome, PatientRecord
 from screener.cohort.women import Woman, occasion_of, woman
-from screener.place import in_order
-from screener.stores.base import Library, Scope
+from screener.stores.patient_order import in_order
+from screener.stores.protocols import Library, Scope
 
 log = structlog.get_logger()
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from screener.commands._options import FileToWrite, settings_options, start_logging
 from screener.commands.run import progress_bar
-from screener.commands.shared import FileToWrite, settings_options, start_logging
 
 EPILOG = """\b
 Example:
@@ -28,9 +28,9 @@ def expand(out: Path, config_file: Path | None, profile: str | None, log_format:
     The server is server.base_url (ValueSet/$expand with is-a). Runs use the file offline; each row says which server gave it and
     when. Where the server fails, the file stays as it was.
     """
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
-    from screener.fhir.client import Client  # noqa: PLC0415
-    from screener.terminology import expand as expanded  # noqa: PLC0415
+    from screener.config.settings import load
+    from screener.fhir.client import Client
+    from screener.terminology import expand as expanded
 
     start_logging(log_format, verbose=verbose)
     settings = load(config_file, profile)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from screener.commands.shared import settings_options
+from screener.commands._options import settings_options
 
 EPILOG = """\b
 Example:
@@ -26,7 +26,7 @@ def show(config_file: Path | None, profile: str | None, log_format: str, verbose
     \b
     Example:  screener config show --profile hapi-sandbox
     """
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.config.settings import load
 
     click.echo(json.dumps(load(config_file, profile).shown(), indent=2))
 
@@ -39,8 +39,8 @@ def check(config_file: Path | None, profile: str | None, log_format: str, verbos
     \b
     Example:  screener config check --config /etc/screener/screener.toml
     """
-    from screener.checks import problems  # noqa: PLC0415
-    from screener.config import InvalidSettings, load  # noqa: PLC0415
+    from screener.config.settings import InvalidSettings, load
+    from screener.run.preflight import problems
 
     found = problems(load(config_file, profile))
     if found:

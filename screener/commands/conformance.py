@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from screener.commands.shared import FileToWrite, settings_options, start_logging
+from screener.commands._options import FileToWrite, settings_options, start_logging
 
 EPILOG = """\b
 Examples:
@@ -23,13 +23,13 @@ def conformance(
     """Write the extensions, code systems, value sets and profiles of our assessments, below output.canonical."""
     if not out and not load:
         raise click.UsageError("say where to: --out FILE, --load, or both")
-    from model import SHIPPED, load_artefact  # noqa: PLC0415 - numpy: not for --help
-    from screener import __version__  # noqa: PLC0415
-    from screener.assessment.identity import Canonical  # noqa: PLC0415
-    from screener.config import load as load_settings  # noqa: PLC0415
-    from screener.conformance import resources, write_package  # noqa: PLC0415
-    from screener.conformance.package import load as put  # noqa: PLC0415
-    from screener.fhir.client import Client  # noqa: PLC0415
+    from model import SHIPPED, load_artefact
+    from screener import __version__
+    from screener.assessment.identity import Canonical
+    from screener.config.settings import load as load_settings
+    from screener.conformance import resources, write_package
+    from screener.conformance.package import load as put
+    from screener.fhir.client import Client
 
     start_logging(log_format, verbose=verbose)
     settings = load_settings(config_file, profile)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.commands._options import settings_options, start_logging
 from screener.commands.run import Instant, progress_bar
-from screener.commands.shared import settings_options, start_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from screener.coverage.job import Coverage
+    from screener.coverage.report import Coverage
     from screener.coverage.tally import CodeSeen, SystemSeen
 
 _CODES_SHOWN = 25
@@ -59,10 +59,10 @@ def coverage(config_file: Path | None, profile: str | None, log_format: str, ver
     How many women have each result where the job would look for it, and how many would be scored, flagged, or miss what; which codes
     and units are seen, which of them nobody mapped, with a suggestion; which values are refused and why.
     """
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
-    from screener.coverage.files import write_tables  # noqa: PLC0415
-    from screener.coverage.job import Request, cover  # noqa: PLC0415
-    from screener.site import site_tables  # noqa: PLC0415
+    from screener.config.settings import load
+    from screener.config.tables import site_tables
+    from screener.coverage.files import write_tables
+    from screener.coverage.report import Request, cover
 
     start_logging(log_format, verbose=verbose)
     settings = load(config_file, profile, {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {})
@@ -78,7 +78,7 @@ def coverage(config_file: Path | None, profile: str | None, log_format: str, ver
     with progress_bar(log_format) as progress:
         found = cover(settings, request, progress)
     if given["as_json"]:
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -89,7 +89,7 @@ def coverage(config_file: Path | None, profile: str | None, log_format: str, ver
 
 
 def _show(found: "Coverage") -> None:
-    from rich.console import Console  # noqa: PLC0415 - not for --help
+    from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
     say = _Counts(found.suppressed_below)
@@ -187,6 +187,6 @@ def _codes(console: "Console", codes: "list[CodeSeen]", say: _Counts) -> None:
 
 
 def _safe(text: str) -> str:
-    from screener.commands.display import safe  # noqa: PLC0415 - rich: not for --help
+    from screener.commands._console import safe
 
     return safe(text)

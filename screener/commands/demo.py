@@ -16,13 +16,13 @@ from model import MG_CUT_OFF_MMOL_L
 from screener.assessment.identity import Canonical
 from screener.assessment.resource import Json, local_id
 from screener.clinical.records import Method
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import ExitCode, ScreenerError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.fhir.search import search
 from screener.sandbox.app import SandboxServer
-from screener.seeding import SEED_TAG, seed
+from screener.sandbox.seeding import SEED_TAG, seed
 from screener.stores.server_destination import DECODER
 
 _MAGNESIUM = "http://loinc.org|2601-3,http://loinc.org|19123-9"

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.commands._options import settings_options, start_logging
 from screener.commands.run import Instant
-from screener.commands.shared import settings_options, start_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from screener.explanation import Explanation, Nomogram
+    from screener.explain import Explanation, Nomogram
 
 _BAR = 30  # characters for 100 points
 
@@ -51,13 +51,13 @@ def explain(
     Each result that was found, as sent and in the model's unit, used or not and why; each rule and what it rests on; the nomogram's
     points; the assessments that follow, and how they differ from those that stand. What it prints is patient data.
     """
-    from contextlib import ExitStack  # noqa: PLC0415 - none of this for --help
+    from contextlib import ExitStack
 
-    from screener.commands.run import check_patient_ids  # noqa: PLC0415
-    from screener.config import load  # noqa: PLC0415
-    from screener.explanation import explain as explained  # noqa: PLC0415
-    from screener.explanation import plain  # noqa: PLC0415
-    from screener.parts import Options, Parts  # noqa: PLC0415
+    from screener.commands.run import check_patient_ids
+    from screener.config.settings import load
+    from screener.explain import explain as explained
+    from screener.explain import plain
+    from screener.run.setup import Options, Parts
 
     start_logging(log_format, verbose=verbose)
     check_patient_ids([patient])
@@ -68,7 +68,7 @@ def explain(
         source, destination = parts.source(), parts.destination()
         found = explained(patient, source, destination, parts.rules(destination), parts.mapper)
     if as_json:
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(plain(found)), indent=2).decode())
     else:
@@ -76,7 +76,7 @@ def explain(
 
 
 def _show(found: "Explanation") -> None:
-    from rich.console import Console  # noqa: PLC0415 - not for --help
+    from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]Patient/{found.patient}[/] at {found.instant}: [bold]{found.outcome}[/], {found.reason}\n")
@@ -102,15 +102,15 @@ def _because(reason: str) -> str:
 
 
 def _safe(text: str) -> str:
-    from screener.commands.display import safe  # noqa: PLC0415 - rich: not for --help
+    from screener.commands._console import safe
 
     return safe(text)
 
 
 def _measurements(found: "Explanation", console: "Console") -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
-    from screener.explanation import short  # noqa: PLC0415
+    from screener.explain import short
 
     console.print("\n[bold]Results[/]")
     if not found.measurements:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from screener.commands._options import settings_options, start_logging
 from screener.commands.run import Instant, progress_bar
-from screener.commands.shared import settings_options, start_logging
 
 EPILOG = """\b
 Examples:
@@ -41,9 +41,9 @@ def export(config_file: Path | None, profile: str | None, log_format: str, verbo
 
     The folder then holds patient data, for its owner only; export.json says from when it is and what it holds.
     """
-    from screener.bulk.job import export as exported  # noqa: PLC0415 - requests: not for --help
-    from screener.bulk.request import needed  # noqa: PLC0415
-    from screener.config import load  # noqa: PLC0415
+    from screener.bulk.export import export as exported
+    from screener.bulk.request import needed
+    from screener.config.settings import load
 
     start_logging(log_format, verbose=verbose)
     settings = load(config_file, profile)

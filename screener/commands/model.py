@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
+from screener.commands._options import FileToWrite
 from screener.commands.model_card import card
 from screener.commands.model_cohort import cohort
 from screener.commands.model_local import fit, recalibrate, validate
-from screener.commands.shared import FileToWrite
 from screener.errors import InputError
 
 EPILOG = """\b
@@ -35,7 +35,7 @@ class ModelGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ValueError as error:
-            from model.errors import ModelError  # noqa: PLC0415 - numpy: not for --help
+            from model.errors import ModelError
 
             if isinstance(error, ModelError):
                 raise InputError(str(error)) from error
@@ -55,7 +55,7 @@ def evidence(every: bool) -> None:
     \b
     Example:  screener model evidence --all
     """
-    from model.evidence.checks import checks, render  # noqa: PLC0415 - scipy: not for --help
+    from model.evidence.checks import checks, render
 
     click.echo(render(checks(), every=every), nl=False)
 
@@ -79,7 +79,7 @@ def build(out: Path, variant: str, nomogram_readings: Path | None) -> None:
     Examples:  screener model build --out shi2026.json
                screener model build --nomogram-readings figure2.csv --out digitised.json
     """
-    from model.reconstruction.build import build as build_artefacts  # noqa: PLC0415 - scipy: not for --help
+    from model.reconstruction.build import build as build_artefacts
 
     for line in build_artefacts(out, variant, nomogram_readings):
         click.echo(line)
@@ -95,10 +95,10 @@ def readings(out: Path) -> None:
     \b
     Example:  screener model readings --out figure2.csv
     """
-    import csv  # noqa: PLC0415
+    import csv
 
-    from model import load_artefact  # noqa: PLC0415 - numpy: not for --help
-    from model.reconstruction.readings import COLUMNS, example  # noqa: PLC0415
+    from model import load_artefact
+    from model.reconstruction.readings import COLUMNS, example
 
     with out.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([COLUMNS, *example(load_artefact())])
@@ -116,7 +116,7 @@ def reproduce(out: Path, resamples: int) -> None:
     \b
     Example:  screener model reproduce --out reproduction/
     """
-    from model.report.reproduction import write_reproduction  # noqa: PLC0415 - scipy, matplotlib: not for --help
+    from model.report.reproduction import write_reproduction
 
     click.echo(f"The page is {write_reproduction(out, resamples)}")
 

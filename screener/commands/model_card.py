@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from screener.commands._options import FileToWrite
 from screener.commands.model_local import artefact_option
-from screener.commands.shared import FileToWrite
 
 
 @click.command()
@@ -34,8 +34,8 @@ def card(
                screener model card --artefact shi2026-mg-continuous | less
                screener model card --artefact ours.json --out ours.md --document-reference ours-card.json
     """
-    from model.artefact import load_document  # noqa: PLC0415 - numpy: not for --help
-    from model.card import card as write  # noqa: PLC0415 - scipy
+    from model.artefact import load_document
+    from model.card import card as write
 
     document = load_document(artefact)
     text = write(document)
@@ -49,11 +49,11 @@ def card(
 
 
 def _write_reference(text: str, document: dict[str, Any], file: Path, canonical_base: str | None) -> None:
-    import json  # noqa: PLC0415
-    from datetime import UTC, datetime  # noqa: PLC0415
+    import json
+    from datetime import UTC, datetime
 
-    from model.card import document_reference  # noqa: PLC0415
-    from screener.assessment.identity import Canonical  # noqa: PLC0415
+    from model.card import document_reference
+    from screener.assessment.identity import Canonical
 
     resource = document_reference(text, document, datetime.now(UTC), canonical_base or Canonical().base)
     file.write_text(json.dumps(resource, indent=1) + "\n", encoding="utf-8")

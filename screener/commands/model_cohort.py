@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.commands._options import settings_options, start_logging
 from screener.commands.run import Instant, progress_bar
-from screener.commands.shared import settings_options, start_logging
 
 if TYPE_CHECKING:
-    from screener.cohort.job import Made
+    from screener.cohort.report import Made
 
 EPILOG = """\b
 Examples:
@@ -68,9 +68,9 @@ def cohort(config_file: Path | None, profile: str | None, log_format: str, verbo
     By default a woman is judged by the exclusions of her result's day: judged by today's, those who were treated because of their
     DXA would be missing.
     """
-    from screener.clinical.labels import LabelKind, LabelRule  # noqa: PLC0415 - numpy: not for --help
-    from screener.cohort.job import Request, make  # noqa: PLC0415
-    from screener.config import load  # noqa: PLC0415
+    from screener.clinical.labels import LabelKind, LabelRule
+    from screener.cohort.report import Request, make
+    from screener.config.settings import load
 
     start_logging(log_format, verbose=verbose)
     settings = load(config_file, profile, {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {})
@@ -90,10 +90,10 @@ def cohort(config_file: Path | None, profile: str | None, log_format: str, verbo
 
 def _show(made: "Made", log_format: str) -> None:
     """The books and the comparison on standard output; one JSON line with --log-format json."""
-    from screener.cohort.comparison import HEADER  # noqa: PLC0415
+    from screener.cohort.comparison import HEADER
 
     if log_format == "json":
-        import json  # noqa: PLC0415
+        import json
 
         compared = [dict(zip(HEADER, row, strict=True)) for row in made.compared]
         click.echo(json.dumps({"counts": made.counts, "comparison": compared}))

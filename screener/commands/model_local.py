@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from screener.commands.shared import FileToWrite
+from screener.commands._options import FileToWrite
 
 if TYPE_CHECKING:
     from model.local.cohort import LocalCohort
@@ -43,9 +43,9 @@ def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int 
     \b
     Example:  screener model validate --cohort women.csv --out validation/
     """
-    from model.artefact import load_artefact  # noqa: PLC0415 - numpy: not for --help
-    from model.local.cohort import read_cohort  # noqa: PLC0415
-    from model.local.validate import validate as judge  # noqa: PLC0415
+    from model.artefact import load_artefact
+    from model.local.cohort import read_cohort
+    from model.local.validate import validate as judge
 
     women = read_cohort(cohort_file)
     model = load_artefact(artefact)
@@ -60,7 +60,7 @@ def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int 
     for sentence in found["verdict"]:
         click.echo(f"- {sentence}")
     if out:
-        from model.report.validation import write_validation  # noqa: PLC0415 - matplotlib
+        from model.report.validation import write_validation
 
         click.echo(f"Results and figures are in {write_validation(found, women, model, out)}")
 
@@ -123,10 +123,10 @@ def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **give
     \b
     Example:  screener model recalibrate --cohort women.csv --method slope --id hospital-x --out hospital-x.json
     """
-    from model.artefact import load_artefact, write_artefact  # noqa: PLC0415 - numpy: not for --help
-    from model.local.cohort import read_cohort  # noqa: PLC0415
-    from model.local.recalibrate import Identity  # noqa: PLC0415
-    from model.local.recalibrate import recalibrate as move  # noqa: PLC0415
+    from model.artefact import load_artefact, write_artefact
+    from model.local.cohort import read_cohort
+    from model.local.recalibrate import Identity
+    from model.local.recalibrate import recalibrate as move
 
     women, model = read_cohort(cohort_file), load_artefact(artefact)
     identity = Identity(given["name"], given["version"], f"{model.title}; recalibrated ({method})")
@@ -159,10 +159,10 @@ def fit(cohort_file: Path, out: Path, resamples: int, seed: int) -> None:
     \b
     Example:  screener model fit --cohort women.csv --out fitted/
     """
-    from model.local.cohort import read_cohort  # noqa: PLC0415 - pandas: not for --help
-    from model.local.paper import run  # noqa: PLC0415
-    from model.predictors import OCN  # noqa: PLC0415
-    from model.report.fitted import write_fitted  # noqa: PLC0415 - matplotlib
+    from model.local.cohort import read_cohort
+    from model.local.paper import run
+    from model.predictors import OCN
+    from model.report.fitted import write_fitted
 
     women = read_cohort(cohort_file, also=(OCN,))
     _say_left_out(women)

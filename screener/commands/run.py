@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from screener.commands.shared import settings_options, start_logging
+from screener.commands._options import settings_options, start_logging
 from screener.errors import ConfigurationError, ExitCode, InputError
 
 if TYPE_CHECKING:
-    from screener.job import Result
-    from screener.parts import Options
+    from screener.run.runner import Result
+    from screener.run.setup import Options
 
 EPILOG = """\b
 Examples:
@@ -105,8 +105,8 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
     """
     if given["from_folder"] and given["workers"] != 1:
         _start_workers_ahead(Path(given["from_folder"]), given["workers"] or 0)
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
-    from screener.job import execute  # noqa: PLC0415
+    from screener.config.settings import load
+    from screener.run.runner import execute
 
     start_logging(log_format, verbose=verbose)
     flags = {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {}
@@ -130,7 +130,10 @@ def run(config_file: Path | None, profile: str | None, log_format: str, verbose:
 
 def _start_workers_ahead(folder: Path, wanted: int) -> None:
     """Let worker processes start beside this one's own imports, where the folder is worth it."""
-    from screener.folder import files, workers  # noqa: PLC0415 - not for --help
+    from screener.ndjson import (
+        files,
+        workers,
+    )
 
     with suppress(InputError):  # what is wrong with the folder is said where it is opened
         if workers.processes_for(files.plain_bytes(files.ndjson_files(folder)), wanted) > 1:
@@ -138,7 +141,7 @@ def _start_workers_ahead(folder: Path, wanted: int) -> None:
 
 
 def _options(given: dict[str, Any]) -> "Options":
-    from screener.parts import Options  # noqa: PLC0415
+    from screener.run.setup import Options
 
     check_patient_ids(given["patients"])
     if given["backfill"] and (given["since"] or given["patients"] or given["patients_from"]):
@@ -181,7 +184,7 @@ def _options(given: dict[str, Any]) -> "Options":
 
 def check_patient_ids(patients: Sequence[str]) -> None:
     """ConfigurationError for what can be no logical id."""
-    from screener.patients import is_id  # noqa: PLC0415 - requests: not for --help
+    from screener.stores.patient_lists import is_id
 
     if not all(is_id(patient) for patient in patients):
         raise ConfigurationError(
@@ -192,7 +195,7 @@ def check_patient_ids(patients: Sequence[str]) -> None:
 
 def progress_bar(log_format: str, what: str = "patients") -> AbstractContextManager[Callable[[int, int], None]]:
     """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
-    from screener.commands.display import bar, lines  # noqa: PLC0415 - rich: not for --help
+    from screener.commands._console import bar, lines
 
     if log_format == "text" and sys.stderr.isatty():
         return bar(what)
@@ -202,10 +205,10 @@ def progress_bar(log_format: str, what: str = "patients") -> AbstractContextMana
 def show(result: "Result", log_format: str) -> None:
     """The summary on standard output: a table for people, one JSON line with --log-format json."""
     if log_format == "json":
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         click.echo(msgspec.json.encode(result.summary).decode())
         return
-    from screener.commands.display import table  # noqa: PLC0415
+    from screener.commands._console import table
 
     table(result)

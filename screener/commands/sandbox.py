@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from screener.commands.shared import settings_options, start_logging
+from screener.commands._options import settings_options, start_logging
 
 if TYPE_CHECKING:
-    from screener.config import Settings
+    from screener.config.settings import Settings
 
 EPILOG = """\b
 Examples:
@@ -35,7 +35,7 @@ def serve(port: int, db: Path | None) -> None:
     \b
     Example:  screener sandbox serve --port 8080 --db sandbox.sqlite
     """
-    from screener.sandbox.app import serve as serve_app  # noqa: PLC0415 - starlette: not for --help
+    from screener.sandbox.app import serve as serve_app
 
     serve_app(port=port, db=db)
 
@@ -51,11 +51,11 @@ def seed(config_file: Path | None, profile: str | None, log_format: str, verbose
     \b
     Example:  SCREENER_SERVER_BASE_URL=http://127.0.0.1:8080/fhir screener sandbox seed
     """
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
-    from fhir_fixtures.population import bundles, generate  # noqa: PLC0415
-    from screener.fhir.client import Client  # noqa: PLC0415
-    from screener.seeding import seed as seed_server  # noqa: PLC0415
+    from fhir_fixtures.population import bundles, generate
+    from screener.fhir.client import Client
+    from screener.sandbox.seeding import seed as seed_server
 
     settings = _start(config_file, profile, log_format, verbose=verbose)
     today = (given["today"] or datetime.now(UTC)).date()
@@ -76,8 +76,8 @@ def clean(config_file: Path | None, profile: str | None, log_format: str, verbos
     \b
     Example:  screener sandbox clean --profile hapi-sandbox
     """
-    from screener.fhir.client import Client  # noqa: PLC0415 - requests: not for --help
-    from screener.seeding import clean as clean_server  # noqa: PLC0415
+    from screener.fhir.client import Client
+    from screener.sandbox.seeding import clean as clean_server
 
     settings = _start(config_file, profile, log_format, verbose=verbose)
     with Client(settings.server) as client:
@@ -95,26 +95,26 @@ def demo(patients: int) -> None:
     \b
     Example:  screener sandbox demo --patients 200
     """
-    from screener.commands.demo import Demo  # noqa: PLC0415 - starlette: not for --help
+    from screener.commands.demo import Demo
 
     Demo(patients).play()
 
 
 def _start(config_file: Path | None, profile: str | None, log_format: str, *, verbose: bool) -> "Settings":
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
+    from screener.config.settings import load
 
     start_logging(log_format, verbose=verbose)
     return load(config_file, profile)
 
 
 def _tag(settings: "Settings") -> tuple[str, str]:
-    from screener.seeding import SEED_TAG  # noqa: PLC0415
+    from screener.sandbox.seeding import SEED_TAG
 
     system, _, code = settings.output.tag.partition("|")
     return (system, code) if code else SEED_TAG
 
 
 def _counter(what: str) -> Any:
-    from screener.commands.display import counter  # noqa: PLC0415 - rich: not for --help
+    from screener.commands._console import counter
 
     return counter(what)

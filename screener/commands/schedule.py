@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from screener.commands.shared import settings_options, start_logging
+from screener.commands._options import settings_options, start_logging
 
 EPILOG = """\b
 Example (screener.toml):
@@ -25,8 +25,8 @@ def schedule(config_file: Path | None, profile: str | None, log_format: str, ver
     One run at a time; a start that was missed by less than schedule.misfire_grace_seconds is made up for, several missed ones are
     made up for by one. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
     """
-    from screener.config import load  # noqa: PLC0415 - pydantic: not for --help
-    from screener.worker import Worker  # noqa: PLC0415
+    from screener.config.settings import load
+    from screener.run.schedule import Worker
 
     start_logging(log_format, verbose=verbose)
     Worker(load(config_file, profile)).work(run_now=run_now)

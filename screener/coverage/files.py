@@ -9,7 +9,7 @@ from screener.clinical.codes import CodeRow
 from screener.clinical.records import Analyte
 from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import UnitRow
-from screener.coverage.job import Coverage
+from screener.coverage.report import Coverage
 from screener.coverage.tally import CodeSeen
 
 

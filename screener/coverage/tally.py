@@ -7,8 +7,8 @@ from statistics import median
 
 import msgspec
 
+from screener.clinical.as_sent import Sent, Stated
 from screener.clinical.records import Analyte
-from screener.clinical.sent import Sent, Stated
 from screener.clinical.suggestions import Suggestion, Suggestions
 from screener.clinical.units import UnitTable
 

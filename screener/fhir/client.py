@@ -17,7 +17,7 @@ import msgspec
 import requests
 import stamina
 
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import (
     AuthorisationError,
     ConfigurationError,

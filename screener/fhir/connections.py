@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Self, TypeVar
 
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.fhir.client import Client, Traffic
 
 T = TypeVar("T")

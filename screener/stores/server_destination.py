@@ -6,17 +6,17 @@ from decimal import Decimal
 import msgspec
 
 from screener.assessment.identity import Canonical, device_uuid
-from screener.assessment.owned import difference
+from screener.assessment.owned_fields import difference
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import Json, Voice, device, local_id
 from screener.clinical.records import Method
-from screener.config import OutputSettings, ServerSettings
+from screener.config.settings import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.connections import Connections
 from screener.fhir.search import Found, search
-from screener.stores.base import Fate, Receipt
+from screener.stores.protocols import Fate, Receipt
 from screener.stores.server_source import ignored
 
 # Whole resources, decimals digit for digit.

@@ -21,13 +21,13 @@ from screener.clinical.records import (
     Refusal,
     Unsettled,
 )
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, NotAuthenticated, RequestRefused, ServerError
 from screener.fhir.client import Client, decode
 from screener.fhir.search import Found, Meta, search
-from screener.stores.asking import Asking, needs_a_list
-from screener.stores.base import Maps, Mode, R, Reader, Reading, Scope
-from screener.stores.records import gather
+from screener.stores.grouping import gather
+from screener.stores.patient_search import Asking, needs_a_list
+from screener.stores.protocols import Maps, Mode, R, Reader, Reading, Scope
 
 log = structlog.get_logger()
 

@@ -25,13 +25,13 @@ from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
-from screener.config import ExclusionSettings, OutputSettings, ServerSettings
+from screener.config.settings import ExclusionSettings, OutputSettings, ServerSettings
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
-from screener.place import in_order
 from screener.sandbox.app import SandboxServer
-from screener.seeding import seed
-from screener.stores.base import Mode, Scope
+from screener.sandbox.seeding import seed
+from screener.stores.patient_order import in_order
+from screener.stores.protocols import Mode, Scope
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 

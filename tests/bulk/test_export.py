@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import requests
 
-from screener.bulk.exchange import Request as Asked
-from screener.bulk.job import export
+from screener.bulk.export import export
 from screener.bulk.journal import FINISHED, JOURNAL, finished, load
+from screener.bulk.protocol import Request as Asked
 from screener.bulk.request import needed
-from screener.config import BulkSettings, ServerSettings, Settings
+from screener.config.settings import BulkSettings, ServerSettings, Settings
 from screener.errors import InputError, ScreenerError, ServerError
 from screener.sandbox.app import SandboxServer
 from tests.fhir_samples import observation, patient
@@ -283,7 +283,7 @@ def test_what_is_not_whole_is_an_error_and_no_run_reads_it(
 
 
 def ndjson(folder: Path) -> list[Path]:
-    from screener.folder.files import ndjson_files  # noqa: PLC0415
+    from screener.ndjson.files import ndjson_files  # noqa: PLC0415
 
     return ndjson_files(folder)
 
@@ -357,9 +357,9 @@ def test_another_export_is_not_mixed_into_one_in_progress(bulk: Bulk, tmp_path: 
 
 def test_what_only_changed_is_never_the_whole_truth(bulk: Bulk, tmp_path: Path) -> None:
     from screener.clinical.mapping import Mapper, MappingTables  # noqa: PLC0415
-    from screener.config import FolderSettings  # noqa: PLC0415
-    from screener.folder.source import FolderSource  # noqa: PLC0415
-    from screener.stores.base import Mode, Scope  # noqa: PLC0415
+    from screener.config.settings import FolderSettings  # noqa: PLC0415
+    from screener.ndjson.source import FolderSource  # noqa: PLC0415
+    from screener.stores.protocols import Mode, Scope  # noqa: PLC0415
 
     request = Asked(types=("Observation",), since="2026-01-01T00:00:00.000Z")
     export(settings(bulk.base_url), request, tmp_path / "e", quiet)

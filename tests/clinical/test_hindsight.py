@@ -3,7 +3,7 @@
 import pytest
 
 from model import load_artefact
-from screener.clinical.hindsight import judge_as_of_occasion
+from screener.clinical.as_of_occasion import judge_as_of_occasion
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, Outcome, PatientRecord, Version

@@ -26,7 +26,7 @@ from screener.clinical.records import Analyte, Demographics, Method, Outcome
 from screener.clinical.statements import medicine
 from screener.clinical.units import Reading, UnitTable, range_table, unit_table
 from screener.clinical.wire import decode_quantity
-from screener.stores.records import gather
+from screener.stores.grouping import gather
 from tests.builders import NOW_US, voice
 from tests.clinical.oddities import records
 

@@ -11,7 +11,7 @@ import pytest
 from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
-from screener.config import load
+from screener.config.settings import load
 from tests.e2e.site import Site
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import canonicalize
 import pytest
 
 from screener.assessment.identity import Canonical
-from screener.assessment.owned import difference
+from screener.assessment.owned_fields import difference
 from tests.e2e.site import Json, Site, writes
 from tests.medplum_like import medplum_like
 

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import requests
 
-from screener.report.summary import schema
+from screener.run.summary import schema
 from screener.state import RunStart, State
 from tests.e2e.site import Site, clean_environment, writes
 
@@ -151,9 +151,9 @@ def test_when_the_time_is_up_the_run_says_so_by_its_exit_code(sandbox: Site) -> 
 
 _BACKFILL_UNTIL_SIGNAL = """
 import signal, threading, time
-from screener.config import load
-from screener.job import Stopped, execute
-from screener.parts import Options
+from screener.config.settings import load
+from screener.run.runner import Stopped, execute
+from screener.run.setup import Options
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 def progress(done, total):

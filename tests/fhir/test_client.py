@@ -9,7 +9,7 @@ import pytest
 import requests
 import stamina
 
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir.client import Answer, Client, _retry_after
 from tests.scripted import Reply, Script, scripted

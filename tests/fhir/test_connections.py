@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import RequestRefused
 from screener.fhir.client import Client, Traffic
 from screener.fhir.connections import Connections

@@ -2,7 +2,7 @@
 
 import pytest
 
-from screener.config import ServerSettings
+from screener.config.settings import ServerSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
 from screener.fhir.search import search

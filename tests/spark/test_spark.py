@@ -10,8 +10,8 @@ import pytest
 from tests.e2e.site import clean_environment, writes
 from tests.e2e.test_folder import NOW, Json, stay
 from tests.fhir_samples import observation, patient
-from tests.folder.test_engine import run as by_folder_engine
-from tests.folder.test_engine import scattered
+from tests.ndjson.test_engine import run as by_folder_engine
+from tests.ndjson.test_engine import scattered
 
 pytestmark = pytest.mark.spark
 

@@ -14,12 +14,12 @@ from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
-from screener.config import OutputSettings, ServerSettings
+from screener.config.settings import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
-from screener.pipeline import Plan, Stores, run
-from screener.report.account import Account
-from screener.stores.base import Fate, Mode, Receipt, Scope
+from screener.run.pipeline import Plan, Stores, run
+from screener.run.tally import Account
+from screener.stores.protocols import Fate, Mode, Receipt, Scope
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 from tests.builders import NOW_US, complete, record, voice

@@ -1,0 +1,237 @@
+"""An export from beginning to end: asked for, waited for, fetched by several connections, checked, and resumed where it was left."""
+
+import gzip
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+import structlog
+
+from screener.bulk import journal as journals
+from screener.bulk.journal import File, Finished, Journal
+from screener.bulk.protocol import Manifest, Output, Request, Waiting, discard, kick_off, status
+from screener.bulk.request import needed
+from screener.config.settings import BulkSettings, Settings
+from screener.errors import ConfigurationError, InputError, ServerError
+from screener.fhir.client import Client
+from screener.fhir.connections import Connections
+
+log = structlog.get_logger()
+
+Progress = Callable[[int, int], None]
+_GZIP = b"\x1f\x8b"
+
+
+def export(settings: Settings, request: Request, folder: Path, progress: Progress, *, anew: bool = False) -> Finished:
+    """Fill the folder. Called again after any interruption it goes on where that one was: nothing that is whole is fetched again.
+
+    `anew` gives up an export that is in progress there. Raises ServerError where the export fails or is not whole, InputError where
+    the folder holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Client(settings.server) as client:
+        journal = _begun(client, request, folder, anew=anew)
+        if not journal.status_url:
+            journal.status_url = kick_off(client, request)
+            journals.save(folder, journal)
+        if journal.manifest is None:
+            journal.manifest = _waited(client, journal.status_url, settings.bulk)
+            journals.save(folder, journal)
+        _Fetch(settings, journal, journal.manifest, folder, progress).all()
+        _judge_errors(journal, journal.manifest, settings.bulk, client.host)
+        whole = _whole(client.host, journal, journal.manifest)
+        journals.finish(folder, whole)
+        discard(client, journal.status_url)
+    return whole
+
+
+def export_once(settings: Settings, folder: Path) -> Finished:
+    """What a run reads: the export that the folder holds from a run that did not come to its end, else a new one."""
+    if settings.server.only_tag:
+        raise ConfigurationError("An export cannot be narrowed to server.only_tag", "Leave out --bulk, or the tag")
+    request = needed(settings, relevant=True)
+    held = journals.finished(folder)
+    if held is not None and _too_old(held):
+        journals.remove(folder)
+        held = None
+    if held is None:
+        return export(settings, request, folder, _Told())
+    if (held.level, held.types, held.since) != (request.level, request.types, request.since):
+        raise InputError(f"The folder {folder.name} holds another export", "Name an empty folder")
+    log.info("export_taken_up", as_of=held.transaction_time, why="the run before did not come to its end")
+    return held
+
+
+def export_changes(settings: Settings, folder: Path, since: datetime) -> Finished:
+    """The Observations that changed since an instant. What the folder holds of another night is given up: nothing rests on it."""
+    if settings.server.only_tag:
+        raise ConfigurationError("An export cannot be narrowed to server.only_tag", "Leave out --bulk, or the tag")
+    request = needed(settings, types=("Observation",), since=since, relevant=True)
+    journals.remove(folder)
+    held = journals.load(folder)
+    return export(settings, request, folder, _Told(), anew=held is not None and held.request != request)
+
+
+def _too_old(held: Finished) -> bool:
+    """An export of the day before yesterday is no truth to write by."""
+    return datetime.now(UTC) - datetime.fromisoformat(held.transaction_time) > timedelta(hours=24)
+
+
+class _Told:
+    """Progress as log lines, one in ten seconds at most."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= 10:
+            self._last = time.monotonic()
+            log.info("export_files", done=done, total=total)
+
+
+def _begun(client: Client, request: Request, folder: Path, *, anew: bool) -> Journal:
+    """The export that the folder is in the middle of, or a new one."""
+    held = journals.load(folder)
+    if held and anew:
+        if held.status_url:
+            discard(client, held.status_url)
+        for file in (*folder.glob("*.ndjson"), *folder.glob("*.ndjson.gz"), folder / journals.JOURNAL):
+            file.unlink(missing_ok=True)
+        held = None
+    if held and (held.base_url, held.request) != (client.base_url, request):
+        raise InputError(
+            f"The folder {folder.name} is in the middle of another export",
+            "Name another folder, or give that one up with --anew",
+        )
+    whole = journals.finished(folder)
+    if held is None and whole is not None:
+        raise InputError(
+            f"The folder {folder.name} holds a whole export already, as of {whole.transaction_time}",
+            "Read it with --from, or name an empty folder for a new one",
+        )
+    if held is None and any(folder.iterdir()):
+        raise InputError(
+            f"The folder {folder.name} is not empty", "Name an empty folder: two exports in one would be read as one"
+        )
+    if held is None:
+        held = Journal(client.base_url, request)
+        journals.save(folder, held)
+    return held
+
+
+def _waited(client: Client, where: str, settings: BulkSettings) -> Manifest:
+    """Ask until the export is complete."""
+    give_up = time.monotonic() + settings.give_up_hours * 3600
+    pause = 1.0
+    while True:
+        found = status(client, where)
+        if isinstance(found, Manifest):
+            return found
+        if time.monotonic() > give_up:
+            raise ServerError(
+                f"{client.host} has not finished the export within {settings.give_up_hours:g} h",
+                "Call again to go on waiting, or give it up with --anew; a cancelled export may wait for ever",
+            )
+        pause = _pause(found, pause, settings.longest_wait_seconds)
+        log.info("export_in_progress", server_says=found.progress or "nothing", asking_again_in_seconds=round(pause, 1))
+        time.sleep(pause)
+
+
+def _pause(found: Waiting, last: float, longest: float) -> float:
+    """As the server asks, else longer each time; never beyond the configuration's limit."""
+    return min(found.seconds if found.seconds is not None else last * 1.5, longest)
+
+
+class _Fetch:
+    """The files of one manifest, by several connections."""
+
+    def __init__(
+        self, settings: Settings, journal: Journal, manifest: Manifest, folder: Path, progress: Progress
+    ) -> None:
+        self._settings, self._journal, self._manifest = settings, journal, manifest
+        self._folder, self._progress = folder, progress
+        self._files = list(_places(manifest))
+        self._lock = threading.Lock()
+
+    def all(self) -> None:
+        """Fetch what is not whole yet."""
+        missing = [(place, file) for place, file in self._files if place not in self._journal.done]
+        self._progress(len(self._journal.done), len(self._files))
+        with Connections(self._settings.server, self._settings.bulk.connections) as connections:
+            connections.map(self._one, missing)
+
+    def _one(self, client: Client, placed: tuple[str, Output]) -> None:
+        """To a temporary file, checked, on the disk, named; and only then into the journal."""
+        place, file = placed
+        kind, _, number = place.partition("/")
+        temporary = self._folder / f".{kind}-{number}.part"
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        what = f"file {int(number) + 1} of the export ({file.type})"
+        with os.fdopen(descriptor, "w+b") as stream:
+            client.download(file.url, stream, what=what, with_token=self._manifest.requiresAccessToken)
+            stream.flush()
+            os.fsync(stream.fileno())
+            zipped, resources = _checked(cast("BinaryIO", stream), file, what)
+            size = stream.tell()
+        name = f"{kind}-{file.type}.{int(number):05}.ndjson{'.gz' if zipped else ''}"
+        name = name.removeprefix("output-") if kind == "output" else f"{name}.not-read"
+        temporary.replace(self._folder / name)
+        with self._lock:
+            self._journal.done[place] = File(name, resources, size)
+            journals.save(self._folder, self._journal)
+            self._progress(len(self._journal.done), len(self._files))
+
+
+def _places(manifest: Manifest) -> Iterator[tuple[str, Output]]:
+    """Each file with its place in the manifest. What was deleted and what failed is kept, under names that no run reads."""
+    for kind in ("output", "deleted", "error"):
+        for number, file in enumerate(getattr(manifest, kind)):
+            yield f"{kind}/{number}", file
+
+
+def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
+    """Whether the file is compressed, and how many resources it holds; the stream is left at its end. ServerError for a file that is
+    cut short or holds another number than the manifest says."""
+    stream.seek(0)
+    zipped = stream.read(2) == _GZIP
+    stream.seek(0)
+    resources, last = 0, b""
+    try:
+        for line in cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if zipped else stream:
+            if line.strip():
+                resources, last = resources + 1, line
+        if last:
+            msgspec.json.decode(last)
+    except (EOFError, gzip.BadGzipFile, zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ServerError(
+            f"{what[0].upper()}{what[1:]} is cut short or damaged", "Call again: it is fetched anew"
+        ) from error
+    if file.count is not None and resources != file.count:
+        raise ServerError(
+            f"{what[0].upper()}{what[1:]} holds {resources} resources, and the manifest says {file.count}",
+            "Call again: it is fetched anew; if it stays so, ask the server's vendor",
+        )
+    stream.seek(0, os.SEEK_END)
+    return zipped, resources
+
+
+def _judge_errors(journal: Journal, manifest: Manifest, settings: BulkSettings, host: str) -> None:
+    """What the server could not export is missing from the files: such an export is not the whole truth."""
+    lost = sum(journal.done[f"error/{number}"].resources for number in range(len(manifest.error)))
+    if lost > settings.errors_allowed:
+        raise ServerError(
+            f"{host} reports {lost} errors in this export: it is not whole",
+            "Read the files error-*.not-read in the folder, or allow so many with bulk.errors_allowed",
+        )
+
+
+def _whole(host: str, journal: Journal, manifest: Manifest) -> Finished:
+    request = journal.request
+    files = tuple(journal.done[place] for place, _ in _places(manifest))
+    return Finished(host, manifest.transactionTime, request.level, request.types, request.since, files)

@@ -1,0 +1,79 @@
+"""A cohort from its settings: read, judge and label as the job would, then write the three files."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from screener.clinical.labels import LabelReader, LabelRule, LabelTables
+from screener.cohort.comparison import comparison
+from screener.cohort.files import check_writable, dictionary, write
+from screener.cohort.pull import Design, Progress, Pulled, pull
+from screener.config.settings import Settings
+from screener.config.tables import label_tables
+from screener.errors import InputError
+from screener.run.setup import Options, Parts
+from screener.stores.protocols import Library, Mode, Scope
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What one call asks for, beside the settings."""
+
+    out: Path
+    rule: LabelRule = LabelRule()
+    as_of: Literal["occasion", "run"] = "occasion"
+    with_unlabelled: bool = False
+    least_count: int = 5
+    from_folder: Path | None = None
+    now: datetime | None = None
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a call leaves: the books, the comparison and the files."""
+
+    counts: dict[str, Any]
+    compared: Sequence[Sequence[str]]
+    files: Sequence[Path]
+
+
+def make(settings: Settings, request: Request, progress: Progress) -> Made:
+    """Pull the cohort and write it. Nothing is written to the source, and nothing at all where this raises ScreenerError."""
+    check_writable(request.out)
+    with ExitStack() as stack:
+        # A destination folder is named so that no server is asked for assessments; nothing is written there but the cohort.
+        options = Options(
+            dry_run=True, from_folder=request.from_folder, to_folder=request.out.resolve().parent, now=request.now
+        )
+        parts = Parts(settings, options, stack)
+        design = Design(
+            policy=settings.policy.policy(),
+            artefact=parts.artefact,
+            now_us=int(parts.now.timestamp() * 1_000_000),
+            rule=request.rule,
+            as_of=request.as_of,
+        )
+        oldest = parts.now.date() - timedelta(days=design.policy.lookback_days)
+        scope = Scope(Mode.BACKFILL, oldest=oldest.isoformat())
+        labels = label_tables(settings.cohort)
+        source, reader = parts.source(), LabelReader(parts.mapper, request.rule.kind, labels)
+        pulled = pull(source, scope, reader, design, settings.server.batch_patients, progress)
+    return _written(request, design, labels, pulled, source)
+
+
+def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: Library) -> Made:
+    women = pulled.women if request.with_unlabelled else pulled.labelled
+    reading = source.reading
+    told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}
+    described = dictionary(pulled, women, design, labels, told, request.least_count)
+    if not women:
+        reasons = {**described["counts"]["left_out"]}
+        raise InputError(
+            f"None of {pulled.seen} patients belongs in the cohort; left out: {reasons}",
+            "Try --label either, a wider --max-gap-days or a longer policy.lookback_days",
+        )
+    compared = comparison(pulled.labelled, pulled.without_label, request.least_count)
+    files = write(request.out, women, described, compared)
+    return Made(described["counts"], compared, files)

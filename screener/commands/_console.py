@@ -1,0 +1,112 @@
+"""How a run looks on a terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from screener.run.runner import Result
+from screener.run.summary import rows
+
+log = structlog.get_logger()
+_SECONDS_BETWEEN_LINES = 10
+
+
+@contextmanager
+def bar(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - began, 1e-9)
+            progress.update(task, completed=done, total=total, rate=f"{rate:.1f}/s" if done else "")
+
+        yield tell
+
+
+@contextmanager
+def lines(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
+    """A log line now and then, with the rate so far and the time left at that rate."""
+    began = last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            rate = done / (now - began)
+            left = {"per_second": round(rate, 1), "seconds_left": round((total - done) / rate)} if done else {}
+            log.info("progress", **{f"{what}_done": done, f"{what}_total": total}, **left)
+
+    yield tell
+
+
+def table(result: Result) -> None:
+    """The summary as a table of at most 80 columns."""
+    summary = result.summary
+    console = Console(highlight=False)
+    if result.listed:
+        _listed(result, console)
+    grid = Table(title=f"{summary.mode} run, {summary.patients_seen} patients", title_justify="left", width=78)
+    for name, justify in (("outcome", "left"), ("reason", "left"), ("n", "right")):
+        grid.add_column(name, justify=justify)  # type: ignore[arg-type]
+    before = ""
+    for group, item, count in rows(summary):
+        if before not in ("", group):
+            grid.add_section()
+        grid.add_row(group if group != before else "", item, str(count))
+        before = group
+    console.print(grid)
+    console.print(f"{summary.flagged} women with magnesium at or below 0.845 mmol/L")
+    for kind, why in summary.exclusions_not_checked.items():
+        console.print(f"Exclusions not checked: {kind} ({why})", style="yellow")
+    console.print(
+        f"{summary.requests} requests, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
+        f"{summary.peak_rss_bytes / 1e6:.0f} MB at most"
+    )
+    if result.why_dry:
+        console.print(f"Nothing was written: {result.why_dry}", style="bold yellow")
+
+
+def _listed(result: Result, console: Console) -> None:
+    grid = Table(title="The difference, patient by patient", title_justify="left")
+    for name in ("patient", "method", "change", "reason"):
+        grid.add_column(name)
+    for line in result.listed:
+        grid.add_row(line.patient, line.method.value, line.action, line.reason)
+    console.print(grid)
+
+
+def safe(text: str) -> str:
+    """What a sender wrote, without any meaning to the terminal."""
+    return escape("".join(c if c.isprintable() else "?" for c in text))
+
+
+def counter(what: str) -> Callable[[int], None]:
+    """Tells a growing number on standard error: in place on a terminal, a line now and then otherwise."""
+    console = Console(stderr=True)
+    last = time.monotonic()
+
+    def tell(count: int) -> None:
+        nonlocal last
+        if console.is_terminal:
+            console.print(f"{count} {what}", end="\r")
+        elif time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            log.info(what.replace(" ", "_"), count=count)
+
+    return tell

@@ -1,0 +1,74 @@
+"""Whose results changed, by an export of what changed (`_since`): for nights with more of it than a search should page through.
+
+Such an export names the patients and is no truth about them: the whole record of each is then read from the server.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from screener.assessment.evidence import Basis
+from screener.bulk.export import export_changes
+from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.records import LABORATORY, Fact, Medicine, PatientRecord, Refusal
+from screener.config.settings import Settings
+from screener.errors import InputError
+from screener.ndjson.files import Piece, blocks
+from screener.stores.protocols import Library, Mode, R, Reader, Scope
+
+
+class ChangedSource:
+    """A server that is searched for whole records, and exports what changed."""
+
+    def __init__(self, online: Library, settings: Settings, folder: Path, mapper: Mapper) -> None:
+        self._online, self._settings, self._folder, self._mapper = online, settings, folder, mapper
+        self.reading = online.reading
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a laboratory result of ours in the export of what changed since the scope's instant."""
+        if scope.mode is not Mode.NIGHTLY:
+            yield from self._online.population(scope)
+            return
+        overlap = timedelta(minutes=self._settings.server.overlap_minutes)
+        since = datetime.fromisoformat(scope.since) - overlap
+        whole = export_changes(self._settings, self._folder, since)
+        bad = 0
+        for file in whole.files:
+            path = self._folder / file.name
+            for block in blocks(Piece(path, 0, path.stat().st_size)):
+                bad += bool(block.problem)
+                for line in block.data.split(b"\n"):
+                    try:
+                        rows = self._mapper.map(line) if line.strip() else ()
+                    except (MalformedResource, msgspec.MsgspecError):
+                        bad += 1
+                        continue
+                    yield from (r.patient for r in rows if isinstance(r, Fact | Refusal) and r.analyte in LABORATORY)
+        self.reading.bad_lines += bad
+        if bad > self._settings.folder.bad_lines_allowed:
+            raise InputError(
+                f"{bad} unreadable lines in the export of what changed",
+                "Run again, or allow so many with folder.bad_lines_allowed; the watermark has not moved",
+            )
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
+        """The server's."""
+        return self._online.records(patients, standing)
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """The server's."""
+        return self._online.basis(observations)
+
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """The server's."""
+        return self._online.further(reader, patients)
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """The server's."""
+        return self._online.medicines(names)
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """The server's."""
+        return self._online.women(born_until, at_most)

@@ -1,0 +1,341 @@
+"""A folder as destination: our assessments in one file, replaced as a whole when the run has ended well.
+
+The file is in the order of the patients' places, so that it can be worked on share by share, and is the same however many processes
+did it. What others put into it stays, byte for byte.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from screener.assessment.draft import Forms
+from screener.assessment.identity import Canonical, device_uuid
+from screener.assessment.reconcile import Action, Change
+from screener.assessment.resource import Json, Voice, device, local_id
+from screener.errors import InputError
+from screener.fhir.bundles import ENCODER
+from screener.ndjson.files import Piece, blocks
+from screener.ndjson.scan import share_of
+from screener.ndjson.spill import Segment, Spill, cannot_spill, open_private, stored
+from screener.stores.patient_order import place
+from screener.stores.protocols import Fate, Receipt
+
+ASSESSMENTS = "RiskAssessment.ndjson"
+_DEVICES = "Device.ndjson"
+_SHARE_BYTES = 32 << 20
+_FLUSH_BYTES = 32 << 20
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+class _Coding(msgspec.Struct):
+    system: str = ""
+
+
+class _Method(msgspec.Struct):
+    coding: tuple[_Coding, ...] = ()
+
+
+class _Subject(msgspec.Struct):
+    reference: str = ""
+
+
+class _Head(msgspec.Struct):
+    id: str
+    subject: _Subject = msgspec.field(default_factory=_Subject)
+    method: _Method = msgspec.field(default_factory=_Method)
+
+
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """One assessment as it stands in the file: whose it is, and whether one of our methods made it."""
+
+    patient: str
+    id: str
+    ours: bool
+    text: bytes
+
+
+def read_line(text: bytes, method: str) -> Line:
+    """A line of the file; `method` is the code system of our methods. MsgspecError for what is no assessment."""
+    head = _decode_head(text)
+    return Line(
+        local_id(head.subject.reference), head.id, any(coding.system == method for coding in head.method.coding), text
+    )
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_lines = msgspec.msgpack.Decoder(list[Line]).decode
+_encode_lines = msgspec.msgpack.Encoder().encode
+
+
+class Stood(Protocol):
+    """What stood when the run began, by share of the patients, and what is to stand."""
+
+    @property
+    def shares(self) -> int:
+        """How many there are."""
+
+    def share(self, share: int) -> list[Line]:
+        """The lines of one share as they are now."""
+
+    def keep(self, share: int, lines: list[Line]) -> None:
+        """The lines of a share as they will be, in order."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where the assessments lie that stood when the run began; a share that was worked on since lies in a file of its own."""
+
+    workplace: Path
+    shares: int
+    lines: list[Segment]
+    method: str  # the code system of our methods
+
+    def share(self, share: int) -> list[Line]:
+        """The lines of one share as they are now."""
+        worked_on = self.worked_on(share)
+        if worked_on.exists():
+            return [read_line(text, self.method) for text in worked_on.read_bytes().splitlines()]
+        return [line for part in stored(self.workplace, self.lines, share) for line in _decode_lines(part)]
+
+    def keep(self, share: int, lines: list[Line]) -> None:
+        """The lines of a share as they will be, in order. InputError where the disk is full."""
+        try:
+            with open_private(self.worked_on(share)) as stream:
+                stream.write(_text(lines))
+        except OSError as error:
+            raise cannot_spill(error) from error
+
+    def worked_on(self, share: int) -> Path:
+        """The file of a share that was worked on."""
+        return self.workplace / f"standing.{share}"
+
+
+class Writer:
+    """Puts changes into words, with what a server would set: ids, versions, times. Keep one: it remembers its forms."""
+
+    def __init__(self, now: str) -> None:
+        self._now = now
+        self._forms = Forms(self._dressed)
+
+    def written(self, change: Change) -> tuple[str, str, bytes]:
+        """Id, version and text of what a change writes."""
+        if change.draft is not None:
+            return change.identity, "1", self._forms.encode(change.draft)
+        assert change.altered is not None  # noqa: S101 - only changes that write come here
+        version = str(int(change.version) + 1 if change.version.isdecimal() else 1)
+        return change.target, version, ENCODER.encode(self._dressed(change.altered, change.target, version))
+
+    def _dressed(self, resource: Json, name: str, version: str = "1") -> Json:
+        meta = {**resource.get("meta", {}), "versionId": version, "lastUpdated": self._now}
+        return {"resourceType": "RiskAssessment", "id": name, **resource, "meta": meta}
+
+
+class ShareDestination:
+    """Some shares of the assessments; one share is held in memory at a time."""
+
+    def __init__(self, standing: Stood, shares: Sequence[int], writer: Writer) -> None:
+        self._standing, self._shares, self._writer = standing, shares, writer
+        self._share = -1
+        self._held: dict[str, Line] = {}
+        self._names: dict[str, list[str]] = {}  # ids of our assessments by patient
+        self._dirty = False
+        self.changed = False
+
+    def patients(self) -> Iterator[str]:
+        """Patients with an assessment by one of our methods."""
+        for share in self._shares:
+            self._turn_to(share)
+            yield from self._names
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """Our assessments of these patients."""
+        found: dict[str, list[Json]] = {}
+        for patient in patients:
+            self._turn_to(share_of(patient, self._standing.shares))
+            if patient in self._names:
+                found[patient] = [cast("Json", _decode(self._held[name].text)) for name in self._names[patient]]
+        return found
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """None: a folder takes any."""
+        return ()
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """In memory, until another share is turned to or the run ends."""
+        return [self._apply(change) for change in changes]
+
+    def _apply(self, change: Change) -> Receipt:
+        self._turn_to(share_of(change.patient, self._standing.shares))
+        name, version, text = self._writer.written(change)
+        self._held[name] = Line(change.patient, name, ours=True, text=text)
+        if change.action is Action.CREATE:
+            self._names.setdefault(change.patient, []).append(name)
+        self._dirty = self.changed = True
+        return Receipt(change, Fate.DONE, id=name, version=version)
+
+    def finish(self) -> None:
+        """What was worked on to the disk."""
+        self._turn_to(-1)
+
+    def _turn_to(self, share: int) -> None:
+        if share == self._share:
+            return
+        if self._dirty:
+            self._standing.keep(self._share, in_order(self._held.values()))
+        self._share, self._dirty = share, False
+        self._held, self._names = {}, {}
+        for line in self._standing.share(share) if share >= 0 else ():
+            self._held[line.id] = line
+            if line.ours:
+                self._names.setdefault(line.patient, []).append(line.id)
+
+
+class FolderDestination:
+    """The assessments of a folder. Versions and times are set here as a server would set them; earlier versions are not kept."""
+
+    def __init__(self, folder: Path, canonical: Canonical, now: str, workplace: Path) -> None:
+        """`workplace` takes temporary files."""
+        self._folder, self._canonical, self._now, self._workplace = folder, canonical, now, workplace
+        self._devices: list[Json] = []
+        self._new_device = False
+        self._all: ShareDestination | None = None
+        self._standing: Standing | None = None
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:
+        """Put the Device beside the assessments; its id is its identity, for no server gives it one."""
+        name = device_uuid(voice.source_system)
+        wanted = {"id": name, **device(voice)}
+        self._devices = _load(self._folder / _DEVICES)
+        held = next((resource for resource in self._devices if resource.get("id") == name), None)
+        if held != wanted and not dry:
+            self._devices = [r for r in self._devices if r.get("id") != name] + [wanted]
+            self._new_device = True
+        return f"Device/{name}"
+
+    def patients(self) -> Iterator[str]:
+        """Patients with an assessment by one of our methods."""
+        return self._whole().patients()
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """Our assessments of these patients."""
+        return self._whole().standing(patients)
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """None: a folder takes any."""
+        return ()
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """Kept aside; `finish` puts them in place."""
+        return self._whole().apply(changes)
+
+    def finish(self) -> None:
+        """Everything in place, or what the folder held as it was."""
+        whole = self._whole()
+        whole.finish()
+        self.replace(changed=whole.changed)
+
+    def _whole(self) -> ShareDestination:
+        if self._all is None:
+            standing = self.scan(self.planned_shares())
+            self._all = ShareDestination(standing, range(standing.shares), Writer(self._now))
+        return self._all
+
+    def planned_shares(self) -> int:
+        """In how many shares the folder is worked on."""
+        file = self._folder / ASSESSMENTS
+        return 1 + (file.stat().st_size if file.exists() else 0) // _SHARE_BYTES
+
+    def scan(self, shares: int) -> Standing:
+        """Deal what stands to the shares."""
+        spill: Spill[Line] = Spill(self._workplace / "standing", shares, _encode_lines)
+        segments: list[Segment] = []
+        held = 0
+        for line in self._lines():
+            spill.add(share_of(line.patient, shares), line)
+            held += len(line.text)
+            if held > _FLUSH_BYTES:
+                segments.append(spill.flush())
+                held = 0
+        segments.append(spill.flush())
+        self._standing = Standing(self._workplace, shares, segments, self._canonical.method)
+        return self._standing
+
+    def replace(self, *, changed: bool) -> None:
+        """Write to temporary files, flush them to the disk, put them in place of the old ones; nothing where nothing changed."""
+        if not (changed or self._new_device):
+            return
+        standing = self._standing
+        assert standing is not None  # noqa: S101 - scan comes first
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _replace(self._folder / _DEVICES, (ENCODER.encode(device) + b"\n" for device in self._devices))
+            _replace(self._folder / ASSESSMENTS, _parts(standing))
+        except OSError as error:
+            raise InputError(
+                f"Cannot write to the folder {self._folder.name}: {error.strerror}",
+                "Check its permissions and the space left; what it held is as it was",
+            ) from error
+        self._new_device = False
+
+    def _lines(self) -> Iterator[Line]:
+        file = self._folder / ASSESSMENTS
+        if not file.exists():
+            return
+        for block in blocks(Piece(file, 0, file.stat().st_size)):
+            if block.problem:
+                raise _damaged(file)
+            for text in block.data.split(b"\n"):
+                if text.strip():
+                    try:
+                        yield read_line(text, self._canonical.method)
+                    except msgspec.MsgspecError as error:
+                        raise _damaged(file) from error
+
+
+def in_order(lines: Iterable[Line]) -> list[Line]:
+    """As they stand in a destination: by the place of the patient, and then by ids."""
+    return sorted(lines, key=lambda line: (place(line.patient), line.patient, line.id))
+
+
+def _text(lines: Iterable[Line]) -> bytes:
+    return b"".join([line.text + b"\n" for line in lines])
+
+
+def _parts(standing: Standing) -> Iterator[bytes]:
+    for share in range(standing.shares):
+        worked_on = standing.worked_on(share)
+        yield worked_on.read_bytes() if worked_on.exists() else _text(in_order(standing.share(share)))
+
+
+def _load(file: Path) -> list[Json]:
+    if not file.exists():
+        return []
+    try:
+        return [cast("Json", _decode(line)) for line in file.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"Cannot read {file.name}: {error.strerror}", "Check its permissions") from error
+    except msgspec.MsgspecError as error:
+        raise _damaged(file) from error
+
+
+def _damaged(file: Path) -> InputError:
+    return InputError(
+        f"{file.name} in the destination folder is damaged", "Restore it, or name another folder after --to"
+    )
+
+
+def _replace(file: Path, parts: Iterator[bytes]) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with open_private(temporary) as stream:
+            for part in parts:
+                stream.write(part)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

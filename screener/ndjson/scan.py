@@ -1,0 +1,144 @@
+"""The first pass: the lines of a folder into rows, dealt to shares of the patients.
+
+Pieces of the files are read independently of each other, in any order, by any process; what they leave is the same.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from screener.clinical import statements, wire
+from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.patients import version
+from screener.clinical.records import (
+    Demographics,
+    Exclusion,
+    Fact,
+    Medicine,
+    Menopause,
+    Refusal,
+    Unreadable,
+    Unsettled,
+    Version,
+)
+from screener.fhir.search import Head
+from screener.ndjson.files import Piece, blocks
+from screener.ndjson.prefilter import Sieve
+from screener.ndjson.spill import Segment, Spill
+from screener.ndjson.versions import NOWHERE, Tracer
+from screener.stores.patient_order import PLACES, place
+
+NOT_A_RESOURCE = "not a JSON object with a resourceType"
+
+AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | Unsettled
+
+decode_head = msgspec.json.Decoder(Head).decode
+decode_rows = msgspec.msgpack.Decoder(list[AnyRow]).decode
+decode_medicines = msgspec.msgpack.Decoder(list[Medicine]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Bad(NamedTuple):
+    """A line that could not be used: where it begins, and why in general terms."""
+
+    file: Path
+    offset: int
+    problem: str
+
+
+class Scanned(NamedTuple):
+    """What one piece gave, and where it lies."""
+
+    piece: int
+    bytes_read: int
+    kinds: frozenset[str]
+    bad: list[Bad]
+    rows: Segment
+    traces: Segment
+    medicines: Segment
+
+
+def version_of(head: Head) -> Version:
+    """Which copy a line holds."""
+    return version(wire.Meta(head.meta.versionId or None, head.meta.lastUpdated or None))
+
+
+def _all_lines(block: bytes) -> Iterable[bytes]:
+    return block.split(b"\n")
+
+
+def share_of(patient: str, shares: int) -> int:
+    """The share of a patient: one of `shares` equal ranges of places."""
+    return place(patient) * shares // PLACES
+
+
+class Scanner:
+    """One process's part in the first pass."""
+
+    def __init__(
+        self, mapper: Mapper, workplace: Path, name: str, shares: int, codes: frozenset[str] | None = None
+    ) -> None:
+        """Files in `workplace` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
+        self._mapper, self._shares = mapper, shares
+        self._lines = Sieve(codes).lines if codes else _all_lines
+        self._traces_file = workplace / f"{name}.traces"
+        self._rows: Spill[Mapped] = Spill(workplace / f"{name}.rows", shares, _encode)
+        self._medicines: Spill[Medicine] = Spill(workplace / f"{name}.medicines", 1, _encode)
+        self._tracer = Tracer()
+        self._patient, self._share = "", 0
+
+    def scan(self, number: int, piece: Piece) -> Scanned:
+        """Read a piece. InputError for a file that cannot be read and for a full disk."""
+        kinds: set[str] = set()
+        bad: list[Bad] = []
+        size = 0
+        for block in blocks(piece):
+            size += len(block.data)
+            if block.problem:
+                bad.append(Bad(piece.file, block.start, block.problem))
+            searched = 0
+            for line in self._lines(block.data):
+                try:
+                    kinds.add(self._take(line))
+                except (MalformedResource, msgspec.MsgspecError):
+                    if line.strip():
+                        # The first such line after the last bad one: an earlier one like it would have been bad as well.
+                        searched = block.data.index(line, searched)
+                        bad.append(Bad(piece.file, block.start + searched, NOT_A_RESOURCE))
+                        searched += len(line)
+        return Scanned(
+            number,
+            size,
+            frozenset(kinds),
+            bad,
+            self._rows.flush(),
+            self._tracer.flush(self._traces_file, self._shares),
+            self._medicines.flush(),
+        )
+
+    def _take(self, line: bytes) -> str:
+        """One line's rows to their shares; returns its resource type."""
+        resource, rows = self._mapper.open(line)
+        if resource is None:
+            head = decode_head(line)
+            kind, name, copy = head.resourceType, head.id, version_of(head)
+            if kind == "Medication":
+                medicine = statements.medicine(line)
+                if medicine is not None:
+                    self._medicines.add(0, medicine)
+        else:
+            kind, name = type(resource).__name__, resource.id or ""
+            copy = rows[0].version if rows else version(resource.meta)
+        share = NOWHERE
+        for row in rows:
+            # The results of a patient come together: most often it is the same string.
+            if row.patient is not self._patient:
+                self._patient = row.patient
+                self._share = share_of(row.patient, self._shares)
+            share = self._share
+            self._rows.add(share, row)
+        if name:
+            self._tracer.saw(kind, name, copy, share)
+        return kind

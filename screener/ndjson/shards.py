@@ -1,0 +1,190 @@
+"""Shares of the patients of a folder that was gone through: what a run asks of them, one share in memory at a time."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from screener.assessment.evidence import Basis
+from screener.clinical.dates import last_day
+from screener.clinical.mapping import Mapper, Settled
+from screener.clinical.records import (
+    Analyte,
+    Demographics,
+    Exclusion,
+    Fact,
+    Medicine,
+    PatientRecord,
+    Refusal,
+    Unreadable,
+)
+from screener.ndjson.medications import Medicines
+from screener.ndjson.scan import AnyRow, decode_rows, share_of
+from screener.ndjson.spill import Segment, stored
+from screener.ndjson.versions import Index, Outdated, is_newest, key_of
+from screener.stores.grouping import gather
+from screener.stores.protocols import Mode, Reading, Scope
+
+_decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
+
+
+class Shelves(Protocol):
+    """Rows by share of the patients: what a share's run needs to know of a folder that was gone through."""
+
+    @property
+    def shares(self) -> int:
+        """How many there are."""
+
+    @property
+    def medicines(self) -> Mapping[str, Medicine]:
+        """The Medication resources, by id."""
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The excluding resource types that were not read."""
+
+    def rows(self, share: int) -> list[AnyRow]:
+        """The rows of a share, of the newest copies only."""
+
+    def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
+        """The rows of these Observations, whosever they are."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What the first pass leaves: where everything lies. The same for every process that reads it."""
+
+    workplace: Path
+    shares: int
+    segments: list[Segment]
+    traces: list[Segment]
+    outdated: list[Segment]
+    medicines: Medicines
+    unchecked: tuple[str, ...]
+
+    @property
+    def resources(self) -> Index:
+        """Which resources there are."""
+        return Index(self.workplace, self.traces, self.shares)
+
+    def rows(self, share: int) -> list[AnyRow]:
+        """The rows of a share, of the newest copies only."""
+        newest: Outdated = {}
+        for part in stored(self.workplace, self.outdated, share):
+            newest |= {key: (updated_us, number) for key, updated_us, number in _decode_outdated(part)}
+        rows: list[AnyRow] = []
+        for part in stored(self.workplace, self.segments, share):
+            rows += decode_rows(part)
+        return [row for row in rows if _counts(row, newest)] if newest else rows
+
+    def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
+        """The rows of these Observations, whosever they are."""
+        keys = [key_of("Observation", name) for name in observations]
+        for share in sorted(self.resources.shares_with(keys)):
+            yield from (row for row in self.rows(share) if resource_of(row)[1] in observations)
+
+
+class ShareSource:
+    """Some shares of the patients; one share is held in memory at a time."""
+
+    def __init__(
+        self,
+        shelves: Shelves,
+        mapper: Mapper,
+        needs: Mapping[str, str],
+        shares: Sequence[int],
+        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    ) -> None:
+        self._shelves, self._mapper, self._needs = shelves, mapper, needs
+        self._shares, self._ask = shares, ask
+        self._off = tuple(kind for kind, need in needs.items() if need == "off")
+        self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
+        self._measured: set[str] = set()  # of the share that is held, who has a Mg result
+        self.reading = Reading()
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        if scope.mode is Mode.NAMED:
+            yield from (p for p in scope.patients if share_of(p, self._shelves.shares) in self._shares)
+            return
+        for share in self._shares:
+            self._share(share)
+            yield from self._measured
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
+        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        rows = (
+            row
+            for patient in patients
+            for row in self._of(patient)
+            if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
+        )
+        return gather(patients, rows, dict.fromkeys(patients, self._shelves.unchecked), self._needs)
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        latest = date.fromisoformat(born_until).toordinal()
+        found = sorted(
+            row.patient
+            for _, rows in self._everyone()
+            for row in rows
+            if isinstance(row, Demographics) and row.sex == "female" and 0 < last_day(row.birth_date) <= latest
+        )
+        return found[:at_most], len(found)
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        wanted = frozenset(observations)
+        found: dict[str, list[Fact | Refusal]] = {}
+        for row in self._shelves.results(wanted):
+            if isinstance(row, Fact | Refusal):
+                found.setdefault(resource_of(row)[1], []).append(row)
+        here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
+        missing = wanted - here.keys()
+        if missing and self._ask:
+            return {**here, **self._ask(missing)}
+        return {**here, **dict.fromkeys(missing, Basis(seen=False))}
+
+    def _everyone(self) -> Iterator[tuple[str, list[Settled]]]:
+        for share in self._shares:
+            yield from self._share(share).items()
+
+    def _of(self, patient: str) -> list[Settled]:
+        return self._share(share_of(patient, self._shelves.shares)).get(patient, [])
+
+    def _share(self, share: int) -> dict[str, list[Settled]]:
+        if self._held[0] != share:
+            by_patient: dict[str, list[Settled]] = {}
+            measured: set[str] = set()
+            for row in self._mapper.settled(self._shelves.rows(share), self._shelves.medicines):
+                held = by_patient.get(row.patient)
+                if held is None:
+                    by_patient[row.patient] = [row]
+                else:
+                    held.append(row)
+                if (type(row) is Fact or type(row) is Refusal) and row.analyte is Analyte.MG:
+                    measured.add(row.patient)
+            self._held, self._measured = (share, by_patient), measured
+        return self._held[1]
+
+
+def _counts(row: AnyRow, newest: Outdated) -> bool:
+    """Whether a row is of the newest copy of its resource; of one without an id every copy counts."""
+    kind, name = resource_of(row)
+    latest = newest.get(key_of(kind, name)) if name else None
+    return latest is None or is_newest(row.version, latest)
+
+
+def resource_of(row: AnyRow) -> tuple[str, str]:
+    """Type and id of the resource that a row is from; of a component, the Observation's."""
+    if isinstance(row, Demographics):
+        return "Patient", row.patient
+    if isinstance(row, Fact | Refusal):
+        return "Observation", row.id.partition("#")[0]
+    return row.resource, row.id
+
+
+def _latest(rows: list[Fact | Refusal]) -> tuple[Fact | Refusal, ...]:
+    newest = max((row.version for row in rows), default=None)
+    return tuple(row for row in rows if row.version == newest)

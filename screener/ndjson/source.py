@@ -1,0 +1,265 @@
+"""A folder of NDJSON in the layout of a bulk export, as source.
+
+The file name does not decide what a line holds, its `resourceType` does. A bad line is counted with its file and number, never
+with its content, and the run goes on.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import structlog
+
+from screener.assessment.evidence import Basis
+from screener.bulk.journal import Finished, finished
+from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.records import (
+    Medicine,
+    PatientRecord,
+    Version,
+)
+from screener.config.settings import FolderSettings
+from screener.errors import InputError
+from screener.ndjson.files import Piece, blocks, line_number, ndjson_files, pieces, plain_bytes
+from screener.ndjson.medications import Medicines, gathered
+from screener.ndjson.prefilter import is_plain
+from screener.ndjson.scan import (
+    Scanned,
+    Scanner,
+    decode_head,
+    decode_medicines,
+    version_of,
+)
+from screener.ndjson.shards import ShareSource, Table
+from screener.ndjson.spill import Segment, append, stored
+from screener.ndjson.versions import is_newest, key_of, outdated, read_traces
+from screener.ndjson.workers import Workers, processes_for
+from screener.stores.protocols import OfPatient, R, Reader, Reading, Scope
+
+log = structlog.get_logger()
+
+PIECE_BYTES = 32 << 20
+_SHARE_BYTES = 32 << 20  # of the folder, so that what a share makes of it fits into a process many times over
+_MOST_SHARES = 1 << 16
+_BAD_LINES_TOLD = 20
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class FolderSource:
+    """Goes through the whole folder once, when something is first asked of it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        mapper: Mapper,
+        needs: Mapping[str, str],
+        settings: FolderSettings,
+        workplace: Path,
+        workers: int = 0,
+        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    ) -> None:
+        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
+        the server that the folder is an export of what became of Observations that are not in it. `workplace` takes temporary
+        files. `workers`: how many processes; 0 for what suits the folder's size."""
+        self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
+        self._workplace, self.workers, self._ask = workplace, workers, ask
+        self._export: Finished | None = None
+        self._files: list[Path] = []
+        self._table: Table | None = None
+        self._all: ShareSource | None = None
+        self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
+        off = sorted(kind for kind, need in needs.items() if need == "off")
+        self.reading = Reading(unchecked=dict.fromkeys(off, "switched off"))
+
+    # As a source: everyone
+
+    def population(self, scope: Scope) -> Iterator[str]:
+        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        return self._whole().population(scope)
+
+    def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
+        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        return self._whole().records(patients, standing)
+
+    def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        return self._whole().women(born_until, at_most)
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """Those that a rule is about with their codes; of all others it is only known that they are there."""
+        held = self._whole_table().medicines
+        return {name: held[name] for name in names if name in held}
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        return self._whole().basis(observations)
+
+    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+        """From a second pass over the folder, made once for each reader."""
+        if self._further is None or self._further[0] is not reader:
+            self._further = (reader, self._second_pass(reader, self._whole_table()))
+        held = cast("dict[str, list[R]]", self._further[1])
+        return [row for patient in patients for row in held.get(patient, ())]
+
+    def _whole(self) -> ShareSource:
+        if self._all is None:
+            table = self._whole_table()
+            self._all = ShareSource(table, self._mapper, self._needs, range(table.shares), self._ask)
+        return self._all
+
+    def _whole_table(self) -> Table:
+        if self._table is None:
+            self._table = self.scan(self.planned_shares())
+        return self._table
+
+    # The first pass
+
+    def planned_shares(self) -> int:
+        """In how many shares the folder is worked on; InputError for a folder that cannot be."""
+        self._export = finished(self._folder)
+        if self._export and self._export.since:
+            raise InputError(
+                f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not the whole truth",
+                "Export without --since",
+            )
+        self._files = ndjson_files(self._folder, empty=self._export is not None)
+        size_bytes = plain_bytes(self._files)
+        self.workers = processes_for(size_bytes, self.workers)
+        return min(_MOST_SHARES, 1 + size_bytes // _SHARE_BYTES)
+
+    def scan(self, shares: int, progress: Callable[[int, int], None] | None = None) -> Table:
+        """Go through the folder, and judge whether it may be used. `progress` is told of bytes read, of all."""
+        work = pieces(self._files, PIECE_BYTES)
+        scanned: list[Scanned] = []
+        whole, done = sum(piece.size_bytes for piece in work), 0
+        context = (self._mapper, self._workplace, shares, self._codes_that_matter())
+        with Workers(min(self.workers, len(work)), Context, *context) as workers:
+            for found in workers.map(scan, list(enumerate(work))):
+                scanned.append(found)
+                done += work[found.piece].size_bytes
+                if progress:
+                    progress(done, whole)
+            scanned.sort()
+            traces = [found.traces for found in scanned]
+            copies = workers.map(compare, [(traces, deal) for deal in range(shares)])
+            newest = [segment for segment in copies if segment is not None]
+        self._judge_bad_lines(scanned)
+        # What was asked for and is not there has no resources.
+        kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
+        unchecked = judge_missing_types(self._folder.name, kinds, self._needs, complete=self._settings.complete)
+        off = {kind for kind, need in self._needs.items() if need == "off"}
+        self.reading.unchecked.update(dict.fromkeys(sorted(set(unchecked) - off), "not in the folder"))
+        self.reading.bytes_read = sum(found.bytes_read for found in scanned)
+        return Table(
+            workplace=self._workplace,
+            shares=shares,
+            segments=[found.rows for found in scanned],
+            traces=traces,
+            outdated=newest,
+            medicines=self._medicines([found.medicines for found in scanned]),
+            unchecked=unchecked,
+        )
+
+    def _medicines(self, segments: Sequence[Segment]) -> Medicines:
+        found = (one for part in stored(self._workplace, segments, 0) for one in decode_medicines(part))
+        return gathered(found, self._mapper.matters, self._workplace / "medicines.npy")
+
+    def _codes_that_matter(self) -> frozenset[str] | None:
+        """The codes that a line has to have; None where every line has to be decoded.
+
+        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are passed over only where
+        no resource comes in two versions, which is so in one export, whole and without other files.
+        """
+        export = self._export
+        there = [(file.name, file.stat().st_size) for file in self._files]
+        alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
+        codes = self._mapper.codes_that_matter() if alone or self._settings.one_export else None
+        return codes if codes and all(map(is_plain, codes)) else None
+
+    def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
+        """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
+        bad = [line for found in scanned for line in found.bad]
+        self.reading.bad_lines = len(bad)
+        told = [(line.file.name, line_number(line.file, line.offset), line.problem) for line in bad[:_BAD_LINES_TOLD]]
+        for file, number, problem in told:
+            log.warning("bad_line", file=file, line=number, problem=problem)
+        if len(bad) > self._settings.bad_lines_allowed:
+            file, number, problem = told[0]
+            raise InputError(
+                f"{len(bad)} unreadable lines in {self._folder.name}, the first in {file}, line {number}: {problem}",
+                "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
+            )
+
+    # A second one
+
+    def _second_pass(self, reader: Reader[R], table: Table) -> dict[str, list[R]]:
+        bad = 0
+        found: list[tuple[bytes, Version, tuple[R, ...]]] = []
+        for line in self._lines():
+            try:
+                rows = reader.map(line)
+                if rows:
+                    head = decode_head(line)
+                    found.append((key_of(head.resourceType, head.id) if head.id else b"", version_of(head), rows))
+            except (MalformedResource, msgspec.MsgspecError):
+                bad += 1
+        newest = table.resources.newest({key for key, _, _ in found if key})
+        by_patient: dict[str, list[R]] = {}
+        for key, copy, rows in found:
+            if not key or is_newest(copy, newest[key]):
+                for row in rows:
+                    by_patient.setdefault(row.patient, []).append(row)
+        self.reading.bad_lines = max(self.reading.bad_lines, bad)
+        return by_patient
+
+    def _lines(self) -> Iterator[bytes]:
+        for piece in pieces(self._files, PIECE_BYTES):
+            for block in blocks(piece):
+                yield from (line for line in block.data.split(b"\n") if line.strip())
+
+
+def judge_missing_types(
+    folder: str, kinds: Collection[str], needs: Mapping[str, str], *, complete: bool
+) -> tuple[str, ...]:
+    """The excluding types that count as not checked, of a folder that holds `kinds`.
+
+    InputError where a required one is missing: an export narrowed to some types must not turn an excluded woman into a scored one.
+    """
+    off = {kind for kind, need in needs.items() if need == "off"}
+    offered = {kind for kind, need in needs.items() if need == "if_offered"}
+    absent = set() if complete else needs.keys() - off - offered - set(kinds)
+    required = sorted(kind for kind in absent if needs[kind] == "required")
+    if required:
+        raise InputError(
+            f"The folder {folder} holds no {', '.join(required)}, and the exclusions require them",
+            "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
+            "or set them to optional under [exclusions]: assessments then say that they were not checked",
+        )
+    return tuple(sorted(off | absent))
+
+
+class Context:
+    """What a process needs for the first pass."""
+
+    def __init__(self, mapper: Mapper, workplace: Path, shares: int, codes: frozenset[str] | None) -> None:
+        self.workplace, self.shares = workplace, shares
+        self.name = f"{os.getpid()}"
+        self.scanner = Scanner(mapper, workplace, self.name, shares, codes)
+
+
+def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
+    """The first pass over one piece."""
+    return context.scanner.scan(*item)
+
+
+def compare(context: Context, item: tuple[Sequence[Segment], int]) -> Segment | None:
+    """The outdated copies among the traces of one deal, dealt to the shares that hold them."""
+    segments, deal = item
+    found = outdated(read_traces(context.workplace, segments, deal))
+    if not found:
+        return None
+    parts = (_encode(found[share]) if share in found else b"" for share in range(context.shares))
+    return append(context.workplace / f"{context.name}.outdated", parts)

@@ -1,0 +1,247 @@
+"""The plan of a backfill on Spark: what is shuffled, what is broadcast, what is written.
+
+Two shuffles: the traces of resources by key (who has an older copy), and everything of a patient to one partition. The medicines are
+broadcast. The output is sorted by the patients' places, as the folder engine writes it: its parts one behind the other are the same bytes.
+"""
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+from pyspark.storagelevel import StorageLevel
+
+from screener.assessment.identity import device_uuid
+from screener.assessment.resource import Json, Voice, device
+from screener.clinical.records import Medicine
+from screener.config.settings import FolderSettings
+from screener.errors import InputError, ScreenerError
+from screener.fhir.bundles import ENCODER
+from screener.ndjson.prefilter import is_plain
+from screener.ndjson.scan import share_of
+from screener.ndjson.source import judge_missing_types
+from screener.run import spark_tasks as tasks
+from screener.run.pipeline import Watch
+from screener.run.shards import Job
+from screener.run.tally import Account
+from screener.stores.protocols import Reading
+
+log = structlog.get_logger()
+
+_DEVICES, _ASSESSMENTS = "Device.ndjson", "RiskAssessment.ndjson"
+
+
+class Places(NamedTuple):
+    """Where to read and where to write: folders, or whatever Spark's file systems reach (s3a://..., abfss://..., hdfs://...).
+
+    `parquet`: assessments as a table of patient, id and text instead of NDJSON.
+    """
+
+    source: str
+    destination: str
+    parquet: bool = False
+
+
+class SparkDestination:
+    """The algorithm's Device beside the assessments; everything else is the plan's."""
+
+    def __init__(self) -> None:
+        self.device: Json = {}
+
+    def prepare(self, voice: Voice, *, dry: bool) -> str:  # noqa: ARG002
+        """The reference to it; its id is its identity."""
+        name = device_uuid(voice.source_system)
+        self.device = {"id": name, **device(voice)}
+        return f"Device/{name}"
+
+
+def run_on_spark(
+    job: Job, places: Places, device_: Json, settings: FolderSettings, watch: Watch, account: Account
+) -> Reading:
+    """The same as `engine.run_shares`. Raises ScreenerError where the run cannot go on: the destination is as it was."""
+    with _session() as spark:
+        try:
+            return _Run(spark, job, places, settings).run(device_, watch, account)
+        except PySparkException as error:
+            raise _told(error) from error
+        except Exception as error:
+            if type(error).__module__.startswith("py4j"):
+                raise _told(error) from error
+            raise
+
+
+class _Run:
+    def __init__(self, spark: SparkSession, job: Job, places: Places, settings: FolderSettings) -> None:
+        self._spark, self._job, self._places, self._settings = spark, job, places, settings
+        self._files = _Files(spark, places.destination)
+        self._reading = Reading()
+
+    def run(self, device_: Json, watch: Watch, account: Account) -> Reading:
+        lines = self._lines()
+        shares = max(lines.rdd.getNumPartitions() * 4, self._spark.sparkContext.defaultParallelism)
+        codes = self._job.mapper.codes_that_matter() if self._settings.one_export else None
+        usable = codes if codes and all(map(is_plain, codes)) else None
+        task = tasks.map_lines(self._job.mapper, shares, usable)
+        mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
+        unchecked, medicines = self._judged_input(mapped)
+        watch.progress(500, 1000)
+        together = self._together(self._newest(mapped), shares)
+        judged = together.mapInArrow(tasks.judge_partition(self._job, medicines, unchecked), tasks.JUDGED).persist(
+            StorageLevel.DISK_ONLY
+        )
+        for row in judged.where("place = -1").select("books").collect():
+            account.absorb(pickle.loads(row.books))  # noqa: S301 - written by our own task
+        watch.progress(900, 1000)
+        writes = account.books.writes
+        if not self._job.plan.dry and any(writes[name] for name in ("created", "amended", "retracted")):
+            watch.before_write()
+            self._write(judged.where("place >= 0"), device_)
+        return self._reading
+
+    def _lines(self) -> DataFrame:
+        read = self._spark.read.option("pathGlobFilter", "*.{ndjson,ndjson.gz}").option("lineSep", "\n")
+        lines = read.text(self._places.source)
+        if not lines.inputFiles():
+            raise InputError(
+                f"{self._places.source} holds no .ndjson or .ndjson.gz file", "Name a bulk export after --from"
+            )
+        return lines.select(F.input_file_name().alias("file"), F.col("value").cast("binary").alias("value"))
+
+    def _judged_input(self, mapped: DataFrame) -> tuple[tuple[str, ...], dict[str, Medicine]]:
+        """What the first pass says of the whole input: whether it may be used, and the medicines."""
+        bad = mapped.where(F.col("kind") == tasks.BAD).groupBy("file").count().orderBy("file").collect()
+        self._reading.bad_lines = sum(row["count"] for row in bad)
+        for row in bad:
+            log.warning("bad_lines", file=row.file.rpartition("/")[2], lines=row["count"])
+        if self._reading.bad_lines > self._settings.bad_lines_allowed:
+            raise InputError(
+                f"{self._reading.bad_lines} unreadable lines, the first in {bad[0].file.rpartition('/')[2]}",
+                "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
+            )
+        kinds = {
+            row.patient for row in mapped.where(F.col("kind") == tasks.KIND).select("patient").distinct().collect()
+        }
+        needs = self._job.needs
+        unchecked = judge_missing_types(self._places.source, kinds, needs, complete=self._settings.complete)
+        off = {kind for kind, need in needs.items() if need == "off"}
+        self._reading.unchecked = {kind: "switched off" if kind in off else "not in the folder" for kind in unchecked}
+        newest: dict[str, Medicine] = {}
+        for row in mapped.where(F.col("kind") == tasks.MEDICINE).select("payload").toLocalIterator():
+            medicine = msgspec.msgpack.decode(bytes(row.payload), type=Medicine)
+            held = newest.get(medicine.id)
+            if held is None or medicine.version >= held.version:
+                newest[medicine.id] = medicine
+        return unchecked, newest
+
+    def _newest(self, mapped: DataFrame) -> DataFrame:
+        """The rows of the newest copies: first who has several versions, which are few, then without the older ones."""
+        version = F.struct("updated_us", "number")
+        seen = mapped.where(F.col("kind").isin(tasks.ROWS, tasks.SEEN) & (F.length("key") > 0))
+        several = (
+            seen.groupBy("key")
+            .agg(F.max(version).alias("newest"), F.min(version).alias("oldest"))
+            .where("newest <> oldest")
+            .select("key", "newest")
+        )
+        rows = mapped.where(F.col("kind") == tasks.ROWS)
+        joined = rows.join(several, "key", "left").where(F.col("newest").isNull() | (F.col("newest") == version))
+        return joined.select("share", "patient", "key", "payload")
+
+    def _together(self, rows: DataFrame, shares: int) -> DataFrame:
+        """Everything of a patient in one partition."""
+        columns = ("share", "part", "patient", "payload")
+        parts = rows.withColumn("part", F.lit(tasks.RESULT)).select(*columns)
+        if self._files.exists(_ASSESSMENTS):
+            texts = self._spark.read.option("lineSep", "\n").text(self._files.path(_ASSESSMENTS))
+            method = self._job.rules.voice.canonical.method
+            standing = texts.select(F.col("value").cast("binary").alias("value")).mapInArrow(
+                tasks.standing_lines(method, shares), "share int, patient string, payload binary"
+            )
+            wanted = standing.mapInArrow(tasks.rests_on, "key binary, for_patient string, for_share int")
+            elsewhere = rows.join(wanted, "key").where("patient <> for_patient")
+            moved = elsewhere.select(
+                F.col("for_share").alias("share"),
+                F.lit(tasks.ELSEWHERE).alias("part"),
+                F.col("for_patient").alias("patient"),
+                "payload",
+            )
+            parts = parts.unionByName(standing.withColumn("part", F.lit(tasks.STANDING))).unionByName(moved)
+        again = [(share_of(name, shares), tasks.AGAIN, name, b"") for name in sorted(self._job.plan.again)]
+        if again:
+            schema = "share int, part int, patient string, payload binary"
+            parts = parts.unionByName(self._spark.createDataFrame(again, schema))
+        return parts.repartition(shares, "share").select("part", "patient", "payload")
+
+    def _write(self, lines: DataFrame, device_: Json) -> None:
+        """Beside what stands, then in its place."""
+        ordered = lines.orderBy("place", "patient", "id")
+        name = "RiskAssessment.parquet" if self._places.parquet else _ASSESSMENTS
+        new = self._files.path(f"_{name}.new")
+        if self._places.parquet:
+            ordered.select("patient", "id", F.col("text").cast("string").alias("text")).write.mode("overwrite").parquet(
+                new
+            )
+        else:
+            ordered.select(F.col("text").cast("string").alias("value")).write.mode("overwrite").text(new)
+        devices = self._spark.createDataFrame([(ENCODER.encode(device_).decode(),)], "value string").coalesce(1)
+        devices.write.mode("overwrite").text(self._files.path(_DEVICES))
+        self._files.replace(f"_{name}.new", name)
+
+
+class _Files:
+    """The destination by Hadoop's file systems, which Spark itself writes with."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self._root = root.rstrip("/")
+        self._jvm: Any = spark._jvm  # noqa: SLF001 - PySpark has no other way to the file systems
+        self._configuration = spark._jsc.hadoopConfiguration()  # noqa: SLF001
+
+    def path(self, name: str) -> str:
+        """Of a thing in the destination."""
+        return f"{self._root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether it is there."""
+        there = self._path(name)
+        return bool(there.getFileSystem(self._configuration).exists(there))
+
+    def replace(self, new: str, old: str) -> None:
+        """Put one in the place of the other."""
+        source, target = self._path(new), self._path(old)
+        system = target.getFileSystem(self._configuration)
+        if system.exists(target):
+            system.delete(target, True)  # noqa: FBT003 - Java's
+        if not system.rename(source, target):
+            raise InputError(f"Cannot put {old} in its place", f"Rename {new} to {old} in the destination: it is whole")
+
+    def _path(self, name: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(self.path(name))
+
+
+@contextmanager
+def _session() -> Iterator[SparkSession]:
+    """The session that spark-submit began, or one by Spark's own configuration."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    already = SparkSession.getActiveSession()
+    spark = already or SparkSession.builder.appName("screener").getOrCreate()
+    try:
+        yield spark
+    finally:
+        if already is None:
+            spark.stop()
+
+
+def _told(error: Exception) -> ScreenerError:
+    """Spark's messages may quote what they failed on: only their kind is told."""
+    kind = getattr(error, "getCondition", lambda: None)() or type(error).__name__
+    return ScreenerError(
+        f"Spark could not do it ({kind})",
+        "Its own log says where; check the paths, the permissions, and that no compressed file is cut short",
+    )

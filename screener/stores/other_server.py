@@ -1,0 +1,161 @@
+"""Another FHIR server as destination: many record systems take no RiskAssessment.
+
+The patient is found there by a business identifier that both servers know. What the assessment rests on stays at the source and is named
+by logical references: `basis` by the Observation's address there, `subject` by the destination's own Patient with the source's beside it.
+Within a run assessments look as if they stood at the source; they are put into other words where they are read and written.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from screener.assessment.identity import Canonical, assessment_uuid
+from screener.assessment.reconcile import Change
+from screener.assessment.resource import Json
+from screener.clinical.records import Method
+from screener.config.settings import DestinationSettings, OutputSettings
+from screener.fhir.client import Client
+from screener.fhir.search import search
+from screener.stores.protocols import Receipt
+from screener.stores.server_destination import DECODER, ServerDestination
+
+log = structlog.get_logger()
+
+Identify = Callable[[Sequence[str], str], Mapping[str, str]]
+
+
+class _Identifier(msgspec.Struct):
+    system: str = ""
+    value: str = ""
+
+
+class _Reference(msgspec.Struct):
+    identifier: _Identifier = msgspec.field(default_factory=_Identifier)
+
+
+class _Subject(msgspec.Struct):
+    subject: _Reference = msgspec.field(default_factory=_Reference)
+
+
+class _Patient(msgspec.Struct):
+    id: str = ""
+    identifier: tuple[_Identifier, ...] = ()
+
+
+class ElsewhereDestination(ServerDestination):
+    """Assessments on another server than the one that the patients are read from."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: DestinationSettings,
+        canonical: Canonical,
+        output: OutputSettings,
+        source_system: str,
+        identify: Identify,
+    ) -> None:
+        """`source_system` names the source in logical references. `identify` gives for patients of the source, and a system, their
+        business identifiers, as far as they have exactly one."""
+        super().__init__(client, settings, canonical, output)
+        self._system, self._source_system, self._identify = settings.patient_identifier, source_system, identify
+        self._subjects: dict[str, str] = {}  # what stands of the batch: its id, and the Patient there
+        self._there: dict[str, str] = {}  # patients of the batch: the Patient there
+
+    def patients(self) -> Iterator[str]:
+        """By what our assessments say of the source's patient."""
+        params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
+        for found in search(self._client, "RiskAssessment", params):
+            named = msgspec.json.decode(found.raw, type=_Subject).subject.identifier
+            if named.system == self._source_system and named.value.startswith("Patient/"):
+                yield named.value.removeprefix("Patient/")
+
+    def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
+        """By the identities that our assessments of these patients have."""
+        names = [
+            f"{self._canonical.identifier}|urn:uuid:{assessment_uuid(self._source_system, patient, method)}"
+            for patient in patients
+            for method in Method
+        ]
+        by_patient: dict[str, dict[str, Json]] = {}
+        self._subjects = {}
+        for found in search(
+            self._client, "RiskAssessment", [("identifier", ",".join(names)), *self._common()], post=True
+        ):
+            resource: Json = DECODER.decode(found.raw)
+            self._subjects[found.head.id] = str(resource.get("subject", {}).get("reference", ""))
+            here = self._as_at_the_source(resource)
+            patient = str(here.get("subject", {}).get("reference", "")).removeprefix("Patient/")
+            by_patient.setdefault(patient, {})[found.head.id] = here
+        return {patient: list(by_patient[patient].values()) for patient in patients if patient in by_patient}
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:
+        """Those without a business identifier, or whom the server does not show exactly once under it."""
+        asked = sorted(patients)
+        values = self._identify(asked, self._system)
+        there: dict[str, set[str]] = {}
+        wanted = sorted(set(values.values()))
+        if wanted:
+            names = ",".join(f"{self._system}|{_escaped(value)}" for value in wanted)
+            params = [("identifier", names), *self._common()]
+            for found in search(self._client, "Patient", params, post=True):
+                for name in msgspec.json.decode(found.raw, type=_Patient).identifier:
+                    if name.system == self._system:
+                        there.setdefault(name.value, set()).add(found.head.id)
+        known = {patient: there.get(value, set()) for patient, value in values.items()}
+        self._there = {patient: f"Patient/{next(iter(ids))}" for patient, ids in known.items() if len(ids) == 1}
+        return [patient for patient in asked if patient not in self._there]
+
+    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
+        """As they are to stand there."""
+        return super().apply([self._put_into_words(change) for change in changes])
+
+    def _put_into_words(self, change: Change) -> Change:
+        resource = change.resource or {}
+        subject = self._subjects[change.target] if change.target else self._there[change.patient]
+        words = _with_references(resource, self._logical)
+        words["subject"] = {"reference": subject, "identifier": self._named(f"Patient/{change.patient}")}
+        return msgspec.structs.replace(change, draft=None, altered=words)
+
+    def _named(self, address: str) -> Json:
+        return {"system": self._source_system, "value": address}
+
+    def _logical(self, reference: Json) -> Json:
+        address = str(reference.get("reference", ""))
+        if not address.startswith("Observation/"):
+            return reference
+        return {"type": "Observation", "identifier": self._named(address)}
+
+    def _literal(self, reference: Json) -> Json:
+        name = reference.get("identifier", {})
+        if name.get("system") != self._source_system:
+            return reference
+        return {"reference": name.get("value", "")}
+
+    def _as_at_the_source(self, resource: Json) -> Json:
+        here = _with_references(resource, self._literal)
+        return {**here, "subject": self._literal(resource.get("subject", {}))}
+
+
+def _with_references(resource: Json, put: Callable[[Json], Json]) -> Json:
+    """The resource with the references to what it rests on put otherwise: those of `basis`, and those of the evidence."""
+
+    def of(extension: Json) -> Json:
+        parts = [
+            {**part, "valueReference": put(part["valueReference"])} if "valueReference" in part else part
+            for part in extension.get("extension", ())
+        ]
+        return {**extension, "extension": parts} if parts else extension
+
+    found: dict[str, Any] = dict(resource)
+    if "basis" in resource:
+        found["basis"] = [put(reference) for reference in resource["basis"]]
+    if "extension" in resource:
+        found["extension"] = [of(extension) for extension in resource["extension"]]
+    return found
+
+
+def _escaped(value: str) -> str:
+    """A value in a token search: R4 (search.html#escaping) escapes these by a backslash."""
+    return "".join(f"\\{character}" if character in "\\,|$" else character for character in value)

@@ -1,0 +1,97 @@
+"""How a server is asked for the resources of patients: of many in one search, or of one at a time where it takes no more.
+
+Hospitals' record systems often search within one patient only, by `patient`, and some want a category besides. Which kind of server it
+is comes from its CapabilityStatement, or from its own 400; what was found out is said once and kept for the run.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import structlog
+
+from screener.config.settings import ServerSettings
+from screener.errors import RequestRefused, ServerError
+from screener.fhir.client import Client
+from screener.fhir.connections import Connections
+from screener.fhir.search import Found, Parameters, search
+
+log = structlog.get_logger()
+
+# Of all categories of a type those that our rules read (US Core's lists); asked for only where the server demands one.
+CATEGORIES = {
+    "Observation": "laboratory,vital-signs,survey,social-history",
+    "Condition": "problem-list-item,encounter-diagnosis,health-concern",
+}
+
+
+class Asking:
+    """Asks for patients' resources. `many`: the server searches for several patients at once, as far as is known."""
+
+    def __init__(self, client: Client, settings: ServerSettings, *, many: bool) -> None:
+        self._client, self._settings = client, settings
+        self._many = many
+        self._categories: dict[str, str] = {}  # of the types for which the server wants one
+        self._connections = Connections(settings, settings.connections, client.traffic)
+
+    def find(self, kind: str, patients: Sequence[str], narrowed: Parameters) -> Iterator[Found]:
+        """All resources of a type of these patients, that `narrowed` fits. ServerError where the server refuses every way."""
+        if self._many:
+            refused = None
+            try:
+                yield from search(self._client, kind, [_subjects(kind, patients), *narrowed], post=True)
+            except RequestRefused as error:
+                refused = error
+            if refused is None:
+                return
+            self._fall_back(kind, patients[0], narrowed, refused)
+        for found in self._connections.map(lambda client, one: self._of_one(client, kind, one, narrowed), patients):
+            yield from found
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._connections.close()
+
+    def _fall_back(self, kind: str, patient: str, narrowed: Parameters, refused: RequestRefused) -> None:
+        """From now on one at a time, if that is what the server refused; else its refusal stands."""
+        try:
+            self._of_one(self._client, kind, patient, narrowed)
+        except RequestRefused:
+            raise refused from None
+        self._many = False
+        log.warning(
+            "server_searches_one_patient_at_a_time",
+            why=f"it refused a search for {kind} of several",
+            remedy="server.connections lets several such searches run at once",
+        )
+
+    def _of_one(self, client: Client, kind: str, patient: str, narrowed: Parameters) -> list[Found]:
+        by = ("_id", patient) if kind == "Patient" else ("patient", patient)
+        category = self._categories.get(kind)
+        if category:
+            return list(search(client, kind, [by, ("category", category), *narrowed]))
+        try:
+            return list(search(client, kind, [by, *narrowed]))
+        except RequestRefused as refused:
+            wanted = CATEGORIES.get(kind)
+            if wanted is None:
+                raise
+            try:
+                found = list(search(client, kind, [by, ("category", wanted), *narrowed]))
+            except RequestRefused:
+                raise refused from None
+        self._categories[kind] = wanted
+        log.warning("server_demands_a_category", resource=kind, asked_for=wanted)
+        return found
+
+
+def _subjects(kind: str, patients: Sequence[str]) -> tuple[str, str]:
+    if kind == "Patient":
+        return "_id", ",".join(patients)
+    return "subject", ",".join(f"Patient/{patient}" for patient in patients)
+
+
+def needs_a_list(host: str, refused: RequestRefused) -> ServerError:
+    """The error of a server that does not search across patients, where somebody has to say which ones."""
+    return ServerError(
+        f"{host} does not search across patients: {refused.what}",
+        "Name the patients: --patients-from FILE (an id a line) or --patients-from Group/ID",
+    )

@@ -1,0 +1,238 @@
+"""A run from folder to folder: the same bytes in however many shares and processes, and nothing half-done."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from screener.errors import InputError, ScreenerError
+from screener.ndjson import destination, source
+from screener.ndjson.scratch import workplace
+from screener.ndjson.workers import Workers, cores, processes_for
+from tests.e2e.site import clean_environment, writes
+from tests.e2e.test_folder import NOW, Json, export, screener, stay
+from tests.fhir_samples import observation, patient
+
+SCATTER = random.Random(7)  # noqa: S311 - the same every time
+
+
+def scattered(folder: Path, patients: int, *, markers: int = 3) -> Path:
+    """A folder in which everybody's lines are strewn over all files; some come in older copies, or moved to somebody else."""
+    resources: list[Json] = []
+    for number in range(patients):
+        name = f"w{number:03}"
+        resources += [patient(name), *stay(name)]
+        if number % 5 == 0:
+            old = {**observation(f"{name}-x", name, "mg", "0.70", "2025-12-01"), "meta": {"versionId": "1"}}
+            elsewhere = {"subject": {"reference": f"Patient/w{(number + 1) % patients:03}"}, "meta": {"versionId": "2"}}
+            resources += [old, {**old, **elsewhere}]
+    SCATTER.shuffle(resources)
+    folder.mkdir()
+    for file in range(markers):
+        lines = "".join(json.dumps(r) + "\n" for r in resources[file::markers])
+        (folder / f"part.{file}.ndjson").write_text(lines)
+    return folder
+
+
+def run(tmp_path: Path, name: str, *arguments: str) -> bytes:
+    ended, summary = screener(
+        tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / name), *arguments
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert summary["patients_seen"] == 40
+    return (tmp_path / name / "RiskAssessment.ndjson").read_bytes()
+
+
+def test_the_same_bytes_however_many_processes_and_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scattered(tmp_path / "in", 40)
+    alone = run(tmp_path, "alone", "--workers", "1")
+    assert alone.count(b"\n") == 80
+    # Small pieces and shares, by the tests' own start of the command: as a large folder is cut.
+    for workers in (1, 3):
+        name = f"cut{workers}"
+        ended = command(tmp_path, "-c", _SMALL, "run", "--from", "in", "--to", name, "--workers", str(workers))
+        assert ended.returncode == 0, ended.stderr
+        assert (tmp_path / name / "RiskAssessment.ndjson").read_bytes() == alone
+
+
+def command(tmp_path: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """A backfill by an own start of Python."""
+    own = {
+        "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'own.sqlite'}",
+        "SCREENER_FOLDER_COMPLETE": "true",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments, "--backfill", "--now", NOW],
+        env={**clean_environment(), **own},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+        **more,
+    )
+
+
+_SMALL = """
+import sys
+from screener.ndjson import destination
+from screener.ndjson import source
+source.PIECE_BYTES, source._SHARE_BYTES, destination._SHARE_BYTES = 700, 4000, 4000
+from screener.cli import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_second_run_finds_everything_as_it_was_and_leaves_what_is_others(tmp_path: Path) -> None:
+    scattered(tmp_path / "in", 40)
+    first = run(tmp_path, "out", "--workers", "1")
+    foreign = (
+        b'{"resourceType":"RiskAssessment","id":"theirs","subject":{"reference":"Patient/w003"},"status":"final"}\n'
+    )
+    file = tmp_path / "out" / "RiskAssessment.ndjson"
+    file.write_bytes(foreign + first)
+    (tmp_path / "in" / "z.ndjson").write_text(json.dumps(observation("new", "w001", "mg", "0.95", "2026-01-20")) + "\n")
+    _, summary = screener(tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / "out"))
+    assert summary["writes"] == writes(amended=2, unchanged=78)
+    lines, before = file.read_bytes().splitlines(), set(first.splitlines())
+    assert foreign.strip() in lines
+    assert len(set(lines) - before) == 3  # theirs, and what the new result amended
+    assert len(lines) == 81
+
+
+def test_what_moved_to_another_share_is_seen_there(tmp_path: Path) -> None:
+    """An Observation that now names somebody else is evidence against the assessment that rests on it, wherever she is."""
+    resources = [patient("w1"), *stay("w1"), patient("w2")]
+    out = str(tmp_path / "out")
+    screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "a", resources)), "--to", out)
+    moved = [{**r, "subject": {"reference": "Patient/w2"}} if r["id"] == "w1-mg" else r for r in resources]
+    export(tmp_path / "b", moved)
+    smaller = _SMALL.replace("4000", "60")
+    ended = command(tmp_path, "-c", smaller, "run", "--from", "b", "--to", out, "--summary", "s.json")
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["write_reasons"]["retracted"] == {"mg-flag": {"basis_changed": 1}, "nomogram": {"basis_changed": 1}}
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was(tmp_path: Path) -> None:
+    scattered(tmp_path / "in", 40)
+    before = run(tmp_path, "out", "--workers", "1")
+    (tmp_path / "in" / "z.ndjson").write_text(json.dumps(observation("new", "w001", "mg", "0.95", "2026-01-20")) + "\n")
+
+    def no_file_above() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    small = ("-m", "screener", "run", "--from", "in", "--to", "out", "--workers", "1")
+    ended = command(tmp_path, *small, preexec_fn=no_file_above)
+    assert (ended.returncode, "Cannot write" in ended.stderr) == (2, True), ended.stderr
+    assert (tmp_path / "out" / "RiskAssessment.ndjson").read_bytes() == before
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"RiskAssessment.ndjson", "Device.ndjson"}
+
+
+# Workers
+
+
+def twice(context: int, item: int) -> int:
+    return context * item
+
+
+def make_two() -> int:
+    return 2
+
+
+def fails(context: int, item: int) -> int:
+    if item == 3:
+        raise InputError("Item 3 is bad", "Mend it")
+    return item
+
+
+def dies(context: int, item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_item_once(count: int) -> None:
+    with Workers(count, make_two) as workers:
+        assert sorted(workers.map(twice, range(50))) == [2 * item for item in range(50)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_task_raises_comes_out_whole(count: int) -> None:
+    with pytest.raises(InputError, match="Item 3 is bad") as raised, Workers(count, make_two) as workers:
+        list(workers.map(fails, range(9)))
+    assert raised.value.remedy == "Mend it"
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_words() -> None:
+    with pytest.raises(ScreenerError, match="ended from outside"), Workers(2, make_two) as workers:
+        list(workers.map(dies, range(9)))
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    program = (
+        "import os, time\n"
+        "from tests.ndjson.test_engine import make_two, sleeps\n"
+        "from screener.ndjson.workers import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    with Workers(2, make_two) as workers:\n"
+        "        for pid in workers.map(sleeps, [0, 0, 60, 60]):\n"
+        "            print(pid, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = {int(parent.stdout.readline()), int(parent.stdout.readline())}
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def sleeps(context: int, seconds: int) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+# Workplaces
+
+
+def test_a_workplace_is_its_owners_only_and_gone_afterwards(tmp_path: Path) -> None:
+    with workplace(tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with workplace(tmp_path) as other:
+            assert folder.exists() and other != folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom screener.ndjson.scratch import workplace\n"
+        "with workplace(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'x.rows').write_text('patient data')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
+    assert len(list(tmp_path.iterdir())) == 1
+    with workplace(tmp_path) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_sizes_that_the_tests_make_small_are_there() -> None:
+    assert min(source.PIECE_BYTES, source._SHARE_BYTES, destination._SHARE_BYTES) > 1 << 20
+
+
+def test_a_small_folder_is_worked_on_by_one_process_unless_more_are_asked_for() -> None:
+    assert processes_for(1_000_000) == 1
+    assert processes_for(1 << 30) == cores()
+    assert processes_for(1_000_000, wanted=3) == 3
