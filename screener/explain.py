@@ -4,26 +4,31 @@ Only verdicts and changes are put into words here; every decision is made where 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from screener.assessment.reconcile import Change, Rules, basis_to_read, reconcile
+from screener.assessment.reconcile import Change, Rules
 from screener.assessment.resource import UNITS, Json
 from screener.clinical import eligibility, occasions
 from screener.clinical.as_sent import Sent, SentReader, Stated, StatedReader
 from screener.clinical.dates import age_years, instant_text
 from screener.clinical.exclusions import ExclusionRow
-from screener.clinical.judge import Verdict, day_of, judge
+from screener.clinical.judge import Verdict, day_of
 from screener.clinical.mapping import Mapper
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Method, Refusal
 from screener.clinical.wire import EXCLUDING
-from screener.errors import AuthorisationError, InputError, ServerError
-from screener.stores.protocols import Destination, Library
+from screener.config.settings import Settings
+from screener.errors import AuthorisationError, InputError, ScreenerError, ServerError
+from screener.run import setup
+from screener.run.options import Options
+from screener.run.pipeline import Stores, decide
+from screener.stores.protocols import Destination, FullSource
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -90,6 +95,13 @@ class Explanation(msgspec.Struct, frozen=True):
     assessments: list[Assessment]
 
 
+class FullStores(NamedTuple):
+    """Where a patient is read, and where her assessments are."""
+
+    source: FullSource
+    destination: Destination
+
+
 class _Sources:
     """Where each row of the exclusion list is from, by rule and token."""
 
@@ -104,20 +116,30 @@ class _Sources:
         return f"by {row.by}{f' ({source})' if source else ''}"
 
 
-def explain(patient: str, source: Library, destination: Destination, rules: Rules, mapper: Mapper) -> Explanation:
+def explain_one(patient: str, settings: Settings, options: Options, stack: ExitStack) -> Explanation:
+    """Open source and destination, and explain one patient."""
+    method = setup.read_method(settings)
+    servers = setup.connect_all(settings, options, stack)
+    opened = setup.open_source(settings, options, method.mapper, servers, stack)
+    now = options.now or opened.as_of
+    destination = setup.open_destination(settings, options, servers, opened, now, stack)
+    writer = setup.assessment_writer(settings, method.artefact)
+    rules = setup.make_rules(settings, writer, destination.prepare(writer, dry=True), now)
+    return explain(patient, FullStores(opened.source, destination), rules, method.mapper)
+
+
+def explain(patient: str, stores: FullStores, rules: Rules, mapper: Mapper) -> Explanation:
     """Read, judge and compare one patient; nothing is written. InputError where the source does not show her."""
-    standing = destination.standing([patient]).get(patient, [])
-    # Named as standing, so that she is read whole even where the rules would say early that there is nothing to assess.
-    (record,) = source.records([patient], {patient})
-    if not record.demographics and not record.facts and not record.refusals:
+    source = stores.source
+    decision = next(iter(decide([patient], Stores(*stores), rules, _cannot_judge, whole=[patient])))
+    verdict, standing, changes = decision.verdict, decision.standing, decision.changes
+    view = verdict.view
+    if not view.demographics and not view.facts and not view.refusals:
         raise InputError(
             f"The source shows no Patient/{patient} and no result of hers",
             "Check the logical id (not a record number), and what the account may see",
         )
-    (verdict,) = judge([record], rules.policy, rules.voice.artefact, rules.now_us)
-    basis = source.basis(basis_to_read(verdict, standing, rules.voice))
-    changes = reconcile(verdict, standing, basis, rules)
-    sent = {row.id: row for row in source.further(SentReader(mapper), [patient])}
+    sent = {row.id: row for row in source.read_more(SentReader(mapper), [patient])}
     return Explanation(
         patient=patient,
         instant=instant_text(rules.now_us),
@@ -127,6 +149,13 @@ def explain(patient: str, source: Library, destination: Destination, rules: Rule
         measurements=_measurements(verdict, sent, rules),
         nomogram=_nomogram(verdict, rules),
         assessments=[_assessment(verdict, method, changes, standing) for method in Method],
+    )
+
+
+def _cannot_judge(_: str) -> None:
+    raise ScreenerError(
+        "The rules cannot judge this patient: one of her resources is something that nobody thought of",
+        "A run counts her as failed. Please report it, with the kind of error from the log and no patient data",
     )
 
 
@@ -191,11 +220,11 @@ def _excluded(name: str, view: PatientView, day: int, sources: _Sources) -> Rule
     return Rule(name, eligibility.excluded(view, day), rows)
 
 
-def _on_no_list(patient: str, source: Library, mapper: Mapper) -> Rule:
+def _on_no_list(patient: str, source: FullSource, mapper: Mapper) -> Rule:
     """Diagnoses, procedures and medicines whose codes are on no list: they keep nobody out."""
     reader = StatedReader(mapper, *sorted(EXCLUDING - source.reading.unchecked.keys()))
     try:
-        found = {(row.resource, row.id): row for row in source.further(reader, [patient])}.values()
+        found = {(row.resource, row.id): row for row in source.read_more(reader, [patient])}.values()
     except (AuthorisationError, ServerError) as error:
         return Rule("on no list", "", [f"could not be listed: {error.what}"])
     known = source.medicines({row.medicine for row in found if row.medicine})
@@ -301,7 +330,7 @@ def _nomogram(verdict: Verdict, rules: Rules) -> Nomogram | None:
     if scores is None:
         return None
     occasion = verdict.occasions[Method.NOMOGRAM]
-    artefact = rules.voice.artefact
+    artefact = rules.writer.artefact
     values = {fact.analyte.value: f"{short(fact.value)} {UNITS[fact.analyte]}" for fact in occasion.facts}
     values["age"] = f"{occasion.age_years} a"
     if occasion.bmi_kg_m2 is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from model import load_artefact
 from screener.assessment.identity import Canonical
-from screener.assessment.resource import Voice
+from screener.assessment.resource import AssessmentWriter
 from screener.assessment.texts import Texts
 from screener.clinical.records import Analyte, Demographics, Fact, Moment, PatientRecord, Refusal, Version
 
@@ -66,7 +66,7 @@ def record(*rows: Fact | Refusal, person: Demographics | None = None, **fields: 
     )
 
 
-def voice(**fields: Any) -> Voice:
+def writer(**fields: Any) -> AssessmentWriter:
     """Who writes, in tests."""
     given = {
         "canonical": Canonical(),
@@ -76,4 +76,4 @@ def voice(**fields: Any) -> Voice:
         "device": "Device/d1",
         **fields,
     }
-    return Voice(**given)
+    return AssessmentWriter(**given)

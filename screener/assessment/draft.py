@@ -12,8 +12,8 @@ import msgspec
 
 from screener.assessment.identity import assessment_uuid
 from screener.assessment.resource import (
+    AssessmentWriter,
     Json,
-    Voice,
     basis_ids,
     caveat,
     caveat_codes,
@@ -63,13 +63,13 @@ _per_cent = Remembered(_per_cent_anew, _REMEMBERED).__getitem__
 class Draft:
     """What ought to stand for a patient and a method by which nothing stands yet."""
 
-    __slots__ = ("_caveats", "_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "voice")
+    __slots__ = ("_caveats", "_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "writer")
 
-    def __init__(self, verdict: Verdict, method: Method, voice: Voice) -> None:
-        self.verdict, self.method, self.voice = verdict, method, voice
+    def __init__(self, verdict: Verdict, method: Method, writer: AssessmentWriter) -> None:
+        self.verdict, self.method, self.writer = verdict, method, writer
         self.occasion = verdict.occasions[method]
         self.basis = basis_ids(self.occasion)
-        self.identity = assessment_uuid(voice.source_system, verdict.patient, method)
+        self.identity = assessment_uuid(writer.source_system, verdict.patient, method)
         self._json: Json | None = None
         self._kind: Kind | None = None
         self._caveats: list[str] | None = None
@@ -83,14 +83,14 @@ class Draft:
     def caveats(self) -> list[str]:
         """The codes of its caveats, in their order."""
         if self._caveats is None:
-            self._caveats = caveat_codes(self.occasion, self.scores, self.voice)
+            self._caveats = caveat_codes(self.occasion, self.scores, self.writer)
         return self._caveats
 
     @property
     def json(self) -> Json:
         """The whole resource, without id and version."""
         if self._json is None:
-            self._json = {**desired_by(self.verdict, self.method, self.voice), "status": "final"}
+            self._json = {**desired_by(self.verdict, self.method, self.writer), "status": "final"}
         return self._json
 
     @property
@@ -117,25 +117,25 @@ class Forms:
 
     def __init__(self, dress: Dress) -> None:
         self._dress = dress
-        self._voice: Voice | None = None
+        self._writer: AssessmentWriter | None = None
 
     def encode(self, draft: Draft) -> bytes:
         """The resource as JSON: the same bytes as its encoded `json`, dressed."""
-        if draft.voice is not self._voice:
-            self._begin(draft.voice)
+        if draft.writer is not self._writer:
+            self._begin(draft.writer)
         kind = draft.kind
         if self._checked.get(kind, 0) < _CHECKED:
             return self._first(kind, draft)
         form = self._forms[kind]
         return _filled(form, self._values(draft)) if form else self._ordinary(draft)
 
-    def _begin(self, voice: Voice) -> None:
-        """Forms and the bytes of caveats hold for one voice."""
-        self._voice = voice
+    def _begin(self, writer: AssessmentWriter) -> None:
+        """Forms and the bytes of caveats hold for one writer."""
+        self._writer = writer
         self._forms: dict[Kind, Form | None] = {}
         self._checked: dict[Kind, int] = {}
-        self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, voice)), _REMEMBERED)
-        self._note = Remembered[str, bytes](lambda code: _encode(note(code, voice)), _REMEMBERED)
+        self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, writer)), _REMEMBERED)
+        self._note = Remembered[str, bytes](lambda code: _encode(note(code, writer)), _REMEMBERED)
 
     def _ordinary(self, draft: Draft) -> bytes:
         return _encode(self._dress(draft.json, draft.identity))
@@ -155,7 +155,7 @@ class Forms:
     def _values(self, draft: Draft) -> list[bytes]:
         """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
         occasion, codes = draft.occasion, draft.caveats
-        values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.voice, codes))]
+        values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.writer, codes))]
         for fact in occasion.facts:
             values.append(_number(fact.value))
             values.append(_encode(f"Observation/{observation_id(fact)}"))
@@ -177,7 +177,7 @@ class Forms:
             values.append(_per_cent(f"{scores.risk_high:.3f}"))
             values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
             values.append(b"%.1f" % scores.total_points)
-            values.append(_encode(probability(scores.risk, draft.voice)))
+            values.append(_encode(probability(scores.risk, draft.writer)))
         values += [_encode(when[:10])] * 2  # whenPeriod
         if codes:
             values.append(b",".join([self._note[code] for code in codes]))

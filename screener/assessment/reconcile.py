@@ -20,7 +20,7 @@ from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.owned_fields import apply_owned, difference, occasion
-from screener.assessment.resource import Json, Voice, desired_by, xhtml
+from screener.assessment.resource import AssessmentWriter, Json, desired_by, xhtml
 from screener.assessment.texts import Texts
 from screener.clinical.dates import may_exist_at
 from screener.clinical.judge import Verdict, day_of
@@ -73,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True):
     """What a run judges and writes by: constant while it lasts. `now_us` is the run's instant."""
 
     policy: Policy
-    voice: Voice
+    writer: AssessmentWriter
     now_us: int
 
 
@@ -84,7 +84,7 @@ class Standing(msgspec.Struct, frozen=True):
     duplicates: Sequence[Json] = ()
 
 
-def standing_by_method(resources: Iterable[Json], verdict: Verdict, voice: Voice) -> dict[Method, Standing]:
+def standing_by_method(resources: Iterable[Json], verdict: Verdict, writer: AssessmentWriter) -> dict[Method, Standing]:
     """Sort a patient's standing assessments by identity; those of another identity are not ours to touch.
 
     Of several for one identity the oldest active one is kept. One that somebody else took back is kept (and overrules
@@ -92,16 +92,16 @@ def standing_by_method(resources: Iterable[Json], verdict: Verdict, voice: Voice
     """
     found: dict[Method, Standing] = {}
     for method in Method:
-        value = f"urn:uuid:{assessment_uuid(voice.source_system, verdict.patient, method)}"
-        ours = sorted((r for r in resources if _identified(r, value, voice)), key=_age)
+        value = f"urn:uuid:{assessment_uuid(writer.source_system, verdict.patient, method)}"
+        ours = sorted((r for r in resources if _identified(r, value, writer)), key=_age)
         active = [r for r in ours if r.get("status") not in TAKEN_BACK]
-        overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not _taken_back_by_us(r, voice)]
+        overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not _taken_back_by_us(r, writer)]
         kept = next(iter((*active, *overruled, *ours)), None)
         found[method] = Standing(kept=kept, duplicates=active[1:])
     return found
 
 
-def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> set[str]:
+def basis_to_read(verdict: Verdict, resources: Sequence[Json], writer: AssessmentWriter) -> set[str]:
     """Ids of Observations that must be read one by one before `reconcile` may judge what stands.
 
     Only where an assessment could be taken back, or moved to an older occasion or to other results of the same one.
@@ -109,12 +109,12 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> 
     needed: set[str] = set()
     if not resources:
         return needed
-    for method, stands in standing_by_method(resources, verdict, voice).items():
+    for method, stands in standing_by_method(resources, verdict, writer).items():
         kept = stands.kept
         if (
             kept is not None
             and kept.get("status") not in TAKEN_BACK
-            and not _newer(_wanted(verdict, method, voice), kept)
+            and not _newer(_wanted(verdict, method, writer), kept)
         ):
             needed |= unseen_basis(verdict.view, kept)
     return needed
@@ -123,9 +123,9 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], voice: Voice) -> 
 def reconcile(verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, Basis], rules: Rules) -> list[Change]:
     """The changes for one patient, in a fixed order. `basis` says what became of the Observations of `basis_to_read`."""
     if not resources:
-        return [_created(Draft(verdict, method, rules.voice)) for method in Method if method in verdict.occasions]
+        return [_created(Draft(verdict, method, rules.writer)) for method in Method if method in verdict.occasions]
     changes: list[Change] = []
-    for method, stands in standing_by_method(resources, verdict, rules.voice).items():
+    for method, stands in standing_by_method(resources, verdict, rules.writer).items():
         step = _Step(verdict, method, rules, basis)
         change = step.change(stands.kept)
         changes.extend([change] if change else [])
@@ -138,21 +138,21 @@ class _Step:
 
     def __init__(self, verdict: Verdict, method: Method, rules: Rules, basis: Mapping[str, Basis]) -> None:
         self._verdict, self._method, self._basis = verdict, method, basis
-        self._voice, self._policy, self._now_us = rules.voice, rules.policy, rules.now_us
-        self._identity = assessment_uuid(self._voice.source_system, verdict.patient, method)
+        self._writer, self._policy, self._now_us = rules.writer, rules.policy, rules.now_us
+        self._identity = assessment_uuid(self._writer.source_system, verdict.patient, method)
 
     def change(self, kept: Json | None) -> Change | None:
         if kept is None:
             made = self._method in self._verdict.occasions
-            return _created(Draft(self._verdict, self._method, self._voice)) if made else None
-        wanted = _wanted(self._verdict, self._method, self._voice)
+            return _created(Draft(self._verdict, self._method, self._writer)) if made else None
+        wanted = _wanted(self._verdict, self._method, self._writer)
         if kept.get("status") in TAKEN_BACK:
             return self._beside_taken_back(wanted, kept)
         if not may_exist_at(str(kept.get("occurrenceDateTime", "")), self._now_us):
             return self._stands(kept, "newer_than_the_run")
         if wanted is not None and _newer(wanted, kept):
             return self._amend(wanted, kept, "final")
-        reason = against(self._verdict.view, kept, self._basis, self._voice.canonical, self._policy)
+        reason = against(self._verdict.view, kept, self._basis, self._writer.canonical, self._policy)
         if wanted is None:
             if reason:
                 return self.retract(kept, reason)
@@ -164,7 +164,7 @@ class _Step:
         return self._amend(wanted, kept, status)
 
     def _beside_taken_back(self, wanted: Json | None, kept: Json) -> Change | None:
-        if not _taken_back_by_us(kept, self._voice):
+        if not _taken_back_by_us(kept, self._writer):
             return self._stands(kept, "overruled")
         if wanted is None:
             return None
@@ -172,7 +172,7 @@ class _Step:
 
     def _amend(self, wanted: Json, kept: Json, status: str) -> Change:
         """`status` "" means the same occasion: as it stands where nothing differs, else by what differs."""
-        canonical = self._voice.canonical
+        canonical = self._writer.canonical
         fields = difference(wanted, kept, canonical)
         if not status:
             on_facts = fields & {"evidence", "basis"}
@@ -186,19 +186,19 @@ class _Step:
 
     def retract(self, kept: Json, reason: str) -> Change:
         """Mark as entered in error, with the reason as code and in words; nothing else is altered."""
-        voice = self._voice
+        writer = self._writer
         extension = {
-            "url": voice.canonical.extension("retraction-reason"),
-            "valueCodeableConcept": {"coding": [{"system": voice.canonical.retraction, "code": reason}]},
+            "url": writer.canonical.extension("retraction-reason"),
+            "valueCodeableConcept": {"coding": [{"system": writer.canonical.retraction, "code": reason}]},
         }
         note = {
             "authorString": PRODUCT,
-            "text": voice.texts("retracted", detail=voice.texts(f"retraction.{reason}")),
+            "text": writer.texts("retracted", detail=writer.texts(f"retraction.{reason}")),
         }
         resource = {
             **kept,
             "status": "entered-in-error",
-            "text": {"status": "generated", "div": xhtml(voice.texts, note["text"], ())},
+            "text": {"status": "generated", "div": xhtml(writer.texts, note["text"], ())},
             "extension": [*kept.get("extension", ()), extension],
             "note": [*kept.get("note", ()), note],
         }
@@ -219,28 +219,28 @@ class _Step:
 
     def _lapse(self, kept: Json, reason: str) -> Change:
         """Say once, coded and in words, that it no longer applies, and so that no search by risk finds it; it stays what it was else."""
-        voice = self._voice
-        url = voice.canonical.extension("no-longer-applies")
-        coding = {"system": voice.canonical.lapse, "code": reason}
+        writer = self._writer
+        url = writer.canonical.extension("no-longer-applies")
+        coding = {"system": writer.canonical.lapse, "code": reason}
         others = [entry for entry in kept.get("extension", ()) if entry.get("url") != url]
         said = [entry for entry in kept.get("extension", ()) if entry.get("url") == url]
         if any(coding["code"] == c.get("code") for e in said for c in e["valueCodeableConcept"].get("coding", ())):
             return self._stands(kept, reason)
-        text = voice.texts("lapsed", detail=voice.texts.lapse(reason))
+        text = writer.texts("lapsed", detail=writer.texts.lapse(reason))
         level = {
             "coding": [
                 {
-                    "system": voice.canonical.side,
+                    "system": writer.canonical.side,
                     "code": "no-longer-applies",
-                    "display": voice.texts("side.no-longer-applies"),
+                    "display": writer.texts("side.no-longer-applies"),
                 }
             ]
         }
-        earlier = [note for note in kept.get("note", ()) if not (said and is_lapse_note(note, voice.texts))]
+        earlier = [note for note in kept.get("note", ()) if not (said and is_lapse_note(note, writer.texts))]
         resource = {
             **kept,
             "status": "amended",
-            "text": {"status": "generated", "div": xhtml(voice.texts, text, ())},
+            "text": {"status": "generated", "div": xhtml(writer.texts, text, ())},
             "extension": [{"url": url, "valueCodeableConcept": {"coding": [coding]}}, *others],
             "prediction": [{**prediction, "qualitativeRisk": level} for prediction in kept.get("prediction", ())],
             "note": [{"authorString": PRODUCT, "text": text}, *earlier],
@@ -284,13 +284,13 @@ def _created(draft: Draft) -> Change:
     return Change(Action.CREATE, draft.verdict.patient, draft.method, draft.identity, draft=draft)
 
 
-def _wanted(verdict: Verdict, method: Method, voice: Voice) -> Json | None:
-    return desired_by(verdict, method, voice) if method in verdict.occasions else None
+def _wanted(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Json | None:
+    return desired_by(verdict, method, writer) if method in verdict.occasions else None
 
 
-def _identified(resource: Json, value: str, voice: Voice) -> bool:
+def _identified(resource: Json, value: str, writer: AssessmentWriter) -> bool:
     return any(
-        entry.get("value") == value and entry.get("system") == voice.canonical.identifier
+        entry.get("value") == value and entry.get("system") == writer.canonical.identifier
         for entry in resource.get("identifier", ())
     )
 
@@ -299,8 +299,8 @@ def _age(resource: Json) -> tuple[str, str]:
     return str(resource.get("meta", {}).get("lastUpdated", "")), str(resource.get("id", ""))
 
 
-def _taken_back_by_us(resource: Json, voice: Voice) -> bool:
-    url = voice.canonical.extension("retraction-reason")
+def _taken_back_by_us(resource: Json, writer: AssessmentWriter) -> bool:
+    url = writer.canonical.extension("retraction-reason")
     return any(entry.get("url") == url for entry in resource.get("extension", ()))
 
 

@@ -42,7 +42,7 @@ PAPER_PREVALENCE = 0.58  # Shi et al. 2026: share of women with osteoporosis in 
 _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
-class Voice(msgspec.Struct, frozen=True):
+class AssessmentWriter(msgspec.Struct, frozen=True):
     """Who writes, in which words: constant for a run.
 
     `device` is the reference to the algorithm's Device at the destination; `fraction` writes probabilities as fractions
@@ -59,54 +59,54 @@ class Voice(msgspec.Struct, frozen=True):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-def desired(verdict: Verdict, voice: Voice) -> dict[Method, Json]:
+def desired(verdict: Verdict, writer: AssessmentWriter) -> dict[Method, Json]:
     """For each method that has an occasion, the resource that ought to stand (without status, id and version)."""
-    return {method: desired_by(verdict, method, voice) for method in verdict.occasions}
+    return {method: desired_by(verdict, method, writer) for method in verdict.occasions}
 
 
-def device(voice: Voice) -> Json:
+def device(writer: AssessmentWriter) -> Json:
     """The Device that performs the assessments: the algorithm and its model."""
     return {
         "resourceType": "Device",
-        "meta": {"tag": _tags(voice)},
-        "identifier": [_identifier(voice.canonical, device_uuid(voice.source_system))],
+        "meta": {"tag": _tags(writer)},
+        "identifier": [_identifier(writer.canonical, device_uuid(writer.source_system))],
         "status": "active",
-        "deviceName": [{"name": voice.texts("device"), "type": "model-name"}],
-        "modelNumber": voice.artefact.id,
-        "version": [{"value": voice.artefact.version}],
+        "deviceName": [{"name": writer.texts("device"), "type": "model-name"}],
+        "modelNumber": writer.artefact.id,
+        "version": [{"value": writer.artefact.version}],
     }
 
 
-def desired_by(verdict: Verdict, method: Method, voice: Voice) -> Json:
+def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Json:
     """The same for one method; KeyError where it has no occasion."""
     occasion = verdict.occasions[method]
-    canonical, texts = voice.canonical, voice.texts
+    canonical, texts = writer.canonical, writer.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None
-    caveats = caveat_codes(occasion, scores, voice)
+    caveats = caveat_codes(occasion, scores, writer)
     security = confidentiality(verdict, occasion)
     resource: Json = {
         "resourceType": "RiskAssessment",
-        "meta": {**({"security": security} if security else {}), "tag": _tags(voice)},
-        "text": {"status": "generated", "div": narrative(occasion, scores, voice, caveats)},
+        "meta": {**({"security": security} if security else {}), "tag": _tags(writer)},
+        "text": {"status": "generated", "div": narrative(occasion, scores, writer, caveats)},
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
-            *(caveat(code, voice) for code in caveats),
+            *(caveat(code, writer) for code in caveats),
         ],
-        "identifier": [_identifier(canonical, assessment_uuid(voice.source_system, verdict.patient, method))],
-        "method": _method(occasion, voice),
+        "identifier": [_identifier(canonical, assessment_uuid(writer.source_system, verdict.patient, method))],
+        "method": _method(occasion, writer),
         "code": {
             "coding": [{"system": canonical.assessment, "code": "osteoporosis-screening"}],
             "text": texts("assessment"),
         },
         "subject": {"reference": f"Patient/{verdict.patient}"},
         "occurrenceDateTime": occurrence(occasion.mg),
-        "performer": {"reference": voice.device},
+        "performer": {"reference": writer.device},
         "basis": [{"reference": f"Observation/{name}"} for name in basis_ids(occasion)],
-        "prediction": [_prediction(occasion, scores, voice)],
+        "prediction": [_prediction(occasion, scores, writer)],
     }
     if caveats:  # FHIR's JSON knows no empty arrays
-        resource["note"] = [note(code, voice) for code in caveats]
+        resource["note"] = [note(code, writer) for code in caveats]
     return resource
 
 
@@ -133,24 +133,24 @@ def _identifier(canonical: Canonical, value: str) -> Json:
     return {"system": canonical.identifier, "value": f"urn:uuid:{value}"}
 
 
-def _tags(voice: Voice) -> list[Json]:
-    own = [(voice.canonical.product, PRODUCT), *voice.tags]
+def _tags(writer: AssessmentWriter) -> list[Json]:
+    own = [(writer.canonical.product, PRODUCT), *writer.tags]
     return [{"system": system, "code": code} for system, code in own]
 
 
-def _method(occasion: Occasion, voice: Voice) -> Json:
+def _method(occasion: Occasion, writer: AssessmentWriter) -> Json:
     """The family, by which assessments are found, and the model; a reduced nomogram is another code of it."""
     method = occasion.method
-    family = {"system": voice.canonical.method, "code": method.value, "display": voice.texts(f"method.{method}")}
+    family = {"system": writer.canonical.method, "code": method.value, "display": writer.texts(f"method.{method}")}
     if method is Method.FLAG:
         return {"coding": [family]}
-    artefact = voice.artefact
+    artefact = writer.artefact
     code = f"{artefact.id}-{occasion.reduced}" if occasion.reduced else artefact.id
     concept: Json = {
-        "coding": [family, {"system": voice.canonical.model, "version": artefact.version, "code": code}],
+        "coding": [family, {"system": writer.canonical.model, "version": artefact.version, "code": code}],
     }
     if occasion.reduced:
-        concept["text"] = voice.texts("method.reduced", detail=occasion.reduced)
+        concept["text"] = writer.texts("method.reduced", detail=occasion.reduced)
     return concept
 
 
@@ -214,25 +214,25 @@ _FIRST = (
 _RANK = {name: rank for rank, name in enumerate(_FIRST)}
 
 
-def caveat_codes(occasion: Occasion, scores: Scores | None, voice: Voice) -> list[str]:
+def caveat_codes(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter) -> list[str]:
     """The caveats of an assessment as codes ("name:detail:detail"), what matters most first."""
     codes = set(occasion.marks)
     if scores is not None:
         codes.update(f"extrapolated:{name}" for name in scores.extrapolated)
-        if voice.artefact.calibration != "local":
-            codes.add(_uncalibrated(scores, voice))
+        if writer.artefact.calibration != "local":
+            codes.add(_uncalibrated(scores, writer))
         if scores.other_side_risk is not None:
             codes.add(other_side(scores.other_side_risk))
     return sorted(codes, key=lambda code: (_RANK.get(code.partition(":")[0], len(_RANK)), code))
 
 
-def _uncalibrated(scores: Scores, voice: Voice) -> str:
+def _uncalibrated(scores: Scores, writer: AssessmentWriter) -> str:
     """With what the risk and its interval correspond to at the site's own prevalence, where the site says it."""
-    if voice.prevalence is None:
+    if writer.prevalence is None:
         return "uncalibrated"
-    there = float(voice.prevalence) / 100
+    there = float(writer.prevalence) / 100
     moved = (at_prevalence(risk, there) for risk in (scores.risk, scores.risk_low, scores.risk_high))
-    return ":".join(["uncalibrated", str(voice.prevalence), *(str(per_cent(risk)) for risk in moved)])
+    return ":".join(["uncalibrated", str(writer.prevalence), *(str(per_cent(risk)) for risk in moved)])
 
 
 def at_prevalence(risk: float, prevalence: float) -> float:
@@ -241,26 +241,26 @@ def at_prevalence(risk: float, prevalence: float) -> float:
     return odds / (1 + odds)
 
 
-def caveat(code: str, voice: Voice) -> Json:
+def caveat(code: str, writer: AssessmentWriter) -> Json:
     """A caveat as a coded extension, its details in words."""
-    concept: Json = {"coding": [{"system": voice.canonical.caveat, "code": code.partition(":")[0]}]}
-    detail = voice.texts.detail(code)
+    concept: Json = {"coding": [{"system": writer.canonical.caveat, "code": code.partition(":")[0]}]}
+    detail = writer.texts.detail(code)
     if detail:
         concept["text"] = detail
-    return {"url": voice.canonical.extension("caveat"), "valueCodeableConcept": concept}
+    return {"url": writer.canonical.extension("caveat"), "valueCodeableConcept": concept}
 
 
-def note(code: str, voice: Voice) -> Json:
+def note(code: str, writer: AssessmentWriter) -> Json:
     """A caveat as a note: one sentence."""
-    return {"authorString": PRODUCT, "text": voice.texts.caveat(code)}
+    return {"authorString": PRODUCT, "text": writer.texts.caveat(code)}
 
 
 # The narrative
 
 
-def narrative(occasion: Occasion, scores: Scores | None, voice: Voice, caveats: Sequence[str]) -> str:
+def narrative(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter, caveats: Sequence[str]) -> str:
     """The assessment as XHTML for people: what it says, from which results, and what must be known beside it (`caveats` as codes)."""
-    texts = voice.texts
+    texts = writer.texts
     if scores is None:
         headline = texts("side.at-or-below" if occasion.at_or_below_cut_off else "side.above")
     else:
@@ -292,8 +292,8 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json:
-    texts, canonical = voice.texts, voice.canonical
+def _prediction(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter) -> Json:
+    texts, canonical = writer.texts, writer.canonical
     outcome = {
         "coding": [{"system": "http://snomed.info/sct", "code": "64859006", "display": "Osteoporosis"}],
         "text": texts("outcome"),
@@ -307,12 +307,12 @@ def _prediction(occasion: Occasion, scores: Scores | None, voice: Voice) -> Json
         rationale = "rationale.mg-flag" if occasion.at_or_below_cut_off else "rationale.mg-flag.above"
         return {"outcome": outcome, "qualitativeRisk": risk, "whenPeriod": when, "rationale": texts(rationale)}
     return {
-        "extension": [_interval(scores, voice), *_points(scores, canonical)],
+        "extension": [_interval(scores, writer), *_points(scores, canonical)],
         "outcome": outcome,
-        "probabilityDecimal": probability(scores.risk, voice),
+        "probabilityDecimal": probability(scores.risk, writer),
         "whenPeriod": when,
         "rationale": texts(
-            "rationale.nomogram.local" if voice.artefact.calibration == "local" else "rationale.nomogram"
+            "rationale.nomogram.local" if writer.artefact.calibration == "local" else "rationale.nomogram"
         ),
     }
 
@@ -337,9 +337,9 @@ def _per_mille(fraction: str) -> Decimal:
     return Decimal(fraction).scaleb(2)
 
 
-def probability(risk: float, voice: Voice) -> Decimal:
+def probability(risk: float, writer: AssessmentWriter) -> Decimal:
     """A risk as it is written: in per cent, or as a fraction where the site wants one."""
-    return per_cent(risk) / 100 if voice.fraction else per_cent(risk)
+    return per_cent(risk) / 100 if writer.fraction else per_cent(risk)
 
 
 def shown_points(points: float) -> Decimal:
@@ -347,15 +347,15 @@ def shown_points(points: float) -> Decimal:
     return Decimal(f"{points:.1f}")
 
 
-def _interval(scores: Scores, voice: Voice) -> Json:
+def _interval(scores: Scores, writer: AssessmentWriter) -> Json:
     """The model uncertainty interval (sampling and reconstruction) in per cent, with its level."""
     ends = {
         name: {"value": per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
         for name, risk in (("low", scores.risk_low), ("high", scores.risk_high))
     }
-    level = plain(Decimal(str(100 * voice.artefact.interval_level)), 2)
+    level = plain(Decimal(str(100 * writer.artefact.interval_level)), 2)
     parts: list[Json] = [{"url": "range", "valueRange": ends}, {"url": "level", "valueDecimal": level}]
-    return {"url": voice.canonical.extension("model-uncertainty-interval"), "extension": parts}
+    return {"url": writer.canonical.extension("model-uncertainty-interval"), "extension": parts}
 
 
 def _points(scores: Scores, canonical: Canonical) -> list[Json]:

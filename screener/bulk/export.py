@@ -21,6 +21,7 @@ from screener.config.settings import BulkSettings, Settings
 from screener.errors import ConfigurationError, InputError, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
+from screener.fhir.time import parse_instant
 
 log = structlog.get_logger()
 
@@ -28,15 +29,17 @@ Progress = Callable[[int, int], None]
 _GZIP = b"\x1f\x8b"
 
 
-def export(settings: Settings, request: Request, folder: Path, progress: Progress, *, anew: bool = False) -> Finished:
+def export(
+    settings: Settings, request: Request, folder: Path, progress: Progress, *, restart: bool = False
+) -> Finished:
     """Fill the folder. Called again after any interruption it goes on where that one was: nothing that is whole is fetched again.
 
-    `anew` gives up an export that is in progress there. Raises ServerError where the export fails or is not whole, InputError where
+    `restart` gives up an export that is in progress there. Raises ServerError where the export fails or is not whole, InputError where
     the folder holds something else.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with Client(settings.server) as client:
-        journal = _begun(client, request, folder, anew=anew)
+        journal = _begun(client, request, folder, restart=restart)
         if not journal.status_url:
             journal.status_url = kick_off(client, request)
             journals.save(folder, journal)
@@ -75,12 +78,12 @@ def export_changes(settings: Settings, folder: Path, since: datetime) -> Finishe
     request = needed(settings, types=("Observation",), since=since, relevant=True)
     journals.remove(folder)
     held = journals.load(folder)
-    return export(settings, request, folder, _Told(), anew=held is not None and held.request != request)
+    return export(settings, request, folder, _Told(), restart=held is not None and held.request != request)
 
 
 def _too_old(held: Finished) -> bool:
     """An export of the day before yesterday is no truth to write by."""
-    return datetime.now(UTC) - datetime.fromisoformat(held.transaction_time) > timedelta(hours=24)
+    return datetime.now(UTC) - parse_instant(held.transaction_time) > timedelta(hours=24)
 
 
 class _Told:
@@ -95,10 +98,10 @@ class _Told:
             log.info("export_files", done=done, total=total)
 
 
-def _begun(client: Client, request: Request, folder: Path, *, anew: bool) -> Journal:
+def _begun(client: Client, request: Request, folder: Path, *, restart: bool) -> Journal:
     """The export that the folder is in the middle of, or a new one."""
     held = journals.load(folder)
-    if held and anew:
+    if held and restart:
         if held.status_url:
             discard(client, held.status_url)
         for file in (*folder.glob("*.ndjson"), *folder.glob("*.ndjson.gz"), folder / journals.JOURNAL):
@@ -107,7 +110,7 @@ def _begun(client: Client, request: Request, folder: Path, *, anew: bool) -> Jou
     if held and (held.base_url, held.request) != (client.base_url, request):
         raise InputError(
             f"The folder {folder.name} is in the middle of another export",
-            "Name another folder, or give that one up with --anew",
+            "Name another folder, or give that one up with --restart",
         )
     whole = journals.finished(folder)
     if held is None and whole is not None:
@@ -136,7 +139,7 @@ def _waited(client: Client, where: str, settings: BulkSettings) -> Manifest:
         if time.monotonic() > give_up:
             raise ServerError(
                 f"{client.host} has not finished the export within {settings.give_up_hours:g} h",
-                "Call again to go on waiting, or give it up with --anew; a cancelled export may wait for ever",
+                "Call again to go on waiting, or give it up with --restart; a cancelled export may wait for ever",
             )
         pause = _pause(found, pause, settings.longest_wait_seconds)
         log.info("export_in_progress", server_says=found.progress or "nothing", asking_again_in_seconds=round(pause, 1))

@@ -86,7 +86,7 @@ def status(client: Client, where: str) -> Manifest | Waiting:
     if answer.status in (404, 410):
         raise ServerError(
             f"{client.host} does not know this export any more ({answer.status})",
-            "It was deleted or has expired; start anew with --anew",
+            "It was deleted or has expired; begin again with --restart",
         )
     if answer.status in (202, 429):
         asked = answer.headers.get("Retry-After", "")

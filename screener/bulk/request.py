@@ -1,13 +1,14 @@
 """What a run needs of an export."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from screener.bulk.protocol import Request
 from screener.clinical.mapping import Mapper
 from screener.clinical.records import Analyte
 from screener.config.settings import Settings
 from screener.config.tables import site_tables
+from screener.fhir.time import instant_text
 
 
 def needed(
@@ -21,7 +22,7 @@ def needed(
     return Request(
         level=settings.bulk.level,
         types=tuple(sorted(set(wanted))),
-        since=since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if since else "",
+        since=instant_text(since) if since else "",
         filters=tuple(_filters(Mapper(site_tables(settings.codes)))) if relevant and "Observation" in wanted else (),
     )
 

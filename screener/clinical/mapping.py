@@ -30,7 +30,7 @@ from screener.clinical.records import (
     Menopause,
     Refusal,
     Unreadable,
-    Unsettled,
+    UnresolvedMedication,
 )
 from screener.clinical.results import Results
 from screener.clinical.statements import Statements
@@ -42,7 +42,7 @@ class MalformedResource(ValueError):
 
 
 Settled = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable
-Mapped = Settled | Unsettled
+Mapped = Settled | UnresolvedMedication
 Rows = tuple[Mapped, ...]
 
 
@@ -214,10 +214,10 @@ class Mapper:
         """Whether a Medication can exclude anybody."""
         return self._statements.matters(medicine)
 
-    def settled(self, rows: Iterable[Mapped], medicines: Mapping[str, Medicine]) -> Iterator[Settled]:
+    def resolve_medications(self, rows: Iterable[Mapped], medicines: Mapping[str, Medicine]) -> Iterator[Settled]:
         """The rows, in their order, with each statement about a medicine settled by the Medication resources that are known."""
         for row in rows:
-            if isinstance(row, Unsettled):
+            if isinstance(row, UnresolvedMedication):
                 yield from self._statements.settle(row, medicines)
             else:
                 yield row

@@ -153,7 +153,7 @@ class Span(Row, frozen=True, array_like=True):
     documented_end: bool = False
 
 
-class Unsettled(Row, frozen=True, array_like=True, tag=7):
+class UnresolvedMedication(Row, frozen=True, array_like=True, tag=7):
     """A statement about a medicine that stands in a Medication resource of its own: `medicine` is that one's id, or ""."""
 
     patient: str

@@ -1,6 +1,6 @@
 """What is said of a patient beside her measurements: diagnoses, procedures and medicines that may exclude her, and her menopause.
 
-A statement about a medicine may name a Medication resource instead of a code. It then gives an `Unsettled` row, which becomes
+A statement about a medicine may name a Medication resource instead of a code. It then gives an `UnresolvedMedication` row, which becomes
 exclusions (or none) once the Medication is known: the two may come in any order, from different files and searches.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 from screener.clinical import dates, exclusions, routes, spans, wire
 from screener.clinical.exclusions import MEDICATED, CodeList, ExclusionRow, MenopauseRow
 from screener.clinical.patients import version
-from screener.clinical.records import Exclusion, Medicine, Menopause, Span, Unreadable, Unsettled, Version
+from screener.clinical.records import Exclusion, Medicine, Menopause, Span, Unreadable, UnresolvedMedication, Version
 from screener.clinical.suspicions import suspected
 
 _REMEMBERED = 16_384  # texts of each kind
@@ -20,7 +20,7 @@ _REMEMBERED = 16_384  # texts of each kind
 SUSPECTED = "suspected:"  # before the rule of a statement whose words alone point to it
 
 Find = Callable[[wire.Reference | None], str]
-Said = tuple[Exclusion | Menopause | Unreadable | Unsettled, ...]
+Said = tuple[Exclusion | Menopause | Unreadable | UnresolvedMedication, ...]
 Settled = tuple[Exclusion | Unreadable, ...]
 
 
@@ -103,9 +103,9 @@ class Statements:
                 return ()
             return _excluded(about, rules, spans.medication_span(resource, copy), stands=stands, route=_route(resource))
         held = self._medication(resource.medicationReference)
-        return (Unsettled(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
+        return (UnresolvedMedication(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
 
-    def settle(self, row: Unsettled, medicines: Mapping[str, Medicine]) -> Settled:
+    def settle(self, row: UnresolvedMedication, medicines: Mapping[str, Medicine]) -> Settled:
         """What a statement comes to, now that the medicines are known: `Unreadable` where its own is not among them."""
         about = (row.patient, row.resource, row.id, row.version)
         medicine = medicines.get(row.medicine)

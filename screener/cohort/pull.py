@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
-import structlog
 
 from model import Artefact
+from screener.batches import batches
 from screener.clinical.as_of_occasion import judge_as_of_occasion
 from screener.clinical.judge import Verdict, day_of, judge
 from screener.clinical.labels import Evidence, LabelReader, LabelRule, TScore, Unusable, label, latest
 from screener.clinical.policy import Policy
 from screener.clinical.records import Outcome, PatientRecord
 from screener.cohort.women import Woman, occasion_of, woman
+from screener.run.pipeline import judge_records
 from screener.stores.patient_order import in_order
-from screener.stores.protocols import Library, Scope
-
-log = structlog.get_logger()
+from screener.stores.protocols import FullSource, Scope
 
 Progress = Callable[[int, int], None]
 Reason = tuple[str, str]  # outcome, reason
@@ -57,48 +56,43 @@ class Pulled(msgspec.Struct):
 
 
 def pull(
-    source: Library, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
+    source: FullSource, scope: Scope, reader: LabelReader, design: Design, batch_patients: int, progress: Progress
 ) -> Pulled:
     """Read, judge and label everyone in the scope. Raises ScreenerError where the source cannot be read."""
     patients = in_order(source.population(scope))
     pulled = Pulled(seen=len(patients))
     progress(0, len(patients))
-    for start in range(0, len(patients), batch_patients):
-        part = patients[start : start + batch_patients]
+    done = 0
+    for part in batches(patients, batch_patients):
         _add(pulled, source, reader, design, part)
-        progress(start + len(part), len(patients))
+        done += len(part)
+        progress(done, len(patients))
     return pulled
 
 
-def _add(pulled: Pulled, source: Library, reader: LabelReader, design: Design, patients: Sequence[str]) -> None:
+def _add(pulled: Pulled, source: FullSource, reader: LabelReader, design: Design, patients: Sequence[str]) -> None:
+    def failed(_: str) -> None:
+        pulled.left_out[Outcome.FAILED.value, "internal_error"] += 1
+
+    def rule(records: Sequence[PatientRecord]) -> list[Verdict]:
+        return _verdicts(records, design)
+
     included = []
-    for record in source.records(patients, ()):
-        verdict = _guarded(record, design)
-        if verdict is None:
-            pulled.left_out[Outcome.FAILED.value, "internal_error"] += 1
-        elif not verdict.occasions:
-            pulled.left_out[verdict.outcome.value, verdict.reason] += 1
-        else:
+    for verdict in judge_records(source.records(patients, ()), rule, failed):
+        if verdict.occasions:
             included.append(verdict)
-    by_patient = _by_patient(source.further(reader, [verdict.patient for verdict in included]))
+        else:
+            pulled.left_out[verdict.outcome.value, verdict.reason] += 1
+    by_patient = _by_patient(source.read_more(reader, [verdict.patient for verdict in included]))
     for verdict in included:
         _include(pulled, verdict, by_patient.get(verdict.patient, ()), design)
 
 
-def _guarded(record: PatientRecord, design: Design) -> Verdict | None:
-    """The verdict; None where a record breaks the rules: it costs that patient and no other."""
-    try:
-        return _verdict(record, design)
-    except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of
-        log.error("patient_failed", error=type(error).__name__)
-        return None
-
-
-def _verdict(record: PatientRecord, design: Design) -> Verdict:
+def _verdicts(records: Sequence[PatientRecord], design: Design) -> list[Verdict]:
     """By the job's own rules, with or without hindsight."""
     if design.as_of == "occasion":
-        return judge_as_of_occasion(record, design.policy, design.artefact, design.now_us)
-    return judge([record], design.policy, design.artefact, design.now_us)[0]
+        return [judge_as_of_occasion(record, design.policy, design.artefact, design.now_us) for record in records]
+    return judge(records, design.policy, design.artefact, design.now_us)
 
 
 def _by_patient(evidence: Iterable[Evidence]) -> dict[str, list[Evidence]]:

@@ -15,8 +15,8 @@ from screener.cohort.pull import Design, Progress, Pulled, pull
 from screener.config.settings import Settings
 from screener.config.tables import label_tables
 from screener.errors import InputError
-from screener.run.setup import Options, Parts
-from screener.stores.protocols import Library, Mode, Scope
+from screener.run.setup import open_to_read, read_method
+from screener.stores.protocols import FullSource, Mode, Scope
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -43,27 +43,25 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
     """Pull the cohort and write it. Nothing is written to the source, and nothing at all where this raises ScreenerError."""
     check_writable(request.out)
     with ExitStack() as stack:
-        # A destination folder is named so that no server is asked for assessments; nothing is written there but the cohort.
-        options = Options(
-            dry_run=True, from_folder=request.from_folder, to_folder=request.out.resolve().parent, now=request.now
-        )
-        parts = Parts(settings, options, stack)
+        method = read_method(settings)
+        source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
+        now = request.now or as_of
         design = Design(
             policy=settings.policy.policy(),
-            artefact=parts.artefact,
-            now_us=int(parts.now.timestamp() * 1_000_000),
+            artefact=method.artefact,
+            now_us=int(now.timestamp() * 1_000_000),
             rule=request.rule,
             as_of=request.as_of,
         )
-        oldest = parts.now.date() - timedelta(days=design.policy.lookback_days)
+        oldest = now.date() - timedelta(days=design.policy.lookback_days)
         scope = Scope(Mode.BACKFILL, oldest=oldest.isoformat())
         labels = label_tables(settings.cohort)
-        source, reader = parts.source(), LabelReader(parts.mapper, request.rule.kind, labels)
+        reader = LabelReader(method.mapper, request.rule.kind, labels)
         pulled = pull(source, scope, reader, design, settings.server.batch_patients, progress)
     return _written(request, design, labels, pulled, source)
 
 
-def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: Library) -> Made:
+def _written(request: Request, design: Design, labels: LabelTables, pulled: Pulled, source: FullSource) -> Made:
     women = pulled.women if request.with_unlabelled else pulled.labelled
     reading = source.reading
     told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}

@@ -55,18 +55,15 @@ def explain(
 
     from screener.commands.run import check_patient_ids
     from screener.config.settings import load
-    from screener.explain import explain as explained
-    from screener.explain import plain
-    from screener.run.setup import Options, Parts
+    from screener.explain import explain_one, plain
+    from screener.run.options import Options
 
     start_logging(log_format, verbose=verbose)
     check_patient_ids([patient])
-    folder = given["from_folder"]
+    settings, folder = load(config_file, profile), given["from_folder"]
     options = Options(dry_run=True, from_folder=folder, to_folder=given["to_folder"] or folder, now=given["now"])
     with ExitStack() as stack:
-        parts = Parts(load(config_file, profile), options, stack)
-        source, destination = parts.source(), parts.destination()
-        found = explained(patient, source, destination, parts.rules(destination), parts.mapper)
+        found = explain_one(patient, settings, options, stack)
     if as_json:
         import msgspec
 

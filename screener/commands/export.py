@@ -34,7 +34,9 @@ Interrupted at any point, the same command goes on where it was.
 @click.option(
     "--since", type=Instant(), help="Only what changed since then: not the whole truth, and no run takes it for that."
 )
-@click.option("--anew", is_flag=True, help="Give up the export that the folder is in the middle of, and begin again.")
+@click.option(
+    "--restart", is_flag=True, help="Give up the export that the folder is in the middle of, and begin again."
+)
 @settings_options
 def export(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
     """Fetch what a backfill reads as files (FHIR Bulk Data Access), checked against the server's own counts.
@@ -49,7 +51,7 @@ def export(config_file: Path | None, profile: str | None, log_format: str, verbo
     settings = load(config_file, profile)
     request = needed(settings, types=given["types"], since=given["since"], relevant=given["relevant"])
     with progress_bar(log_format, "files") as progress:
-        whole = exported(settings, request, given["out"], progress, anew=given["anew"])
+        whole = exported(settings, request, given["out"], progress, restart=given["restart"])
     resources = sum(file.resources for file in whole.files)
     megabytes = sum(file.size_bytes for file in whole.files) / 1e6
     click.echo(f"{resources} resources in {len(whole.files)} files, {megabytes:.1f} MB, as of {whole.transaction_time}")

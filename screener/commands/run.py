@@ -13,8 +13,8 @@ from screener.commands._options import settings_options, start_logging
 from screener.errors import ConfigurationError, ExitCode, InputError
 
 if TYPE_CHECKING:
+    from screener.run.options import Options
     from screener.run.runner import Result
-    from screener.run.setup import Options
 
 EPILOG = """\b
 Examples:
@@ -84,7 +84,7 @@ class Instant(click.ParamType[datetime]):
     help="Begin no further batch after this; the same command then goes on with a backfill where it was (exit code 6).",
 )
 @click.option(
-    "--anew", is_flag=True, help="With --backfill: begin again, though an earlier one did not come to its end."
+    "--restart", is_flag=True, help="With --backfill: begin again, though an earlier one did not come to its end."
 )
 @click.option(
     "--workers",
@@ -141,7 +141,7 @@ def _start_workers_ahead(folder: Path, wanted: int) -> None:
 
 
 def _options(given: dict[str, Any]) -> "Options":
-    from screener.run.setup import Options
+    from screener.run.options import Options
 
     check_patient_ids(given["patients"])
     if given["backfill"] and (given["since"] or given["patients"] or given["patients_from"]):
@@ -175,7 +175,7 @@ def _options(given: dict[str, Any]) -> "Options":
         since=given["since"],
         limit=given["limit"] or 0,
         until=given["until"],
-        anew=given["anew"],
+        restart=given["restart"],
         now=given["now"],
         workers=given["workers"] or 0,
         show_patients=given["show_patients"],

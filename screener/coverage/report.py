@@ -10,10 +10,12 @@ import msgspec
 import structlog
 
 from model import Artefact
+from screener.batches import batches
 from screener.clinical import eligibility, occasions
 from screener.clinical.as_sent import SentReader, Stated, StatedReader
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
+from screener.clinical.mapping import Mapper
 from screener.clinical.policy import Policy
 from screener.clinical.records import NOMOGRAM_RESULTS, Analyte, Method, Outcome, PatientRecord
 from screener.clinical.suggestions import Suggestions
@@ -22,9 +24,10 @@ from screener.clinical.wire import EXCLUDING
 from screener.config.settings import Settings
 from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
 from screener.errors import AuthorisationError, RequestRefused, ServerError
-from screener.run.setup import Options, Parts
+from screener.run.pipeline import judge_records
+from screener.run.setup import open_to_read, read_method
 from screener.stores.patient_order import in_order
-from screener.stores.protocols import Library, Mode, Scope
+from screener.stores.protocols import FullSource, Mode, Scope
 
 log = structlog.get_logger()
 
@@ -80,31 +83,30 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
     # What cannot be read is told, and does not stop: that is what is asked here.
     settings = settings.model_copy(update={"exclusions": settings.exclusions.at_most_optional()})
     with ExitStack() as stack:
-        # A destination folder is named so that no server is asked for assessments; nothing is written there.
-        options = Options(dry_run=True, from_folder=request.from_folder, to_folder=Path(), now=request.now)
-        parts = Parts(settings, options, stack)
-        source = parts.source()
-        look = _Look(source, settings.policy.policy(), parts.artefact, int(parts.now.timestamp() * 1_000_000))
-        oldest = parts.now.date() - timedelta(days=look.policy.lookback_days)
+        method = read_method(settings)
+        source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
+        now = request.now or as_of
+        look = _Look(source, settings.policy.policy(), method.artefact, int(now.timestamp() * 1_000_000))
+        oldest = now.date() - timedelta(days=look.policy.lookback_days)
         patients = in_order(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat())))
         looked_at = patients[: request.limit] if request.limit else patients
         at_most = request.sample or 10**9
-        women, total = _women(source, _born_until(parts.now.date(), look.policy), at_most)
+        women, total = _women(source, _born_until(now.date(), look.policy), at_most)
         sample = in_order({*women, *looked_at[:at_most]})
-        units = UnitTable(parts.tables.units, parts.tables.ranges)
-        tally = Tally(Suggestions(parts.tables.units), units, request.least_count)
+        units = UnitTable(method.tables.units, method.tables.ranges)
+        tally = Tally(Suggestions(method.tables.units), units, request.least_count)
         batch, whole = settings.server.batch_patients, len(looked_at) + len(sample)
         for done in look.judge_all(looked_at, batch):
             progress(done, whole)
         stated: list[Stated] = []
-        for share in _tally(tally, stated, source, parts, sample, batch):
+        for share in _tally(tally, stated, source, method.mapper, sample, batch):
             progress(len(looked_at) + int(share * len(sample)), whole)
-        listed = {(kind, row.system) for row in parts.tables.exclusions for kind in row.kinds}
+        listed = {(kind, row.system) for row in method.tables.exclusions for kind in row.kinds}
         excluding = systems(stated, listed, request.least_count)
     return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
 
 
-def _women(source: Library, born_until: str, at_most: int) -> tuple[list[str], int | None]:
+def _women(source: FullSource, born_until: str, at_most: int) -> tuple[list[str], int | None]:
     """Women of the age; none where the server will not search for them: then only patients with magnesium are looked at."""
     try:
         return source.women(born_until, at_most)
@@ -120,35 +122,35 @@ def _born_until(today: date, policy: Policy) -> str:
 
 
 def _tally(
-    tally: Tally, stated: list[Stated], source: Library, parts: Parts, sample: Sequence[str], batch: int
+    tally: Tally, stated: list[Stated], source: FullSource, mapper: Mapper, sample: Sequence[str], batch: int
 ) -> Iterator[float]:
     """Codes and units of the sample, and the code systems of what may exclude; gives the share that is done.
 
     One reader after the other, for a folder is read once for each.
     """
-    reader = SentReader(parts.mapper, everything=True)
-    excluding = [StatedReader(parts.mapper, kind) for kind in sorted(EXCLUDING) if kind not in source.reading.unchecked]
-    starts = range(0, len(sample), batch)
-    steps = len(starts) * (1 + len(excluding))
+    reader = SentReader(mapper, everything=True)
+    excluding = [StatedReader(mapper, kind) for kind in sorted(EXCLUDING) if kind not in source.reading.unchecked]
+    parts = list(batches(sample, batch))
+    steps = len(parts) * (1 + len(excluding))
     done = 0
-    for start in starts:
+    for part in parts:
         # A resource may come twice, on two pages: by its id it counts once.
-        tally.add({row.id: row for row in source.further(reader, sample[start : start + batch])}.values())
+        tally.add({row.id: row for row in source.read_more(reader, part)}.values())
         done += 1
         yield done / steps
     for other in excluding:
         kind = next(iter(other.kinds))
-        for start in starts:
+        for part in parts:
             if kind not in source.reading.unchecked:
-                stated += _stated(source, other, kind, sample[start : start + batch])
+                stated += _stated(source, other, kind, part)
             done += 1
             yield done / steps
 
 
-def _stated(source: Library, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
+def _stated(source: FullSource, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
     """Of a type that cannot be read that is told, as for the judging."""
     try:
-        rows = list({row.id: row for row in source.further(reader, patients)}.values())
+        rows = list({row.id: row for row in source.read_more(reader, patients)}.values())
         known = source.medicines({row.medicine for row in rows if row.medicine})
         return [reader.resolved(row, known.get(row.medicine)) if row.medicine else row for row in rows]
     except (AuthorisationError, ServerError) as error:
@@ -159,7 +161,7 @@ def _stated(source: Library, reader: StatedReader, kind: str, patients: Sequence
 class _Look:
     """The verdicts of everyone with magnesium, counted."""
 
-    def __init__(self, source: Library, policy: Policy, artefact: Artefact, now_us: int) -> None:
+    def __init__(self, source: FullSource, policy: Policy, artefact: Artefact, now_us: int) -> None:
         self.source, self.policy = source, policy
         self._artefact, self._now_us = artefact, now_us
         self._looked_at = self._eligible = self._flagged = 0
@@ -171,21 +173,23 @@ class _Look:
 
     def judge_all(self, patients: Sequence[str], batch: int) -> Iterator[int]:
         """Count everyone; gives how many are done after each batch."""
-        for start in range(0, len(patients), batch):
-            part = patients[start : start + batch]
-            for record in self.source.records(part, ()):
-                self._count(record)
-            yield start + len(part)
+        done = 0
+        for part in batches(patients, batch):
+            records = self.source.records(part, ())
+            self._looked_at += len(records)
+            for verdict in judge_records(records, self._judge, self._failed):
+                self._count(verdict)
+            done += len(part)
+            yield done
 
-    def _count(self, record: PatientRecord) -> None:
-        self._looked_at += 1
-        try:
-            (verdict,) = judge([record], self.policy, self._artefact, self._now_us)
-            self._have.update(self._there(verdict))
-        except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of costs one patient
-            log.error("patient_failed", error=type(error).__name__)
-            self._outcomes[Outcome.FAILED.value, "internal_error"] += 1
-            return
+    def _judge(self, records: Sequence[PatientRecord]) -> list[Verdict]:
+        return judge(records, self.policy, self._artefact, self._now_us)
+
+    def _failed(self, _: str) -> None:
+        self._outcomes[Outcome.FAILED.value, "internal_error"] += 1
+
+    def _count(self, verdict: Verdict) -> None:
+        self._have.update(self._there(verdict))
         self._outcomes[verdict.outcome.value, verdict.reason] += 1
         self._refused.update((row.analyte.value, row.reason) for row in verdict.view.refusals)
         if verdict.occasions or verdict.reason.startswith("excluded_"):

@@ -4,7 +4,7 @@ Such an export names the patients and is no truth about them: the whole record o
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,14 +15,15 @@ from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.records import LABORATORY, Fact, Medicine, PatientRecord, Refusal
 from screener.config.settings import Settings
 from screener.errors import InputError
+from screener.fhir.time import parse_instant
 from screener.ndjson.files import Piece, blocks
-from screener.stores.protocols import Library, Mode, R, Reader, Scope
+from screener.stores.protocols import FullSource, Mode, R, RowMapper, Scope
 
 
 class ChangedSource:
     """A server that is searched for whole records, and exports what changed."""
 
-    def __init__(self, online: Library, settings: Settings, folder: Path, mapper: Mapper) -> None:
+    def __init__(self, online: FullSource, settings: Settings, folder: Path, mapper: Mapper) -> None:
         self._online, self._settings, self._folder, self._mapper = online, settings, folder, mapper
         self.reading = online.reading
 
@@ -32,7 +33,7 @@ class ChangedSource:
             yield from self._online.population(scope)
             return
         overlap = timedelta(minutes=self._settings.server.overlap_minutes)
-        since = datetime.fromisoformat(scope.since) - overlap
+        since = parse_instant(scope.since) - overlap
         whole = export_changes(self._settings, self._folder, since)
         bad = 0
         for file in whole.files:
@@ -61,9 +62,9 @@ class ChangedSource:
         """The server's."""
         return self._online.basis(observations)
 
-    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+    def read_more(self, reader: RowMapper[R], patients: Sequence[str]) -> list[R]:
         """The server's."""
-        return self._online.further(reader, patients)
+        return self._online.read_more(reader, patients)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
         """The server's."""

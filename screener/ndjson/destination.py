@@ -1,6 +1,6 @@
 """A folder as destination: our assessments in one file, replaced as a whole when the run has ended well.
 
-The file is in the order of the patients' places, so that it can be worked on share by share, and is the same however many processes
+The file is in the order of the patients' keys, so that it can be worked on shard by shard, and is the same however many processes
 did it. What others put into it stays, byte for byte.
 """
 
@@ -15,18 +15,18 @@ import msgspec
 from screener.assessment.draft import Forms
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
-from screener.assessment.resource import Json, Voice, device, local_id
+from screener.assessment.resource import AssessmentWriter, Json, device, local_id
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
 from screener.ndjson.files import Piece, blocks
-from screener.ndjson.scan import share_of
+from screener.ndjson.scan import shard_of
 from screener.ndjson.spill import Segment, Spill, cannot_spill, open_private, stored
-from screener.stores.patient_order import place
-from screener.stores.protocols import Fate, Receipt
+from screener.stores.patient_order import shard_key
+from screener.stores.protocols import Receipt, WriteResult
 
 ASSESSMENTS = "RiskAssessment.ndjson"
 _DEVICES = "Device.ndjson"
-_SHARE_BYTES = 32 << 20
+_SHARD_BYTES = 32 << 20
 _FLUSH_BYTES = 32 << 20
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -72,49 +72,49 @@ _decode_lines = msgspec.msgpack.Decoder(list[Line]).decode
 _encode_lines = msgspec.msgpack.Encoder().encode
 
 
-class Stood(Protocol):
-    """What stood when the run began, by share of the patients, and what is to stand."""
+class ShardAssessments(Protocol):
+    """What stood when the run began, by shard of the patients, and what is to stand."""
 
     @property
-    def shares(self) -> int:
+    def shards(self) -> int:
         """How many there are."""
 
-    def share(self, share: int) -> list[Line]:
-        """The lines of one share as they are now."""
+    def shard(self, shard: int) -> list[Line]:
+        """The lines of one shard as they are now."""
 
-    def keep(self, share: int, lines: list[Line]) -> None:
-        """The lines of a share as they will be, in order."""
+    def keep(self, shard: int, lines: list[Line]) -> None:
+        """The lines of a shard as they will be, in order."""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """Where the assessments lie that stood when the run began; a share that was worked on since lies in a file of its own."""
+class StandingFile(msgspec.Struct, frozen=True):
+    """Where the assessments lie that stood when the run began; a shard that was worked on since lies in a file of its own."""
 
-    workplace: Path
-    shares: int
+    scratch: Path
+    shards: int
     lines: list[Segment]
     method: str  # the code system of our methods
 
-    def share(self, share: int) -> list[Line]:
-        """The lines of one share as they are now."""
-        worked_on = self.worked_on(share)
+    def shard(self, shard: int) -> list[Line]:
+        """The lines of one shard as they are now."""
+        worked_on = self.worked_on(shard)
         if worked_on.exists():
             return [read_line(text, self.method) for text in worked_on.read_bytes().splitlines()]
-        return [line for part in stored(self.workplace, self.lines, share) for line in _decode_lines(part)]
+        return [line for part in stored(self.scratch, self.lines, shard) for line in _decode_lines(part)]
 
-    def keep(self, share: int, lines: list[Line]) -> None:
-        """The lines of a share as they will be, in order. InputError where the disk is full."""
+    def keep(self, shard: int, lines: list[Line]) -> None:
+        """The lines of a shard as they will be, in order. InputError where the disk is full."""
         try:
-            with open_private(self.worked_on(share)) as stream:
+            with open_private(self.worked_on(shard)) as stream:
                 stream.write(_text(lines))
         except OSError as error:
             raise cannot_spill(error) from error
 
-    def worked_on(self, share: int) -> Path:
-        """The file of a share that was worked on."""
-        return self.workplace / f"standing.{share}"
+    def worked_on(self, shard: int) -> Path:
+        """The file of a shard that was worked on."""
+        return self.scratch / f"standing.{shard}"
 
 
-class Writer:
+class LineWriter:
     """Puts changes into words, with what a server would set: ids, versions, times. Keep one: it remembers its forms."""
 
     def __init__(self, now: str) -> None:
@@ -134,12 +134,12 @@ class Writer:
         return {"resourceType": "RiskAssessment", "id": name, **resource, "meta": meta}
 
 
-class ShareDestination:
-    """Some shares of the assessments; one share is held in memory at a time."""
+class FolderShardDestination:
+    """Some shards of the assessments; one shard is held in memory at a time."""
 
-    def __init__(self, standing: Stood, shares: Sequence[int], writer: Writer) -> None:
-        self._standing, self._shares, self._writer = standing, shares, writer
-        self._share = -1
+    def __init__(self, standing: ShardAssessments, shards: Sequence[int], line_writer: LineWriter) -> None:
+        self._standing, self._shards, self._line_writer = standing, shards, line_writer
+        self._shard = -1
         self._held: dict[str, Line] = {}
         self._names: dict[str, list[str]] = {}  # ids of our assessments by patient
         self._dirty = False
@@ -147,15 +147,15 @@ class ShareDestination:
 
     def patients(self) -> Iterator[str]:
         """Patients with an assessment by one of our methods."""
-        for share in self._shares:
-            self._turn_to(share)
+        for shard in self._shards:
+            self._turn_to(shard)
             yield from self._names
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """Our assessments of these patients."""
         found: dict[str, list[Json]] = {}
         for patient in patients:
-            self._turn_to(share_of(patient, self._standing.shares))
+            self._turn_to(shard_of(patient, self._standing.shards))
             if patient in self._names:
                 found[patient] = [cast("Json", _decode(self._held[name].text)) for name in self._names[patient]]
         return found
@@ -165,30 +165,30 @@ class ShareDestination:
         return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """In memory, until another share is turned to or the run ends."""
+        """In memory, until another shard is turned to or the run ends."""
         return [self._apply(change) for change in changes]
 
     def _apply(self, change: Change) -> Receipt:
-        self._turn_to(share_of(change.patient, self._standing.shares))
-        name, version, text = self._writer.written(change)
+        self._turn_to(shard_of(change.patient, self._standing.shards))
+        name, version, text = self._line_writer.written(change)
         self._held[name] = Line(change.patient, name, ours=True, text=text)
         if change.action is Action.CREATE:
             self._names.setdefault(change.patient, []).append(name)
         self._dirty = self.changed = True
-        return Receipt(change, Fate.DONE, id=name, version=version)
+        return Receipt(change, WriteResult.DONE, id=name, version=version)
 
     def finish(self) -> None:
         """What was worked on to the disk."""
         self._turn_to(-1)
 
-    def _turn_to(self, share: int) -> None:
-        if share == self._share:
+    def _turn_to(self, shard: int) -> None:
+        if shard == self._shard:
             return
         if self._dirty:
-            self._standing.keep(self._share, in_order(self._held.values()))
-        self._share, self._dirty = share, False
+            self._standing.keep(self._shard, in_order(self._held.values()))
+        self._shard, self._dirty = shard, False
         self._held, self._names = {}, {}
-        for line in self._standing.share(share) if share >= 0 else ():
+        for line in self._standing.shard(shard) if shard >= 0 else ():
             self._held[line.id] = line
             if line.ours:
                 self._names.setdefault(line.patient, []).append(line.id)
@@ -197,18 +197,18 @@ class ShareDestination:
 class FolderDestination:
     """The assessments of a folder. Versions and times are set here as a server would set them; earlier versions are not kept."""
 
-    def __init__(self, folder: Path, canonical: Canonical, now: str, workplace: Path) -> None:
-        """`workplace` takes temporary files."""
-        self._folder, self._canonical, self._now, self._workplace = folder, canonical, now, workplace
+    def __init__(self, folder: Path, canonical: Canonical, now: str, scratch: Path) -> None:
+        """`scratch` takes temporary files."""
+        self._folder, self._canonical, self._now, self._scratch = folder, canonical, now, scratch
         self._devices: list[Json] = []
         self._new_device = False
-        self._all: ShareDestination | None = None
-        self._standing: Standing | None = None
+        self._all: FolderShardDestination | None = None
+        self._standing: StandingFile | None = None
 
-    def prepare(self, voice: Voice, *, dry: bool) -> str:
+    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
         """Put the Device beside the assessments; its id is its identity, for no server gives it one."""
-        name = device_uuid(voice.source_system)
-        wanted = {"id": name, **device(voice)}
+        name = device_uuid(writer.source_system)
+        wanted = {"id": name, **device(writer)}
         self._devices = _load(self._folder / _DEVICES)
         held = next((resource for resource in self._devices if resource.get("id") == name), None)
         if held != wanted and not dry:
@@ -238,30 +238,30 @@ class FolderDestination:
         whole.finish()
         self.replace(changed=whole.changed)
 
-    def _whole(self) -> ShareDestination:
+    def _whole(self) -> FolderShardDestination:
         if self._all is None:
-            standing = self.scan(self.planned_shares())
-            self._all = ShareDestination(standing, range(standing.shares), Writer(self._now))
+            standing = self.scan(self.planned_shards())
+            self._all = FolderShardDestination(standing, range(standing.shards), LineWriter(self._now))
         return self._all
 
-    def planned_shares(self) -> int:
-        """In how many shares the folder is worked on."""
+    def planned_shards(self) -> int:
+        """In how many shards the folder is worked on."""
         file = self._folder / ASSESSMENTS
-        return 1 + (file.stat().st_size if file.exists() else 0) // _SHARE_BYTES
+        return 1 + (file.stat().st_size if file.exists() else 0) // _SHARD_BYTES
 
-    def scan(self, shares: int) -> Standing:
-        """Deal what stands to the shares."""
-        spill: Spill[Line] = Spill(self._workplace / "standing", shares, _encode_lines)
+    def scan(self, shards: int) -> StandingFile:
+        """Deal what stands to the shards."""
+        spill: Spill[Line] = Spill(self._scratch / "standing", shards, _encode_lines)
         segments: list[Segment] = []
         held = 0
         for line in self._lines():
-            spill.add(share_of(line.patient, shares), line)
+            spill.add(shard_of(line.patient, shards), line)
             held += len(line.text)
             if held > _FLUSH_BYTES:
                 segments.append(spill.flush())
                 held = 0
         segments.append(spill.flush())
-        self._standing = Standing(self._workplace, shares, segments, self._canonical.method)
+        self._standing = StandingFile(self._scratch, shards, segments, self._canonical.method)
         return self._standing
 
     def replace(self, *, changed: bool) -> None:
@@ -297,18 +297,18 @@ class FolderDestination:
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
-    """As they stand in a destination: by the place of the patient, and then by ids."""
-    return sorted(lines, key=lambda line: (place(line.patient), line.patient, line.id))
+    """As they stand in a destination: by the key of the patient, and then by ids."""
+    return sorted(lines, key=lambda line: (shard_key(line.patient), line.patient, line.id))
 
 
 def _text(lines: Iterable[Line]) -> bytes:
     return b"".join([line.text + b"\n" for line in lines])
 
 
-def _parts(standing: Standing) -> Iterator[bytes]:
-    for share in range(standing.shares):
-        worked_on = standing.worked_on(share)
-        yield worked_on.read_bytes() if worked_on.exists() else _text(in_order(standing.share(share)))
+def _parts(standing: StandingFile) -> Iterator[bytes]:
+    for shard in range(standing.shards):
+        worked_on = standing.worked_on(shard)
+        yield worked_on.read_bytes() if worked_on.exists() else _text(in_order(standing.shard(shard)))
 
 
 def _load(file: Path) -> list[Json]:

@@ -1,4 +1,4 @@
-"""The first pass: the lines of a folder into rows, dealt to shares of the patients.
+"""The first pass: the lines of a folder into rows, dealt to shards of the patients.
 
 Pieces of the files are read independently of each other, in any order, by any process; what they leave is the same.
 """
@@ -20,7 +20,7 @@ from screener.clinical.records import (
     Menopause,
     Refusal,
     Unreadable,
-    Unsettled,
+    UnresolvedMedication,
     Version,
 )
 from screener.fhir.search import Head
@@ -28,11 +28,11 @@ from screener.ndjson.files import Piece, blocks
 from screener.ndjson.prefilter import Sieve
 from screener.ndjson.spill import Segment, Spill
 from screener.ndjson.versions import NOWHERE, Tracer
-from screener.stores.patient_order import PLACES, place
+from screener.stores.patient_order import KEYS, shard_key
 
 NOT_A_RESOURCE = "not a JSON object with a resourceType"
 
-AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | Unsettled
+AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | UnresolvedMedication
 
 decode_head = msgspec.json.Decoder(Head).decode
 decode_rows = msgspec.msgpack.Decoder(list[AnyRow]).decode
@@ -69,25 +69,25 @@ def _all_lines(block: bytes) -> Iterable[bytes]:
     return block.split(b"\n")
 
 
-def share_of(patient: str, shares: int) -> int:
-    """The share of a patient: one of `shares` equal ranges of places."""
-    return place(patient) * shares // PLACES
+def shard_of(patient: str, shards: int) -> int:
+    """The shard of a patient: one of `shards` equal ranges of keys."""
+    return shard_key(patient) * shards // KEYS
 
 
 class Scanner:
     """One process's part in the first pass."""
 
     def __init__(
-        self, mapper: Mapper, workplace: Path, name: str, shares: int, codes: frozenset[str] | None = None
+        self, mapper: Mapper, scratch: Path, name: str, shards: int, codes: frozenset[str] | None = None
     ) -> None:
-        """Files in `workplace` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
-        self._mapper, self._shares = mapper, shares
+        """Files in `scratch` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
+        self._mapper, self._shards = mapper, shards
         self._lines = Sieve(codes).lines if codes else _all_lines
-        self._traces_file = workplace / f"{name}.traces"
-        self._rows: Spill[Mapped] = Spill(workplace / f"{name}.rows", shares, _encode)
-        self._medicines: Spill[Medicine] = Spill(workplace / f"{name}.medicines", 1, _encode)
+        self._traces_file = scratch / f"{name}.traces"
+        self._rows: Spill[Mapped] = Spill(scratch / f"{name}.rows", shards, _encode)
+        self._medicines: Spill[Medicine] = Spill(scratch / f"{name}.medicines", 1, _encode)
         self._tracer = Tracer()
-        self._patient, self._share = "", 0
+        self._patient, self._shard = "", 0
 
     def scan(self, number: int, piece: Piece) -> Scanned:
         """Read a piece. InputError for a file that cannot be read and for a full disk."""
@@ -114,12 +114,12 @@ class Scanner:
             frozenset(kinds),
             bad,
             self._rows.flush(),
-            self._tracer.flush(self._traces_file, self._shares),
+            self._tracer.flush(self._traces_file, self._shards),
             self._medicines.flush(),
         )
 
     def _take(self, line: bytes) -> str:
-        """One line's rows to their shares; returns its resource type."""
+        """One line's rows to their shards; returns its resource type."""
         resource, rows = self._mapper.open(line)
         if resource is None:
             head = decode_head(line)
@@ -131,14 +131,14 @@ class Scanner:
         else:
             kind, name = type(resource).__name__, resource.id or ""
             copy = rows[0].version if rows else version(resource.meta)
-        share = NOWHERE
+        shard = NOWHERE
         for row in rows:
             # The results of a patient come together: most often it is the same string.
             if row.patient is not self._patient:
                 self._patient = row.patient
-                self._share = share_of(row.patient, self._shares)
-            share = self._share
-            self._rows.add(share, row)
+                self._shard = shard_of(row.patient, self._shards)
+            shard = self._shard
+            self._rows.add(shard, row)
         if name:
-            self._tracer.saw(kind, name, copy, share)
+            self._tracer.saw(kind, name, copy, shard)
         return kind

@@ -15,7 +15,7 @@ _LOCK = "in-use"
 
 
 @contextmanager
-def workplace(parent: Path | None) -> Iterator[Path]:
+def scratch(parent: Path | None) -> Iterator[Path]:
     """A new folder in `parent`, or where the system keeps temporary files. InputError where none can be made."""
     above = parent or Path(tempfile.gettempdir())
     _sweep(above)

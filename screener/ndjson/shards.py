@@ -1,4 +1,4 @@
-"""Shares of the patients of a folder that was gone through: what a run asks of them, one share in memory at a time."""
+"""Shards of the patients of a folder that was gone through: what a run asks of them, one shard in memory at a time."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -21,7 +21,7 @@ from screener.clinical.records import (
     Unreadable,
 )
 from screener.ndjson.medications import Medicines
-from screener.ndjson.scan import AnyRow, decode_rows, share_of
+from screener.ndjson.scan import AnyRow, decode_rows, shard_of
 from screener.ndjson.spill import Segment, stored
 from screener.ndjson.versions import Index, Outdated, is_newest, key_of
 from screener.stores.grouping import gather
@@ -30,11 +30,11 @@ from screener.stores.protocols import Mode, Reading, Scope
 _decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
 
 
-class Shelves(Protocol):
-    """Rows by share of the patients: what a share's run needs to know of a folder that was gone through."""
+class ShardRows(Protocol):
+    """Rows by shard of the patients: what a shard's run needs to know of a folder that was gone through."""
 
     @property
-    def shares(self) -> int:
+    def shards(self) -> int:
         """How many there are."""
 
     @property
@@ -45,18 +45,18 @@ class Shelves(Protocol):
     def unchecked(self) -> tuple[str, ...]:
         """The excluding resource types that were not read."""
 
-    def rows(self, share: int) -> list[AnyRow]:
-        """The rows of a share, of the newest copies only."""
+    def rows(self, shard: int) -> list[AnyRow]:
+        """The rows of a shard, of the newest copies only."""
 
     def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
         """The rows of these Observations, whosever they are."""
 
 
-class Table(msgspec.Struct, frozen=True):
+class ScanResult(msgspec.Struct, frozen=True):
     """What the first pass leaves: where everything lies. The same for every process that reads it."""
 
-    workplace: Path
-    shares: int
+    scratch: Path
+    shards: int
     segments: list[Segment]
     traces: list[Segment]
     outdated: list[Segment]
@@ -66,50 +66,50 @@ class Table(msgspec.Struct, frozen=True):
     @property
     def resources(self) -> Index:
         """Which resources there are."""
-        return Index(self.workplace, self.traces, self.shares)
+        return Index(self.scratch, self.traces, self.shards)
 
-    def rows(self, share: int) -> list[AnyRow]:
-        """The rows of a share, of the newest copies only."""
+    def rows(self, shard: int) -> list[AnyRow]:
+        """The rows of a shard, of the newest copies only."""
         newest: Outdated = {}
-        for part in stored(self.workplace, self.outdated, share):
+        for part in stored(self.scratch, self.outdated, shard):
             newest |= {key: (updated_us, number) for key, updated_us, number in _decode_outdated(part)}
         rows: list[AnyRow] = []
-        for part in stored(self.workplace, self.segments, share):
+        for part in stored(self.scratch, self.segments, shard):
             rows += decode_rows(part)
         return [row for row in rows if _counts(row, newest)] if newest else rows
 
     def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
         """The rows of these Observations, whosever they are."""
         keys = [key_of("Observation", name) for name in observations]
-        for share in sorted(self.resources.shares_with(keys)):
-            yield from (row for row in self.rows(share) if resource_of(row)[1] in observations)
+        for shard in sorted(self.resources.shares_with(keys)):
+            yield from (row for row in self.rows(shard) if resource_of(row)[1] in observations)
 
 
-class ShareSource:
-    """Some shares of the patients; one share is held in memory at a time."""
+class FolderShardSource:
+    """Some shards of the patients; one shard is held in memory at a time."""
 
     def __init__(
         self,
-        shelves: Shelves,
+        shelves: ShardRows,
         mapper: Mapper,
         needs: Mapping[str, str],
-        shares: Sequence[int],
+        shards: Sequence[int],
         ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
     ) -> None:
         self._shelves, self._mapper, self._needs = shelves, mapper, needs
-        self._shares, self._ask = shares, ask
+        self._shards, self._ask = shards, ask
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
-        self._measured: set[str] = set()  # of the share that is held, who has a Mg result
+        self._measured: set[str] = set()  # of the shard that is held, who has a Mg result
         self.reading = Reading()
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
         if scope.mode is Mode.NAMED:
-            yield from (p for p in scope.patients if share_of(p, self._shelves.shares) in self._shares)
+            yield from (p for p in scope.patients if shard_of(p, self._shelves.shards) in self._shards)
             return
-        for share in self._shares:
-            self._share(share)
+        for shard in self._shards:
+            self._shard(shard)
             yield from self._measured
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
@@ -147,17 +147,17 @@ class ShareSource:
         return {**here, **dict.fromkeys(missing, Basis(seen=False))}
 
     def _everyone(self) -> Iterator[tuple[str, list[Settled]]]:
-        for share in self._shares:
-            yield from self._share(share).items()
+        for shard in self._shards:
+            yield from self._shard(shard).items()
 
     def _of(self, patient: str) -> list[Settled]:
-        return self._share(share_of(patient, self._shelves.shares)).get(patient, [])
+        return self._shard(shard_of(patient, self._shelves.shards)).get(patient, [])
 
-    def _share(self, share: int) -> dict[str, list[Settled]]:
-        if self._held[0] != share:
+    def _shard(self, shard: int) -> dict[str, list[Settled]]:
+        if self._held[0] != shard:
             by_patient: dict[str, list[Settled]] = {}
             measured: set[str] = set()
-            for row in self._mapper.settled(self._shelves.rows(share), self._shelves.medicines):
+            for row in self._mapper.resolve_medications(self._shelves.rows(shard), self._shelves.medicines):
                 held = by_patient.get(row.patient)
                 if held is None:
                     by_patient[row.patient] = [row]
@@ -165,7 +165,7 @@ class ShareSource:
                     held.append(row)
                 if (type(row) is Fact or type(row) is Refusal) and row.analyte is Analyte.MG:
                     measured.add(row.patient)
-            self._held, self._measured = (share, by_patient), measured
+            self._held, self._measured = (shard, by_patient), measured
         return self._held[1]
 
 

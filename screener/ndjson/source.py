@@ -32,17 +32,17 @@ from screener.ndjson.scan import (
     decode_medicines,
     version_of,
 )
-from screener.ndjson.shards import ShareSource, Table
+from screener.ndjson.shards import FolderShardSource, ScanResult
 from screener.ndjson.spill import Segment, append, stored
 from screener.ndjson.versions import is_newest, key_of, outdated, read_traces
 from screener.ndjson.workers import Workers, processes_for
-from screener.stores.protocols import OfPatient, R, Reader, Reading, Scope
+from screener.stores.protocols import PatientRow, R, Reading, RowMapper, Scope
 
 log = structlog.get_logger()
 
 PIECE_BYTES = 32 << 20
-_SHARE_BYTES = 32 << 20  # of the folder, so that what a share makes of it fits into a process many times over
-_MOST_SHARES = 1 << 16
+_SHARD_BYTES = 32 << 20  # of the folder, so that what a shard makes of it fits into a process many times over
+_MOST_SHARDS = 1 << 16
 _BAD_LINES_TOLD = 20
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -57,20 +57,20 @@ class FolderSource:
         mapper: Mapper,
         needs: Mapping[str, str],
         settings: FolderSettings,
-        workplace: Path,
+        scratch: Path,
         workers: int = 0,
         ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
     ) -> None:
         """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
-        the server that the folder is an export of what became of Observations that are not in it. `workplace` takes temporary
+        the server that the folder is an export of what became of Observations that are not in it. `scratch` takes temporary
         files. `workers`: how many processes; 0 for what suits the folder's size."""
         self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
-        self._workplace, self.workers, self._ask = workplace, workers, ask
+        self._scratch, self.workers, self._ask = scratch, workers, ask
         self._export: Finished | None = None
         self._files: list[Path] = []
-        self._table: Table | None = None
-        self._all: ShareSource | None = None
-        self._further: tuple[object, dict[str, list[OfPatient]]] | None = None
+        self._table: ScanResult | None = None
+        self._all: FolderShardSource | None = None
+        self._second: tuple[object, dict[str, list[PatientRow]]] | None = None
         off = sorted(kind for kind, need in needs.items() if need == "off")
         self.reading = Reading(unchecked=dict.fromkeys(off, "switched off"))
 
@@ -97,28 +97,28 @@ class FolderSource:
         """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
         return self._whole().basis(observations)
 
-    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
-        """From a second pass over the folder, made once for each reader."""
-        if self._further is None or self._further[0] is not reader:
-            self._further = (reader, self._second_pass(reader, self._whole_table()))
-        held = cast("dict[str, list[R]]", self._further[1])
+    def read_more(self, mapper: RowMapper[R], patients: Sequence[str]) -> list[R]:
+        """From a second pass over the folder, made once for each mapper."""
+        if self._second is None or self._second[0] is not mapper:
+            self._second = (mapper, self._second_pass(mapper, self._whole_table()))
+        held = cast("dict[str, list[R]]", self._second[1])
         return [row for patient in patients for row in held.get(patient, ())]
 
-    def _whole(self) -> ShareSource:
+    def _whole(self) -> FolderShardSource:
         if self._all is None:
             table = self._whole_table()
-            self._all = ShareSource(table, self._mapper, self._needs, range(table.shares), self._ask)
+            self._all = FolderShardSource(table, self._mapper, self._needs, range(table.shards), self._ask)
         return self._all
 
-    def _whole_table(self) -> Table:
+    def _whole_table(self) -> ScanResult:
         if self._table is None:
-            self._table = self.scan(self.planned_shares())
+            self._table = self.scan(self.planned_shards())
         return self._table
 
     # The first pass
 
-    def planned_shares(self) -> int:
-        """In how many shares the folder is worked on; InputError for a folder that cannot be."""
+    def planned_shards(self) -> int:
+        """In how many shards the folder is worked on; InputError for a folder that cannot be."""
         self._export = finished(self._folder)
         if self._export and self._export.since:
             raise InputError(
@@ -128,14 +128,14 @@ class FolderSource:
         self._files = ndjson_files(self._folder, empty=self._export is not None)
         size_bytes = plain_bytes(self._files)
         self.workers = processes_for(size_bytes, self.workers)
-        return min(_MOST_SHARES, 1 + size_bytes // _SHARE_BYTES)
+        return min(_MOST_SHARDS, 1 + size_bytes // _SHARD_BYTES)
 
-    def scan(self, shares: int, progress: Callable[[int, int], None] | None = None) -> Table:
+    def scan(self, shards: int, progress: Callable[[int, int], None] | None = None) -> ScanResult:
         """Go through the folder, and judge whether it may be used. `progress` is told of bytes read, of all."""
         work = pieces(self._files, PIECE_BYTES)
         scanned: list[Scanned] = []
         whole, done = sum(piece.size_bytes for piece in work), 0
-        context = (self._mapper, self._workplace, shares, self._codes_that_matter())
+        context = (self._mapper, self._scratch, shards, self._codes_that_matter())
         with Workers(min(self.workers, len(work)), Context, *context) as workers:
             for found in workers.map(scan, list(enumerate(work))):
                 scanned.append(found)
@@ -144,7 +144,7 @@ class FolderSource:
                     progress(done, whole)
             scanned.sort()
             traces = [found.traces for found in scanned]
-            copies = workers.map(compare, [(traces, deal) for deal in range(shares)])
+            copies = workers.map(compare, [(traces, deal) for deal in range(shards)])
             newest = [segment for segment in copies if segment is not None]
         self._judge_bad_lines(scanned)
         # What was asked for and is not there has no resources.
@@ -153,9 +153,9 @@ class FolderSource:
         off = {kind for kind, need in self._needs.items() if need == "off"}
         self.reading.unchecked.update(dict.fromkeys(sorted(set(unchecked) - off), "not in the folder"))
         self.reading.bytes_read = sum(found.bytes_read for found in scanned)
-        return Table(
-            workplace=self._workplace,
-            shares=shares,
+        return ScanResult(
+            scratch=self._scratch,
+            shards=shards,
             segments=[found.rows for found in scanned],
             traces=traces,
             outdated=newest,
@@ -164,8 +164,8 @@ class FolderSource:
         )
 
     def _medicines(self, segments: Sequence[Segment]) -> Medicines:
-        found = (one for part in stored(self._workplace, segments, 0) for one in decode_medicines(part))
-        return gathered(found, self._mapper.matters, self._workplace / "medicines.npy")
+        found = (one for part in stored(self._scratch, segments, 0) for one in decode_medicines(part))
+        return gathered(found, self._mapper.matters, self._scratch / "medicines.npy")
 
     def _codes_that_matter(self) -> frozenset[str] | None:
         """The codes that a line has to have; None where every line has to be decoded.
@@ -195,12 +195,12 @@ class FolderSource:
 
     # A second one
 
-    def _second_pass(self, reader: Reader[R], table: Table) -> dict[str, list[R]]:
+    def _second_pass(self, mapper: RowMapper[R], table: ScanResult) -> dict[str, list[R]]:
         bad = 0
         found: list[tuple[bytes, Version, tuple[R, ...]]] = []
         for line in self._lines():
             try:
-                rows = reader.map(line)
+                rows = mapper.map(line)
                 if rows:
                     head = decode_head(line)
                     found.append((key_of(head.resourceType, head.id) if head.id else b"", version_of(head), rows))
@@ -244,10 +244,10 @@ def judge_missing_types(
 class Context:
     """What a process needs for the first pass."""
 
-    def __init__(self, mapper: Mapper, workplace: Path, shares: int, codes: frozenset[str] | None) -> None:
-        self.workplace, self.shares = workplace, shares
+    def __init__(self, mapper: Mapper, scratch: Path, shards: int, codes: frozenset[str] | None) -> None:
+        self.scratch, self.shards = scratch, shards
         self.name = f"{os.getpid()}"
-        self.scanner = Scanner(mapper, workplace, self.name, shares, codes)
+        self.scanner = Scanner(mapper, scratch, self.name, shards, codes)
 
 
 def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
@@ -256,10 +256,10 @@ def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
 
 
 def compare(context: Context, item: tuple[Sequence[Segment], int]) -> Segment | None:
-    """The outdated copies among the traces of one deal, dealt to the shares that hold them."""
+    """The outdated copies among the traces of one deal, dealt to the shards that hold them."""
     segments, deal = item
-    found = outdated(read_traces(context.workplace, segments, deal))
+    found = outdated(read_traces(context.scratch, segments, deal))
     if not found:
         return None
-    parts = (_encode(found[share]) if share in found else b"" for share in range(context.shares))
-    return append(context.workplace / f"{context.name}.outdated", parts)
+    parts = (_encode(found[shard]) if shard in found else b"" for shard in range(context.shards))
+    return append(context.scratch / f"{context.name}.outdated", parts)

@@ -1,6 +1,6 @@
-"""What does not fit into memory, on disk: rows by share, written by one process and read by any.
+"""What does not fit into memory, on disk: rows by shard, written by one process and read by any.
 
-A writer keeps what it is given until `flush`, which appends it to the writer's own file, share by share, and returns where it lies.
+A writer keeps what it is given until `flush`, which appends it to the writer's own file, shard by shard, and returns where it lies.
 """
 
 import os
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Segment(NamedTuple):
-    """Where the shares of one flush lie in a file: share `i` from `offsets[i]` to `offsets[i + 1]`."""
+    """Where the shards of one flush lie in a file: shard `i` from `offsets[i]` to `offsets[i + 1]`."""
 
     file: str
     offsets: Sequence[int]
@@ -28,15 +28,15 @@ class Segment(NamedTuple):
 
 
 class Spill(Generic[T]):
-    """Writes things of one kind, share by share."""
+    """Writes things of one kind, shard by shard."""
 
-    def __init__(self, file: Path, shares: int, encode: Callable[[list[T]], bytes]) -> None:
+    def __init__(self, file: Path, shards: int, encode: Callable[[list[T]], bytes]) -> None:
         self._file, self._encode = file, encode
-        self._held: list[list[T]] = [[] for _ in range(shares)]
+        self._held: list[list[T]] = [[] for _ in range(shards)]
 
-    def add(self, share: int, thing: T) -> None:
-        """Keep one thing for its share."""
-        self._held[share].append(thing)
+    def add(self, shard: int, thing: T) -> None:
+        """Keep one thing for its shard."""
+        self._held[shard].append(thing)
 
     def flush(self) -> Segment:
         """To the disk. InputError where that is full or cannot be written."""
@@ -46,24 +46,24 @@ class Spill(Generic[T]):
         return segment
 
 
-def append(file: Path, shares: Iterable[bytes]) -> Segment:
-    """Add the shares' bytes to a file that only this process writes to. InputError where the disk is full."""
+def append(file: Path, shards: Iterable[bytes]) -> Segment:
+    """Add the shards' bytes to a file that only this process writes to. InputError where the disk is full."""
     try:
         with open_private(file, os.O_APPEND) as stream:
             offsets = array("Q", [stream.seek(0, os.SEEK_END)])
-            for data in shares:
+            for data in shards:
                 offsets.append(offsets[-1] + stream.write(data))
     except OSError as error:
         raise cannot_spill(error) from error
     return Segment(file.name, offsets)
 
 
-def stored(folder: Path, segments: Iterable[Segment], share: int) -> Iterator[bytes]:
-    """What the flushes hold of a share, in their order."""
+def stored(folder: Path, segments: Iterable[Segment], shard: int) -> Iterator[bytes]:
+    """What the flushes hold of a shard, in their order."""
     with ExitStack() as stack:
         streams: dict[str, BinaryIO] = {}  # as many as there were writers
         for segment in segments:
-            start, end = segment.offsets[share], segment.offsets[share + 1]
+            start, end = segment.offsets[shard], segment.offsets[shard + 1]
             if end > start:
                 if segment.file not in streams:
                     streams[segment.file] = stack.enter_context((folder / segment.file).open("rb", buffering=0))

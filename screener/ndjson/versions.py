@@ -1,7 +1,7 @@
 """Copies: a resource that comes several times in a folder counts as its newest copy says, wherever the copies lie.
 
-Every resource that is read leaves a trace: a hash of its type and id, its version, and the share in which its rows are (or none). The
-traces are dealt by hash, so that all copies of a resource come together, and are compared there. What is told to the shares is only
+Every resource that is read leaves a trace: a hash of its type and id, its version, and the shard in which its rows are (or none). The
+traces are dealt by hash, so that all copies of a resource come together, and are compared there. What is told to the shards is only
 which of their resources are outdated.
 """
 
@@ -17,9 +17,9 @@ import xxhash
 from screener.clinical.records import Version
 from screener.ndjson.spill import Segment, append, stored
 
-NOWHERE = -1  # the share of a resource without rows
+NOWHERE = -1  # the shard of a resource without rows
 _TRACE_KEY = np.dtype([("key", "<u8"), ("check", "<u4")])
-_TRACE = np.dtype([("key", "<u8"), ("check", "<u4"), ("updated_us", "<i8"), ("number", "<i4"), ("share", "<i4")])
+_TRACE = np.dtype([("key", "<u8"), ("check", "<u4"), ("updated_us", "<i8"), ("number", "<i4"), ("shard", "<i4")])
 _LARGEST = (
     2**31 - 1
 )  # a version number beyond it counts as this one: the order among those is left to the rows themselves
@@ -29,7 +29,7 @@ Outdated = dict[bytes, tuple[int, int]]  # by key: updated_us and number of the 
 
 
 def key_of(kind: str, name: str) -> bytes:
-    """96 bits that stand for a resource: two of a hundred million share one with a probability of 1e-13."""
+    """96 bits that stand for a resource: two of a hundred million shard one with a probability of 1e-13."""
     return xxhash.xxh3_128_digest(name.encode(), _seed(kind))[:12]
 
 
@@ -44,37 +44,37 @@ class Tracer:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[list[str], list[Version], list[int]]] = {}
 
-    def saw(self, kind: str, name: str, version: Version, share: int) -> None:
-        """A resource with an id was read; its rows went to a share, or `NOWHERE`."""
-        names, versions, shares = self._seen.get(kind) or self._seen.setdefault(kind, ([], [], []))
+    def saw(self, kind: str, name: str, version: Version, shard: int) -> None:
+        """A resource with an id was read; its rows went to a shard, or `NOWHERE`."""
+        names, versions, shards = self._seen.get(kind) or self._seen.setdefault(kind, ([], [], []))
         names.append(name)
         versions.append(version)
-        shares.append(share)
+        shards.append(shard)
 
-    def flush(self, file: Path, shares: int) -> Segment:
+    def flush(self, file: Path, shards: int) -> Segment:
         """Append the traces to a file, dealt by key."""
         traces = np.concatenate([_traces(kind, *seen) for kind, seen in self._seen.items()] or [np.empty(0, _TRACE)])
         self._seen = {}
-        dealt = _dealt(traces["key"], shares)
+        dealt = _dealt(traces["key"], shards)
         order = np.argsort(dealt, kind="stable")
-        bounds = np.searchsorted(dealt[order], np.arange(shares + 1))
+        bounds = np.searchsorted(dealt[order], np.arange(shards + 1))
         traces = traces[order]
-        return append(file, (traces[bounds[i] : bounds[i + 1]].tobytes() for i in range(shares)))
+        return append(file, (traces[bounds[i] : bounds[i + 1]].tobytes() for i in range(shards)))
 
 
-def _traces(kind: str, names: list[str], versions: list[Version], shares: list[int]) -> Traces:
+def _traces(kind: str, names: list[str], versions: list[Version], shards: list[int]) -> Traces:
     digest, seed = xxhash.xxh3_128_digest, _seed(kind)
     keys = np.frombuffer(b"".join([digest(name.encode(), seed)[:12] for name in names]), dtype=_TRACE_KEY)
     traces = np.empty(len(names), dtype=_TRACE)
     traces["key"], traces["check"] = keys["key"], keys["check"]
     traces["updated_us"] = [version.updated_us for version in versions]
     traces["number"] = [min(version.number, _LARGEST) for version in versions]
-    traces["share"] = shares
+    traces["shard"] = shards
     return traces
 
 
 def outdated(traces: Traces) -> dict[int, list[tuple[bytes, int, int]]]:
-    """By share: the resources of which it has rows of another copy than the newest, each with that one's version.
+    """By shard: the resources of which it has rows of another copy than the newest, each with that one's version.
 
     `traces` are all of some keys.
     """
@@ -91,10 +91,10 @@ def outdated(traces: Traces) -> dict[int, list[tuple[bytes, int, int]]]:
     older = (traces["updated_us"] != newest["updated_us"]) | (traces["number"] != newest["number"])
     found: dict[int, list[tuple[bytes, int, int]]] = {}
     for trace, last in zip(
-        traces[older & (traces["share"] != NOWHERE)], newest[older & (traces["share"] != NOWHERE)], strict=True
+        traces[older & (traces["shard"] != NOWHERE)], newest[older & (traces["shard"] != NOWHERE)], strict=True
     ):
         key = np.array((trace["key"], trace["check"]), dtype=_TRACE_KEY).tobytes()
-        found.setdefault(int(trace["share"]), []).append((key, int(last["updated_us"]), int(last["number"])))
+        found.setdefault(int(trace["shard"]), []).append((key, int(last["updated_us"]), int(last["number"])))
     return found
 
 
@@ -111,14 +111,14 @@ def read_traces(folder: Path, segments: Iterable[Segment], deal: int) -> Traces:
 class Index:
     """The traces of a whole folder, asked for single resources."""
 
-    def __init__(self, folder: Path, segments: Sequence[Segment], shares: int) -> None:
-        self._folder, self._segments, self._shares = folder, segments, shares
+    def __init__(self, folder: Path, segments: Sequence[Segment], shards: int) -> None:
+        self._folder, self._segments, self._shards = folder, segments, shards
 
     def shares_with(self, keys: Iterable[bytes]) -> set[int]:
-        """The shares in which there are rows of some of these resources."""
+        """The shards in which there are rows of some of these resources."""
         found: set[int] = set()
         for traces in self._of(keys):
-            found.update(int(share) for share in np.unique(traces["share"]) if share != NOWHERE)
+            found.update(int(shard) for shard in np.unique(traces["shard"]) if shard != NOWHERE)
         return found
 
     def newest(self, keys: Iterable[bytes]) -> Outdated:
@@ -132,11 +132,11 @@ class Index:
 
     def _of(self, keys: Iterable[bytes]) -> Iterator[Traces]:
         wanted = np.frombuffer(b"".join(keys), dtype=_TRACE_KEY)
-        dealt = _dealt(wanted["key"], self._shares)
+        dealt = _dealt(wanted["key"], self._shards)
         for deal in np.unique(dealt):
             traces = read_traces(self._folder, self._segments, int(deal))
             yield traces[np.isin(traces["key"], wanted["key"][dealt == deal])]
 
 
-def _dealt(keys: np.ndarray[Any, np.dtype[np.uint64]], shares: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return (keys % np.uint64(shares)).astype(np.int64)
+def _dealt(keys: np.ndarray[Any, np.dtype[np.uint64]], shards: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return (keys % np.uint64(shards)).astype(np.int64)

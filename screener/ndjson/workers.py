@@ -7,7 +7,9 @@ context and an item. What a task raises comes out of `map`, and the other proces
 import gc
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from screener.errors import ScreenerError
-from screener.run.summary import peak_rss_bytes
 
 C = TypeVar("C")
 I = TypeVar("I")  # noqa: E741
@@ -60,6 +61,12 @@ def _context_of_processes() -> BaseContext:
     how = multiprocessing.get_context(_method())
     how.set_forkserver_preload(_PRELOADED)
     return how
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def peak_rss_bytes_of_workers() -> int:

@@ -1,22 +1,24 @@
-"""The job, top to bottom: plan, read, judge, reconcile, write, account.
+"""The job, top to bottom: plan, read, judge, reconcile, write, count.
 
 Patients go through in batches. A batch that is written is done whatever happens later, for the same run again finds it as it
 ought to be; so a crash is cured by running again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from screener.assessment.reconcile import WRITES, Action, Change, Rules, basis_to_read, reconcile
+from screener.assessment.resource import Json
 from screener.assessment.validate import Validator
+from screener.batches import batches
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import Method, Outcome, PatientRecord
-from screener.run.tally import Account
-from screener.stores.patient_order import comes_after, in_order
-from screener.stores.protocols import Destination, Fate, Mode, Receipt, Scope, Source
+from screener.run.tally import RunTally
+from screener.stores.patient_order import in_order, is_after
+from screener.stores.protocols import Destination, Mode, Receipt, Scope, Source, WriteResult
 
 log = structlog.get_logger()
 
@@ -57,19 +59,19 @@ class Stores(NamedTuple):
     destination: Destination
 
 
-def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, account: Account) -> None:
-    """Bring the destination to the desired state for the patients of the plan; `account` is the result.
+def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally) -> None:
+    """Bring the destination to the desired state for the patients of the plan; `tally` is the result.
 
     Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
     """
     patients = _population(plan, stores)
-    batch = _Batch(plan, rules, stores, validator, watch, account)
+    batch = _Batch(plan, rules, stores, validator, watch, tally)
     done = 0
     watch.progress(done, len(patients))
-    for part in _parts(patients, plan.batch_patients):
-        account.begin(part)
+    for part in batches(patients, plan.batch_patients):
+        tally.begin(part)
         batch.bring_into_step(part)
-        account.close()
+        tally.close()
         watch.batch_done(part[-1])
         done += len(part)
         watch.progress(done, len(patients))
@@ -82,129 +84,144 @@ def _population(plan: Plan, stores: Stores) -> list[str]:
     found = set(stores.source.population(plan.scope))
     if plan.scope.mode is Mode.BACKFILL:
         found.update(stores.destination.patients())
-    ordered = in_order({patient for patient in found if comes_after(patient, plan.after)} | plan.again)
+    ordered = in_order({patient for patient in found if is_after(patient, plan.after)} | plan.again)
     return ordered[: plan.limit] if plan.limit else ordered
 
 
-def _parts(patients: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (patients[start : start + size] for start in range(0, len(patients), size))
-
-
-class _Decision(msgspec.Struct, frozen=True):
-    """What ought to happen for one patient."""
+class Decision(msgspec.Struct, frozen=True):
+    """What the rules say of one patient, what stands of her, and what ought to happen."""
 
     verdict: Verdict
+    standing: Sequence[Json]
     changes: Sequence[Change]
+
+
+Failed = Callable[[str], None]  # told of each patient whose records break a rule
+
+
+def decide(
+    patients: Sequence[str], stores: Stores, rules: Rules, failed: Failed, *, whole: Collection[str] = ()
+) -> list[Decision]:
+    """Read, judge and reconcile these patients; nothing is written.
+
+    A record that breaks a rule costs one patient and no other: `failed` is told, and she has no decision. Patients in `whole`, like those
+    with an assessment, are read whole even where the rules say early that there is nothing to assess.
+    """
+    standing = stores.destination.standing(patients)
+    records = stores.source.records(patients, standing.keys() | set(whole))
+    verdicts = judge_records(
+        records, lambda part: judge(part, rules.policy, rules.writer.artefact, rules.now_us), failed
+    )
+    wanted: set[str] = set()
+    for verdict in verdicts:
+        held = standing.get(verdict.patient, ())
+        wanted |= _guarded(failed, verdict.patient, basis_to_read, verdict, held, rules.writer) or set()
+    basis = stores.source.basis(wanted) if wanted else {}
+    decisions = []
+    for verdict in verdicts:
+        held = standing.get(verdict.patient, ())
+        changes = _guarded(failed, verdict.patient, reconcile, verdict, held, basis, rules)
+        if changes is not None:
+            decisions.append(Decision(verdict, held, changes))
+    return decisions
+
+
+def judge_records(
+    records: Sequence[PatientRecord], rule: Callable[[Sequence[PatientRecord]], list[Verdict]], failed: Failed
+) -> list[Verdict]:
+    """The verdicts, all records at once; where that fails one by one, and `failed` is told of those that break the rule."""
+    try:
+        return rule(records)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it must cost one patient at most
+        log.warning("batch_judged_one_by_one", error=type(error).__name__)
+    alone = (_guarded(failed, record.patient, rule, [record]) for record in records)
+    return [verdict for verdicts in alone for verdict in verdicts or ()]
+
+
+def _guarded(failed: Failed, patient: str, rule: Callable[..., T], *arguments: object) -> T | None:
+    """The rule's answer; None where a record breaks it: that patient has failed, and no other."""
+    try:
+        return rule(*arguments)
+    except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of
+        log.error("patient_failed", error=type(error).__name__)
+        failed(patient)
+        return None
 
 
 class _Batch:
     """Some hundred patients at a time, through all the stages."""
 
     def __init__(
-        self, plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, account: Account
+        self, plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally
     ) -> None:
         self._plan, self._rules, self._validator = plan, rules, validator
-        self._source, self._destination = stores
-        self._watch, self._account = watch, account
+        self._stores, self._watch, self._tally = stores, watch, tally
 
     def bring_into_step(self, patients: Sequence[str]) -> None:
         """Read, judge, reconcile and write one batch; then alone each change that did not go through."""
         writes: list[Change] = []
         for decision in self._known_there(self._decide(patients)):
-            self._account.judged(decision.verdict)
+            self._tally.judged(decision.verdict)
             writes += [change for change in decision.changes if self._to_write(change)]
         failed: dict[str, set[Method]] = {}
         for receipt in self._write(writes):
-            if receipt.fate is Fate.DONE:
-                self._account.changed(receipt.change)
+            if receipt.result is WriteResult.DONE:
+                self._tally.changed(receipt.change)
             else:
                 failed.setdefault(receipt.change.patient, set()).add(receipt.change.method)
         for patient, methods in failed.items():
             self._once_more(patient, frozenset(methods))
 
-    def _decide(self, patients: Sequence[str]) -> list[_Decision]:
-        standing = self._destination.standing(patients)
-        verdicts = self._judge(self._source.records(patients, standing.keys()))
-        voice = self._rules.voice
-        wanted: set[str] = set()
-        for verdict in verdicts:
-            held = standing.get(verdict.patient, ())
-            wanted |= self._guarded(verdict.patient, basis_to_read, verdict, held, voice) or set()
-        basis = self._source.basis(wanted) if wanted else {}
-        decisions = []
-        for verdict in verdicts:
-            held = standing.get(verdict.patient, ())
-            changes = self._guarded(verdict.patient, reconcile, verdict, held, basis, self._rules)
-            if changes is not None:
-                decisions.append(_Decision(verdict, changes))
-        return decisions
+    def _decide(self, patients: Sequence[str]) -> list[Decision]:
+        return decide(patients, self._stores, self._rules, self._failed)
 
-    def _known_there(self, decisions: list[_Decision]) -> Iterator[_Decision]:
+    def _failed(self, patient: str) -> None:
+        self._tally.ended(patient, Outcome.FAILED, "internal_error")
+
+    def _known_there(self, decisions: list[Decision]) -> Iterator[Decision]:
         """Without those who are to get a first assessment at a destination that does not know them: that is their outcome."""
         new = [d.verdict.patient for d in decisions if any(c.action is Action.CREATE for c in d.changes)]
-        unknown = frozenset(self._destination.unknown(new)) if new else frozenset()
+        unknown = frozenset(self._stores.destination.unknown(new)) if new else frozenset()
         for decision in decisions:
             if decision.verdict.patient in unknown:
-                self._account.ended(decision.verdict.patient, Outcome.NOT_SCORABLE, "no_destination_patient")
+                self._tally.ended(decision.verdict.patient, Outcome.NOT_SCORABLE, "no_destination_patient")
             else:
                 yield decision
 
-    def _judge(self, records: Sequence[PatientRecord]) -> list[Verdict]:
-        """All at once; where that fails, one by one."""
-        rules = self._rules
-        try:
-            return judge(records, rules.policy, rules.voice.artefact, rules.now_us)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it must cost one patient at most
-            log.warning("batch_judged_one_by_one", error=type(error).__name__)
-        alone = (
-            self._guarded(record.patient, judge, [record], rules.policy, rules.voice.artefact, rules.now_us)
-            for record in records
-        )
-        return [verdict for verdicts in alone for verdict in verdicts or ()]
-
-    def _guarded(self, patient: str, rule: Callable[..., T], *arguments: object) -> T | None:
-        """The rule's answer; None where a record breaks it: that patient has failed, and no other."""
-        try:
-            return rule(*arguments)
-        except Exception as error:  # noqa: BLE001 - an odd resource that nobody thought of
-            log.error("patient_failed", error=type(error).__name__)
-            self._account.ended(patient, Outcome.FAILED, "internal_error")
-            return None
-
     def _to_write(self, change: Change) -> bool:
-        """Whether the change goes to the destination; what does not is accounted for here."""
+        """Whether the change goes to the destination; what does not is counted here."""
         problem = self._validator.problem_of(change)
         if problem:
             log.error("invalid_resource", elements=problem)
-            self._account.changed(change, failed="invalid_resource")
+            self._tally.changed(change, failed="invalid_resource")
             return False
         if change.action in WRITES and not self._plan.dry:
             return True
-        self._account.changed(change)
+        self._tally.changed(change)
         return False
 
     def _write(self, changes: Sequence[Change]) -> list[Receipt]:
         if not changes:
             return []
         self._watch.before_write()
-        receipts = self._destination.apply(changes)
+        receipts = self._stores.destination.apply(changes)
         self._watch.written(receipts)
         return receipts
 
     def _once_more(self, patient: str, methods: frozenset[Method]) -> None:
-        """Look again and decide anew: a conflict means that somebody else was there between our look and our write.
+        """Look again and decide restart: a conflict means that somebody else was there between our look and our write.
 
-        One at a time. Only the methods with a change that failed: what went through for the other is in the books.
+        One at a time. Only the methods with a change that failed: what went through for the other is counted.
         """
         for decision in self._known_there(self._decide([patient])):
-            self._account.judged(decision.verdict)
+            self._tally.judged(decision.verdict)
             for change in decision.changes:
                 if change.method in methods and self._to_write(change):
                     self._write_alone(change)
 
     def _write_alone(self, change: Change) -> None:
         for receipt in self._write([change]):
-            reason = "" if receipt.fate is Fate.DONE else f"write_{receipt.fate.value}"
-            self._account.changed(change, failed=reason)
+            reason = "" if receipt.result is WriteResult.DONE else f"write_{receipt.result.value}"
+            self._tally.changed(change, failed=reason)
             if reason:
                 log.error("write_failed", reason=reason, status=receipt.status, codes=receipt.codes.strip())

@@ -1,4 +1,4 @@
-"""A run from its settings: hold the lease, keep the watermark, close the books."""
+"""A run from its settings: hold the lease, keep the watermark, close the counts."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -10,21 +10,24 @@ import msgspec
 import structlog
 
 from screener import __version__
+from screener.assessment.identity import device_uuid
 from screener.assessment.reconcile import Action, Rules
+from screener.assessment.resource import device
 from screener.assessment.validate import Validator
+from screener.bulk.journal import remove
 from screener.clinical.records import Outcome
 from screener.config.settings import Settings
 from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
-from screener.ndjson.destination import FolderDestination
-from screener.ndjson.source import FolderSource
-from screener.ndjson.workers import peak_rss_bytes_of_workers
+from screener.fhir.time import instant_text, parse_instant
+from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
+from screener.run import setup
+from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
-from screener.run.setup import Options, Parts, instant_text
-from screener.run.shards import Job, run_shares
-from screener.run.summary import Summary, Watermark, peak_rss_bytes
-from screener.run.tally import Account, Listed
+from screener.run.shards import ShardTask, run_shards
+from screener.run.summary import Summary, Watermark
+from screener.run.tally import Listed, RunTally
 from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
-from screener.stores.protocols import Fate, Mode, Reading, Receipt, Scope
+from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope, WriteResult
 
 log = structlog.get_logger()
 
@@ -61,11 +64,11 @@ def execute(
 ) -> Result:
     """One run, from the lease to the ledger. Raises ScreenerError where it cannot go on as a whole."""
     with ExitStack() as stack:
-        return _Run(settings, options, stack, progress, should_stop).execute()
+        return Runner(settings, options, stack, progress, should_stop).execute()
 
 
-class _Run:
-    """One run's lease, watermark and books."""
+class Runner:
+    """One run: its lease, its watermark and its counts."""
 
     def __init__(
         self,
@@ -75,104 +78,139 @@ class _Run:
         progress: Progress | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
+        """Reads the model and the tables, and asks the servers what they can do."""
         self._settings, self._options, self._stack = settings, options, stack
         self._progress, self._should_stop = progress, should_stop
         self._began = monotonic()
         self._id = str(uuid.uuid4())
-        self._parts = Parts(settings, options, stack)
+        self._method = setup.read_method(settings)
+        self._servers = setup.connect_all(settings, options, stack)
+        self._names = setup.RunNames(settings, options, self._method)
+        self._why_dry = setup.why_dry(settings, options, self._method.artefact, self._servers)
+        self._started = self._servers.clock
         self._lease: Lease | None = None
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
-        self._begun = ""  # of a full run: when it began, perhaps in an earlier call
+        self._begun = ""  # what the watermark moves to: the instant that the data stand for, perhaps of an earlier call
+
+    @property
+    def _dry(self) -> bool:
+        return bool(self._why_dry)
 
     def execute(self) -> Result:
+        """From the lease to the ledger. Raises ScreenerError where the run cannot go on as a whole."""
         self._state = self._stack.enter_context(State.open(self._settings.state.url))
-        scope, again = self._scope(), self._patients_to_retry()
-        waiting = {row.patient_id for row in self._state.retry_patients(self._parts.watermark_scope)}
-        self._account = Account(show_patients=self._options.show_patients, watched=waiting)
-        if self._parts.dry:
-            return self._work(scope, again)
+        named = setup.named_patients(self._options, self._servers.source, self._method.mapper)
+        since = "" if named else self._since()
+        again = self._patients_to_retry()
+        waiting = {row.patient_id for row in self._state.retry_patients(self._names.watermark)}
+        self._tally = RunTally(show_patients=self._options.show_patients, watched=waiting)
+        if self._dry:
+            return self._work(named, since, again)
         seconds = self._settings.state.lease_seconds
         lease = self._state.lease(
-            self._parts.destination_label, run_id=self._id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6
+            self._names.destination, run_id=self._id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6
         )
         self._lease = self._stack.enter_context(lease)
         self._state.begin_run(self._run_start())
         try:
-            return self._work(scope, again)
+            return self._work(named, since, again)
         except Exception as error:
             told = error if isinstance(error, ScreenerError) else UnforeseenError.of(error)
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(told.exit_code), {"error": told.what})
             raise told from error
 
-    def _work(self, scope: Scope, again: frozenset[str]) -> Result:
-        account = self._account
-        plan = Plan(
-            scope=scope,
-            batch_patients=self._settings.server.batch_patients,
-            dry=self._parts.dry,
-            limit=self._options.limit,
-            again=again,
-            after=self._done_until(),
-        )
+    def _work(self, named: tuple[str, ...], since: str, again: frozenset[str]) -> Result:
         if self._options.engine == "spark":
-            reading = self._on_spark(plan)
+            as_of = self._servers.clock
+            plan = self._plan(self._scope(named, since, as_of), again, as_of)
+            reading = self._on_spark(plan, self._options.now or as_of)
         else:
-            source, destination = self._parts.source(), self._parts.destination()
-            rules = self._parts.rules(destination)
-            if isinstance(source, FolderSource) and isinstance(destination, FolderDestination) and not plan.limit:
-                run_shares(self._job(plan, rules), source, destination, self, account)
-            else:
-                validator = Validator(every=self._options.to_folder is None)
-                run(plan, rules, Stores(source, destination), validator, self, account)
-            reading = source.reading
-        self._remember(account)
-        result = self._close(scope, reading, account)
-        self._parts.clear()
+            opened = self._open_source()
+            plan = self._plan(self._scope(named, since, opened.as_of), again, opened.as_of)
+            self._through_the_pipeline(plan, opened)
+            reading = opened.source.reading
+        self._remember()
+        result = self._close(plan.scope, reading)
+        if self._options.bulk_folder is not None:
+            remove(self._options.bulk_folder)  # patient data: a run that came to its end leaves none behind
         return result
 
-    def _job(self, plan: Plan, rules: Rules) -> Job:
-        return Job(
-            plan,
-            rules,
-            self._parts.mapper,
-            self._settings.exclusions.needs(),
-            instant_text(self._parts.now),
-            self._options.show_patients,
-            self._account.watched,
+    def _open_source(self) -> setup.Opened:
+        return setup.open_source(self._settings, self._options, self._method.mapper, self._servers, self._stack)
+
+    def _plan(self, scope: Scope, again: frozenset[str], as_of: datetime) -> Plan:
+        return Plan(
+            scope=scope,
+            batch_patients=self._settings.server.batch_patients,
+            dry=self._dry,
+            limit=self._options.limit,
+            again=again,
+            after=self._done_until(as_of),
         )
 
-    def _on_spark(self, plan: Plan) -> Reading:
+    def _through_the_pipeline(self, plan: Plan, opened: setup.Opened) -> None:
+        """Folder to folder on all cores, everything else batch by batch in this process."""
+        now = self._options.now or opened.as_of
+        if opened.folder and self._options.to_folder and not plan.limit:
+            folder = setup.open_destination_folder(self._settings, self._options.to_folder, now, self._stack)
+            task = self._shard_task(plan, self._rules(folder, now), now)
+            run_shards(task, opened.folder, folder, self, self._tally)
+            return
+        destination = setup.open_destination(self._settings, self._options, self._servers, opened, now, self._stack)
+        validator = Validator(every=self._options.to_folder is None)
+        stores = Stores(opened.source, destination)
+        run(plan, self._rules(destination, now), stores, validator, self, self._tally)
+
+    def _rules(self, destination: FullDestination, now: datetime) -> Rules:
+        writer = setup.assessment_writer(self._settings, self._method.artefact)
+        return setup.make_rules(self._settings, writer, destination.prepare(writer, dry=self._dry), now)
+
+    def _shard_task(self, plan: Plan, rules: Rules, now: datetime) -> ShardTask:
+        return ShardTask(
+            plan,
+            rules,
+            self._method.mapper,
+            self._settings.exclusions.needs(),
+            instant_text(now),
+            self._options.show_patients,
+            self._tally.watched,
+        )
+
+    def _on_spark(self, plan: Plan, now: datetime) -> Reading:
         try:
-            from screener.run.spark_plan import Places, SparkDestination, run_on_spark  # noqa: PLC0415 - an extra
+            from screener.run.spark_plan import Locations, run_on_spark  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise ConfigurationError(
                 f"The Spark engine lacks a package: {error.name}",
                 "Install it: pip install 'osteoporosis-screener[spark]'",
             ) from error
-        destination = SparkDestination()
-        job = self._job(plan, self._parts.rules(destination))
-        places = Places(self._options.source_uri, self._options.destination_uri, self._options.parquet)
-        return run_on_spark(job, places, destination.device, self._settings.folder, self, self._account)
+        writer = setup.assessment_writer(self._settings, self._method.artefact)
+        name = device_uuid(writer.source_system)
+        task = self._shard_task(plan, setup.make_rules(self._settings, writer, f"Device/{name}", now), now)
+        locations = Locations(self._options.source_uri, self._options.destination_uri, self._options.parquet)
+        return run_on_spark(task, locations, {"id": name, **device(writer)}, self._settings.folder, self, self._tally)
 
     # A full run over several calls
 
     @property
     def _resumable(self) -> bool:
         """Whether the run is a full one whose place is kept: what stopped it may stop it again."""
-        return self._options.backfill and not (self._parts.dry or self._options.partial or self._options.from_folder)
+        return self._options.backfill and not (self._dry or self._options.partial or self._options.from_folder)
 
-    def _done_until(self) -> str:
-        """The patient up to which an earlier call got; its beginning is then this run's, for the watermark. "" for none."""
-        self._begun = instant_text(self._parts.started)
-        held = self._state.unfinished(self._parts.watermark_scope) if self._resumable else None
+    def _done_until(self, as_of: datetime) -> str:
+        """The patient up to which an earlier call got; what its data stood for is then this run's, for the watermark. "" for none."""
+        self._begun = instant_text(as_of)
+        held = self._state.unfinished(self._names.watermark) if self._resumable else None
         if held is None:
             return ""
-        if self._options.anew or self._parts.started - datetime.fromisoformat(held.started) > _GIVEN_UP_AFTER:
-            self._state.finished(self._parts.watermark_scope)
+        if self._options.restart or self._started - parse_instant(held.started) > _GIVEN_UP_AFTER:
+            self._state.finished(self._names.watermark)
             return ""
         self._begun = held.started
         log.info(
-            "backfill_goes_on", begun=held.started, why="an earlier call did not come to its end; --anew begins again"
+            "backfill_goes_on",
+            begun=held.started,
+            why="an earlier call did not come to its end; --restart begins again",
         )
         return held.done_until
 
@@ -182,7 +220,7 @@ class _Run:
         """Failures first, then the place: what a kill leaves between the two is done twice and not lost."""
         if self._resumable:
             self._remember_failures()
-            self._state.done_until(self._parts.watermark_scope, self._begun, last_patient)
+            self._state.done_until(self._names.watermark, self._begun, last_patient)
 
     def before_write(self) -> None:
         """Never write without the lease."""
@@ -208,29 +246,34 @@ class _Run:
             return
         self._state.record_receipts(self._id, [_ledger_row(receipt) for receipt in receipts])
 
-    # The watermark and the books.
+    # The watermark and the counts.
 
-    def _scope(self) -> Scope:
-        named = self._parts.named()
-        if named:
-            return Scope(Mode.NAMED, patients=named)
+    def _since(self) -> str:
+        """Of a nightly run, the instant since which changes are looked for; "" for a backfill. ConfigurationError for neither."""
         if self._options.backfill:
-            oldest = self._parts.now.date() - timedelta(days=self._settings.policy.lookback_days)
-            return Scope(Mode.BACKFILL, oldest=oldest.isoformat())
+            return ""
         if self._options.since:
-            return Scope(Mode.NIGHTLY, since=instant_text(self._options.since))
+            return instant_text(self._options.since)
         if self._options.from_folder:
             raise ConfigurationError("A folder has no watermark: it is read as a whole", "Add --backfill")
-        since = self._state.watermark(self._parts.watermark_scope)
+        since = self._state.watermark(self._names.watermark)
         if since is None:
             raise ConfigurationError(*self._why_no_watermark())
-        return Scope(Mode.NIGHTLY, since=since)
+        return since
+
+    def _scope(self, named: tuple[str, ...], since: str, as_of: datetime) -> Scope:
+        if named:
+            return Scope(Mode.NAMED, patients=named)
+        if since:
+            return Scope(Mode.NIGHTLY, since=since)
+        oldest = (self._options.now or as_of).date() - timedelta(days=self._settings.policy.lookback_days)
+        return Scope(Mode.BACKFILL, oldest=oldest.isoformat())
 
     def _why_no_watermark(self) -> tuple[str, str]:
-        if self._state.watermark_scopes(self._parts.watermark_prefix):
+        if self._state.watermark_scopes(self._names.watermark_prefix):
             return (
                 "The policy, the exclusions, the code map or the model changed since the last full run",
-                "Run `screener run --backfill` once: everyone is then judged anew",
+                "Run `screener run --backfill` once: everyone is then judged restart",
             )
         return (
             "There has been no full run yet",
@@ -240,75 +283,76 @@ class _Run:
     def _patients_to_retry(self) -> frozenset[str]:
         if self._options.partial:
             return frozenset()
-        return frozenset(row.patient_id for row in self._state.retry_patients(self._parts.watermark_scope))
+        return frozenset(row.patient_id for row in self._state.retry_patients(self._names.watermark))
 
-    def _remember(self, account: Account) -> None:
+    def _remember(self) -> None:
         """Failed patients are tried again by the next run.
 
         Only a run that came to its end says who need not be, and only if it judged by today's clock: one that stopped may have
         judged a patient and not yet written.
         """
-        if self._parts.dry:
+        if self._dry:
             return
-        scope = self._parts.watermark_scope
+        scope = self._names.watermark
         if self._options.now is None:
-            self._state.forget(scope, account.settled)
+            self._state.forget(scope, self._tally.recovered)
         self._remember_failures()
 
     def _remember_failures(self) -> None:
         """Those that are not remembered yet."""
-        new = {name: why for name, why in self._account.failed_patients.items() if name not in self._remembered}
+        new = {name: why for name, why in self._tally.failed_patients.items() if name not in self._remembered}
         if new:
-            self._state.remember_failures(self._parts.watermark_scope, new, instant_text(self._parts.started))
+            self._state.remember_failures(self._names.watermark, new, instant_text(self._started))
             self._remembered.update(new)
 
-    def _close(self, scope: Scope, reading: Reading, account: Account) -> Result:
+    def _close(self, scope: Scope, reading: Reading) -> Result:
         """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""
+        tally = self._tally
         self.before_write()
-        moves = not (self._parts.dry or self._options.partial or self._options.from_folder)
+        moves = not (self._dry or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, self._begun if moves else None)
-        missing = account.outcomes()[Outcome.NOT_SCORABLE.value].get("patient_missing", 0)
-        most_missing = scope.mode is not Mode.NAMED and 2 * missing > account.patients_seen
+        missing = tally.outcomes()[Outcome.NOT_SCORABLE.value].get("patient_missing", 0)
+        most_missing = scope.mode is not Mode.NAMED and 2 * missing > tally.patients_seen
         if most_missing:
             log.error(
                 "most_patients_missing",
                 missing=missing,
-                of=account.patients_seen,
+                of=tally.patients_seen,
                 remedy="Patient resources cannot be read for most results: check scopes, the export's types and only_tag",
             )
-        code = ExitCode.SOME_PATIENTS_FAILED if account.failed_patients or most_missing else ExitCode.DONE
-        summary = self._summary(scope, reading, account, watermark, code)
-        if not self._parts.dry:
+        code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
+        summary = self._summary(scope, reading, watermark, code)
+        if not self._dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
-            self._state.move_watermark(self._parts.watermark_scope, watermark.to)
+            self._state.move_watermark(self._names.watermark, watermark.to)
         if self._resumable:
-            self._state.finished(self._parts.watermark_scope)
-        return Result(summary, account.listed, self._parts.why_dry)
+            self._state.finished(self._names.watermark)
+        return Result(summary, tally.listed, self._why_dry)
 
-    def _summary(
-        self, scope: Scope, reading: Reading, account: Account, watermark: Watermark, code: ExitCode
-    ) -> Summary:
-        traffic = self._parts.client.traffic if self._parts.client else None
-        artefact = self._parts.artefact
+    def _summary(self, scope: Scope, reading: Reading, watermark: Watermark, code: ExitCode) -> Summary:
+        tally = self._tally
+        server = self._servers.source or self._servers.destination
+        traffic = server.client.traffic if server else None
+        artefact = self._method.artefact
         return Summary(
             run_id=self._id,
             mode=scope.mode.value,
-            dry_run=self._parts.dry,
-            started=instant_text(self._parts.started),
+            dry_run=self._dry,
+            started=instant_text(self._started),
             model={
                 "id": artefact.id,
                 "version": artefact.version,
                 "checksum": artefact.checksum,
                 "calibration": artefact.calibration,
             },
-            patients_seen=account.patients_seen,
-            outcomes=account.outcomes(),
-            writes=account.writes(),
-            write_reasons=account.write_reasons(),
-            flagged=account.flagged,
-            refusals=account.refusals(),
-            caveats=account.caveats(),
+            patients_seen=tally.patients_seen,
+            outcomes=tally.outcomes(),
+            writes=tally.writes(),
+            write_reasons=tally.write_reasons(),
+            flagged=tally.flagged,
+            refusals=tally.refusals(),
+            caveats=tally.caveats(),
             exclusions_not_checked=dict(sorted(reading.unchecked.items())),
             bad_lines=reading.bad_lines,
             requests=traffic.requests if traffic else 0,
@@ -325,14 +369,14 @@ class _Run:
         return RunStart(
             run_id=self._id,
             mode=self._mode.value,
-            started=instant_text(self._parts.started),
-            source=self._parts.source_label,
-            destination=self._parts.destination_label,
-            config_hash=self._parts.selection_digest,
-            artefact_hash=self._parts.artefact.checksum,
-            code_map_hash=self._parts.tables.digest(),
+            started=instant_text(self._started),
+            source=self._names.source,
+            destination=self._names.destination,
+            config_hash=self._names.selection_digest,
+            artefact_hash=self._method.artefact.checksum,
+            code_map_hash=self._method.tables.digest(),
             policy_hash=settings.selection_digest(),
-            model_id=f"{self._parts.artefact.id} {self._parts.artefact.version}",
+            model_id=f"{self._method.artefact.id} {self._method.artefact.version}",
             software_version=__version__,
         )
 
@@ -344,12 +388,12 @@ class _Run:
 
 
 def _ledger_row(receipt: Receipt) -> ReceiptRow:
-    done = receipt.fate is Fate.DONE
+    done = receipt.result is WriteResult.DONE
     return ReceiptRow(
         assessment_id=receipt.change.identity,
         action=_ACTIONS[receipt.change.action] if done else "failed",
         resource_id=receipt.id or None,
         version=receipt.version or None,
         status_code=receipt.status or None,
-        reason=receipt.change.reason if done else f"write_{receipt.fate.value}",
+        reason=receipt.change.reason if done else f"write_{receipt.result.value}",
     )

@@ -13,8 +13,8 @@ from apscheduler.triggers.cron import CronTrigger
 
 from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, ScreenerError, UnforeseenError
+from screener.run.options import Options
 from screener.run.runner import Stopped, execute
-from screener.run.setup import Options
 
 log = structlog.get_logger()
 

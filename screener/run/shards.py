@@ -1,6 +1,6 @@
-"""A run from folder to folder, share by share of the patients, on several processes.
+"""A run from folder to folder, shard by shard of the patients, on several processes.
 
-Each share goes through the same pipeline as a whole run. The shares add up: to the same books and the same bytes, however many
+Each shard goes through the same pipeline as a whole run. The shards add up: to the same counts and the same bytes, however many
 processes there are.
 """
 
@@ -11,18 +11,18 @@ import msgspec
 from screener.assessment.reconcile import Rules
 from screener.assessment.validate import Validator
 from screener.clinical.mapping import Mapper
-from screener.ndjson.destination import FolderDestination, ShareDestination, Standing, Writer
-from screener.ndjson.scan import share_of
-from screener.ndjson.shards import ShareSource, Table
+from screener.ndjson.destination import FolderDestination, FolderShardDestination, LineWriter, StandingFile
+from screener.ndjson.scan import shard_of
+from screener.ndjson.shards import FolderShardSource, ScanResult
 from screener.ndjson.source import FolderSource
 from screener.ndjson.workers import Workers
 from screener.run.pipeline import Plan, Stores, Watch, run
-from screener.run.tally import Account, Books
+from screener.run.tally import Counts, RunTally
 from screener.stores.protocols import Receipt
 
 
-class Job(msgspec.Struct, frozen=True):
-    """What every process has to know. `watched`: see Account."""
+class ShardTask(msgspec.Struct, frozen=True):
+    """What every process has to know. `watched`: see RunTally."""
 
     plan: Plan
     rules: Rules
@@ -33,19 +33,21 @@ class Job(msgspec.Struct, frozen=True):
     watched: frozenset[str]
 
 
-def run_shares(job: Job, source: FolderSource, destination: FolderDestination, watch: Watch, account: Account) -> None:
+def run_shards(
+    task: ShardTask, source: FolderSource, destination: FolderDestination, watch: Watch, tally: RunTally
+) -> None:
     """The same as `pipeline.run` for these stores. Raises ScreenerError where the run cannot go on: the destination is as it was."""
-    shares = max(source.planned_shares(), destination.planned_shares())
-    work = Progress(watch, shares)
-    table = source.scan(shares, work.read)
-    standing = destination.scan(shares)
+    shards = max(source.planned_shards(), destination.planned_shards())
+    work = Progress(watch, shards)
+    scanned = source.scan(shards, work.read)
+    standing = destination.scan(shards)
     changed = False
-    with Workers(min(source.workers, shares), Context, job, table, standing) as processes:
-        for done, (books, altered) in enumerate(processes.map(judge_share, range(shares)), start=1):
-            account.absorb(books)
-            changed |= altered
+    with Workers(min(source.workers, shards), Context, task, scanned, standing) as processes:
+        for done, (counts, changed_here) in enumerate(processes.map(judge_shard, range(shards)), start=1):
+            tally.add(counts)
+            changed |= changed_here
             work.judged(done)
-    if not job.plan.dry:
+    if not task.plan.dry:
         watch.before_write()
         destination.replace(changed=changed)
 
@@ -53,42 +55,42 @@ def run_shares(job: Job, source: FolderSource, destination: FolderDestination, w
 class Progress:
     """How far the run is, in thousandths: of the time, reading takes the larger part."""
 
-    def __init__(self, watch: Watch, shares: int) -> None:
-        self._watch, self._shares = watch, shares
+    def __init__(self, watch: Watch, shards: int) -> None:
+        self._watch, self._shards = watch, shards
 
     def read(self, done: int, whole: int) -> None:
         """So many bytes of all."""
         self._watch.progress(700 * done // max(whole, 1), 1000)
 
     def judged(self, done: int) -> None:
-        """So many shares."""
-        self._watch.progress(700 + 300 * done // self._shares, 1000)
+        """So many shards."""
+        self._watch.progress(700 + 300 * done // self._shards, 1000)
 
 
 class Context:
-    """What a process needs to work on shares."""
+    """What a process needs to work on shards."""
 
-    def __init__(self, job: Job, table: Table, standing: Standing) -> None:
-        self.job, self.table, self.standing = job, table, standing
+    def __init__(self, task: ShardTask, scanned: ScanResult, standing: StandingFile) -> None:
+        self.task, self.scanned, self.standing = task, scanned, standing
         # These remember what they have seen.
         self.validator = Validator(every=False)
-        self.writer = Writer(job.now)
+        self.lines = LineWriter(task.now)
 
 
-def judge_share(context: Context, share: int) -> tuple[Books, bool]:
-    """One share of the patients through the pipeline; returns its books, and whether anything of it changed."""
-    job, table = context.job, context.table
-    source = ShareSource(table, job.mapper, job.needs, [share])
-    destination = ShareDestination(context.standing, [share], context.writer)
-    account = Account(show_patients=job.show_patients, watched=job.watched)
-    again = frozenset(patient for patient in job.plan.again if share_of(patient, table.shares) == share)
-    plan = msgspec.structs.replace(job.plan, again=again)
-    run(plan, job.rules, Stores(source, destination), context.validator, Unwatched(), account)
-    return account.books, destination.changed
+def judge_shard(context: Context, shard: int) -> tuple[Counts, bool]:
+    """One shard of the patients through the pipeline; returns its counts, and whether anything of it changed."""
+    task, scanned = context.task, context.scanned
+    source = FolderShardSource(scanned, task.mapper, task.needs, [shard])
+    destination = FolderShardDestination(context.standing, [shard], context.lines)
+    tally = RunTally(show_patients=task.show_patients, watched=task.watched)
+    again = frozenset(patient for patient in task.plan.again if shard_of(patient, scanned.shards) == shard)
+    plan = msgspec.structs.replace(task.plan, again=again)
+    run(plan, task.rules, Stores(source, destination), context.validator, Unwatched(), tally)
+    return tally.counts, destination.changed
 
 
 class Unwatched:
-    """Watches nothing: a share's run is watched from outside."""
+    """Watches nothing: a shard's run is watched from outside."""
 
     def before_write(self) -> None: ...
 

@@ -1,7 +1,7 @@
 """The plan of a backfill on Spark: what is shuffled, what is broadcast, what is written.
 
 Two shuffles: the traces of resources by key (who has an older copy), and everything of a patient to one partition. The medicines are
-broadcast. The output is sorted by the patients' places, as the folder engine writes it: its parts one behind the other are the same bytes.
+broadcast. The output is sorted by the patients' keys, as the folder engine writes it: its parts one behind the other are the same bytes.
 """
 
 import os
@@ -18,19 +18,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.storagelevel import StorageLevel
 
-from screener.assessment.identity import device_uuid
-from screener.assessment.resource import Json, Voice, device
+from screener.assessment.resource import Json
 from screener.clinical.records import Medicine
 from screener.config.settings import FolderSettings
 from screener.errors import InputError, ScreenerError
 from screener.fhir.bundles import ENCODER
 from screener.ndjson.prefilter import is_plain
-from screener.ndjson.scan import share_of
+from screener.ndjson.scan import shard_of
 from screener.ndjson.source import judge_missing_types
 from screener.run import spark_tasks as tasks
 from screener.run.pipeline import Watch
-from screener.run.shards import Job
-from screener.run.tally import Account
+from screener.run.shards import ShardTask
+from screener.run.tally import RunTally
 from screener.stores.protocols import Reading
 
 log = structlog.get_logger()
@@ -38,7 +37,7 @@ log = structlog.get_logger()
 _DEVICES, _ASSESSMENTS = "Device.ndjson", "RiskAssessment.ndjson"
 
 
-class Places(NamedTuple):
+class Locations(NamedTuple):
     """Where to read and where to write: folders, or whatever Spark's file systems reach (s3a://..., abfss://..., hdfs://...).
 
     `parquet`: assessments as a table of patient, id and text instead of NDJSON.
@@ -49,26 +48,13 @@ class Places(NamedTuple):
     parquet: bool = False
 
 
-class SparkDestination:
-    """The algorithm's Device beside the assessments; everything else is the plan's."""
-
-    def __init__(self) -> None:
-        self.device: Json = {}
-
-    def prepare(self, voice: Voice, *, dry: bool) -> str:  # noqa: ARG002
-        """The reference to it; its id is its identity."""
-        name = device_uuid(voice.source_system)
-        self.device = {"id": name, **device(voice)}
-        return f"Device/{name}"
-
-
 def run_on_spark(
-    job: Job, places: Places, device_: Json, settings: FolderSettings, watch: Watch, account: Account
+    shard_task: ShardTask, locations: Locations, device_: Json, settings: FolderSettings, watch: Watch, tally: RunTally
 ) -> Reading:
-    """The same as `engine.run_shares`. Raises ScreenerError where the run cannot go on: the destination is as it was."""
+    """The same as `engine.run_shards`. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     with _session() as spark:
         try:
-            return _Run(spark, job, places, settings).run(device_, watch, account)
+            return _Backfill(spark, shard_task, locations, settings).run(device_, watch, tally)
         except PySparkException as error:
             raise _told(error) from error
         except Exception as error:
@@ -77,40 +63,42 @@ def run_on_spark(
             raise
 
 
-class _Run:
-    def __init__(self, spark: SparkSession, job: Job, places: Places, settings: FolderSettings) -> None:
-        self._spark, self._job, self._places, self._settings = spark, job, places, settings
-        self._files = _Files(spark, places.destination)
+class _Backfill:
+    def __init__(
+        self, spark: SparkSession, shard_task: ShardTask, locations: Locations, settings: FolderSettings
+    ) -> None:
+        self._spark, self._shard_task, self._locations, self._settings = spark, shard_task, locations, settings
+        self._files = _Files(spark, locations.destination)
         self._reading = Reading()
 
-    def run(self, device_: Json, watch: Watch, account: Account) -> Reading:
+    def run(self, device_: Json, watch: Watch, tally: RunTally) -> Reading:
         lines = self._lines()
-        shares = max(lines.rdd.getNumPartitions() * 4, self._spark.sparkContext.defaultParallelism)
-        codes = self._job.mapper.codes_that_matter() if self._settings.one_export else None
+        shards = max(lines.rdd.getNumPartitions() * 4, self._spark.sparkContext.defaultParallelism)
+        codes = self._shard_task.mapper.codes_that_matter() if self._settings.one_export else None
         usable = codes if codes and all(map(is_plain, codes)) else None
-        task = tasks.map_lines(self._job.mapper, shares, usable)
+        task = tasks.map_lines(self._shard_task.mapper, shards, usable)
         mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
         unchecked, medicines = self._judged_input(mapped)
         watch.progress(500, 1000)
-        together = self._together(self._newest(mapped), shares)
-        judged = together.mapInArrow(tasks.judge_partition(self._job, medicines, unchecked), tasks.JUDGED).persist(
-            StorageLevel.DISK_ONLY
-        )
-        for row in judged.where("place = -1").select("books").collect():
-            account.absorb(pickle.loads(row.books))  # noqa: S301 - written by our own task
+        together = self._together(self._newest(mapped), shards)
+        judged = together.mapInArrow(
+            tasks.judge_partition(self._shard_task, medicines, unchecked), tasks.JUDGED
+        ).persist(StorageLevel.DISK_ONLY)
+        for row in judged.where("shard_key = -1").select("counts").collect():
+            tally.add(pickle.loads(row.counts))  # noqa: S301 - written by our own task
         watch.progress(900, 1000)
-        writes = account.books.writes
-        if not self._job.plan.dry and any(writes[name] for name in ("created", "amended", "retracted")):
+        writes = tally.counts.writes
+        if not self._shard_task.plan.dry and any(writes[name] for name in ("created", "amended", "retracted")):
             watch.before_write()
-            self._write(judged.where("place >= 0"), device_)
+            self._write(judged.where("shard_key >= 0"), device_)
         return self._reading
 
     def _lines(self) -> DataFrame:
         read = self._spark.read.option("pathGlobFilter", "*.{ndjson,ndjson.gz}").option("lineSep", "\n")
-        lines = read.text(self._places.source)
+        lines = read.text(self._locations.source)
         if not lines.inputFiles():
             raise InputError(
-                f"{self._places.source} holds no .ndjson or .ndjson.gz file", "Name a bulk export after --from"
+                f"{self._locations.source} holds no .ndjson or .ndjson.gz file", "Name a bulk export after --from"
             )
         return lines.select(F.input_file_name().alias("file"), F.col("value").cast("binary").alias("value"))
 
@@ -128,8 +116,8 @@ class _Run:
         kinds = {
             row.patient for row in mapped.where(F.col("kind") == tasks.KIND).select("patient").distinct().collect()
         }
-        needs = self._job.needs
-        unchecked = judge_missing_types(self._places.source, kinds, needs, complete=self._settings.complete)
+        needs = self._shard_task.needs
+        unchecked = judge_missing_types(self._locations.source, kinds, needs, complete=self._settings.complete)
         off = {kind for kind, need in needs.items() if need == "off"}
         self._reading.unchecked = {kind: "switched off" if kind in off else "not in the folder" for kind in unchecked}
         newest: dict[str, Medicine] = {}
@@ -152,39 +140,39 @@ class _Run:
         )
         rows = mapped.where(F.col("kind") == tasks.ROWS)
         joined = rows.join(several, "key", "left").where(F.col("newest").isNull() | (F.col("newest") == version))
-        return joined.select("share", "patient", "key", "payload")
+        return joined.select("shard", "patient", "key", "payload")
 
-    def _together(self, rows: DataFrame, shares: int) -> DataFrame:
+    def _together(self, rows: DataFrame, shards: int) -> DataFrame:
         """Everything of a patient in one partition."""
-        columns = ("share", "part", "patient", "payload")
+        columns = ("shard", "part", "patient", "payload")
         parts = rows.withColumn("part", F.lit(tasks.RESULT)).select(*columns)
         if self._files.exists(_ASSESSMENTS):
             texts = self._spark.read.option("lineSep", "\n").text(self._files.path(_ASSESSMENTS))
-            method = self._job.rules.voice.canonical.method
+            method = self._shard_task.rules.writer.canonical.method
             standing = texts.select(F.col("value").cast("binary").alias("value")).mapInArrow(
-                tasks.standing_lines(method, shares), "share int, patient string, payload binary"
+                tasks.standing_lines(method, shards), "shard int, patient string, payload binary"
             )
-            wanted = standing.mapInArrow(tasks.rests_on, "key binary, for_patient string, for_share int")
+            wanted = standing.mapInArrow(tasks.rests_on, "key binary, for_patient string, for_shard int")
             elsewhere = rows.join(wanted, "key").where("patient <> for_patient")
             moved = elsewhere.select(
-                F.col("for_share").alias("share"),
+                F.col("for_shard").alias("shard"),
                 F.lit(tasks.ELSEWHERE).alias("part"),
                 F.col("for_patient").alias("patient"),
                 "payload",
             )
             parts = parts.unionByName(standing.withColumn("part", F.lit(tasks.STANDING))).unionByName(moved)
-        again = [(share_of(name, shares), tasks.AGAIN, name, b"") for name in sorted(self._job.plan.again)]
+        again = [(shard_of(name, shards), tasks.AGAIN, name, b"") for name in sorted(self._shard_task.plan.again)]
         if again:
-            schema = "share int, part int, patient string, payload binary"
+            schema = "shard int, part int, patient string, payload binary"
             parts = parts.unionByName(self._spark.createDataFrame(again, schema))
-        return parts.repartition(shares, "share").select("part", "patient", "payload")
+        return parts.repartition(shards, "shard").select("part", "patient", "payload")
 
     def _write(self, lines: DataFrame, device_: Json) -> None:
         """Beside what stands, then in its place."""
-        ordered = lines.orderBy("place", "patient", "id")
-        name = "RiskAssessment.parquet" if self._places.parquet else _ASSESSMENTS
+        ordered = lines.orderBy("shard_key", "patient", "id")
+        name = "RiskAssessment.parquet" if self._locations.parquet else _ASSESSMENTS
         new = self._files.path(f"_{name}.new")
-        if self._places.parquet:
+        if self._locations.parquet:
             ordered.select("patient", "id", F.col("text").cast("string").alias("text")).write.mode("overwrite").parquet(
                 new
             )

@@ -17,22 +17,22 @@ from screener.clinical import statements
 from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.patients import version
 from screener.clinical.records import Medicine
-from screener.ndjson.destination import Line, ShareDestination, Writer, in_order, read_line
+from screener.ndjson.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
 from screener.ndjson.prefilter import Sieve
-from screener.ndjson.scan import AnyRow, decode_head, decode_rows, share_of, version_of
-from screener.ndjson.shards import ShareSource, resource_of
+from screener.ndjson.scan import AnyRow, decode_head, decode_rows, shard_of, version_of
+from screener.ndjson.shards import FolderShardSource, resource_of
 from screener.ndjson.versions import key_of
 from screener.run.pipeline import Stores, run
-from screener.run.shards import Job, Unwatched
-from screener.run.tally import Account
-from screener.stores.patient_order import place
+from screener.run.shards import ShardTask, Unwatched
+from screener.run.tally import RunTally
+from screener.stores.patient_order import shard_key
 
 # What a mapped line may be.
 ROWS, SEEN, BAD, MEDICINE, KIND = range(5)
-MAPPED = "kind byte, share int, patient string, key binary, updated_us long, number long, payload binary, file string"
+MAPPED = "kind byte, shard int, patient string, key binary, updated_us long, number long, payload binary, file string"
 # What a partition of patients is made of: rows of theirs, rows of results that moved elsewhere, assessments, who failed before.
 RESULT, ELSEWHERE, STANDING, AGAIN = range(4)
-JUDGED = "place long, patient string, id string, text binary, books binary"
+JUDGED = "shard_key long, patient string, id string, text binary, counts binary"
 
 _BATCH = 10_000
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,12 +41,12 @@ _decode_standing = msgspec.json.Decoder(dict).decode
 Batches = Iterator[pa.RecordBatch]
 
 
-def map_lines(mapper: Mapper, shares: int, codes: frozenset[str] | None) -> Callable[[Batches], Batches]:
+def map_lines(mapper: Mapper, shards: int, codes: frozenset[str] | None) -> Callable[[Batches], Batches]:
     """From (value binary, file string) to MAPPED: a line's rows packed together, and a trace of what has none."""
 
     def mapped(batches: Batches) -> Batches:
         sieve = Sieve(codes) if codes else None
-        out = _Table("kind share patient key updated_us number payload file")
+        out = _Table("kind shard patient key updated_us number payload file")
         kinds: set[str] = set()
         for batch in batches:
             pairs = zip(batch.column("file").to_pylist(), batch.column("value").to_pylist(), strict=True)
@@ -56,7 +56,7 @@ def map_lines(mapper: Mapper, shares: int, codes: frozenset[str] | None) -> Call
                     texts = sieve.lines(b"\n".join(texts) + b"\n")
                 for line in texts:
                     if line.strip():
-                        kinds.add(_take(line, file, mapper, shares, out))
+                        kinds.add(_take(line, file, mapper, shards, out))
             yield from out.full(_BATCH)
         for kind in sorted(kinds - {""}):
             out.add(KIND, 0, kind, b"", 0, 0, b"", "")
@@ -65,7 +65,7 @@ def map_lines(mapper: Mapper, shares: int, codes: frozenset[str] | None) -> Call
     return mapped
 
 
-def _take(line: bytes, file: str, mapper: Mapper, shares: int, out: "_Table") -> str:
+def _take(line: bytes, file: str, mapper: Mapper, shards: int, out: "_Table") -> str:
     try:
         resource, rows = mapper.open(line)
         if resource is None:
@@ -82,22 +82,22 @@ def _take(line: bytes, file: str, mapper: Mapper, shares: int, out: "_Table") ->
     key = key_of(kind, name) if name else b""
     if rows:
         patient = rows[0].patient
-        out.add(ROWS, share_of(patient, shares), patient, key, copy.updated_us, copy.number, _encode(rows), "")
+        out.add(ROWS, shard_of(patient, shards), patient, key, copy.updated_us, copy.number, _encode(rows), "")
     elif key:
         out.add(SEEN, 0, "", key, copy.updated_us, copy.number, b"", "")
     return kind
 
 
-def standing_lines(method: str, shares: int) -> Callable[[Batches], Batches]:
-    """From (value binary) to (share int, patient string, payload binary): the assessments that stand, by patient."""
+def standing_lines(method: str, shards: int) -> Callable[[Batches], Batches]:
+    """From (value binary) to (shard int, patient string, payload binary): the assessments that stand, by patient."""
 
     def found(batches: Batches) -> Batches:
-        out = _Table("share patient payload")
+        out = _Table("shard patient payload")
         for batch in batches:
             for text in batch.column("value").to_pylist():
                 if text.strip():
                     line = read_line(text, method)
-                    out.add(share_of(line.patient, shares), line.patient, _packed(line))
+                    out.add(shard_of(line.patient, shards), line.patient, _packed(line))
             yield from out.full(_BATCH)
         yield from out.full(0)
 
@@ -105,22 +105,22 @@ def standing_lines(method: str, shares: int) -> Callable[[Batches], Batches]:
 
 
 def rests_on(batches: Batches) -> Batches:
-    """From standing lines to (key binary, for_patient string, for_share int): the Observations that our assessments rest on."""
-    out = _Table("key for_patient for_share")
+    """From standing lines to (key binary, for_patient string, for_shard int): the Observations that our assessments rest on."""
+    out = _Table("key for_patient for_shard")
     for batch in batches:
-        for share, payload in zip(batch.column("share").to_pylist(), batch.column("payload").to_pylist(), strict=True):
+        for shard, payload in zip(batch.column("shard").to_pylist(), batch.column("payload").to_pylist(), strict=True):
             line = msgspec.msgpack.decode(payload, type=Line)
             if line.ours:
                 for name in observation_ids(_decode_standing(line.text)):
-                    out.add(key_of("Observation", name), line.patient, share)
+                    out.add(key_of("Observation", name), line.patient, shard)
         yield from out.full(_BATCH)
     yield from out.full(0)
 
 
 def judge_partition(
-    job: Job, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]
+    shard_task: ShardTask, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]
 ) -> Callable[[Batches], Batches]:
-    """From (part byte, patient string, payload binary), all of some patients, to JUDGED: their lines, and one row of books."""
+    """From (part byte, patient string, payload binary), all of some patients, to JUDGED: their lines, and one row of counts."""
 
     def judged(batches: Batches) -> Batches:
         held = Held(medicines, unchecked)
@@ -131,14 +131,17 @@ def judge_partition(
                     again.add(patient)
                 else:
                     held.take(part, payload)
-        account = Account(show_patients=job.show_patients, watched=job.watched)
-        stores = Stores(ShareSource(held, job.mapper, job.needs, [0]), ShareDestination(held, [0], Writer(job.now)))
-        plan = msgspec.structs.replace(job.plan, again=frozenset(again))
-        run(plan, job.rules, stores, Validator(every=False), Unwatched(), account)
-        out = _Table("place patient id text books")
-        for line in in_order(held.share(0)):
-            out.add(place(line.patient), line.patient, line.id, line.text, b"")
-        out.add(-1, "", "", b"", pickle.dumps(account.books))
+        tally = RunTally(show_patients=shard_task.show_patients, watched=shard_task.watched)
+        stores = Stores(
+            FolderShardSource(held, shard_task.mapper, shard_task.needs, [0]),
+            FolderShardDestination(held, [0], LineWriter(shard_task.now)),
+        )
+        plan = msgspec.structs.replace(shard_task.plan, again=frozenset(again))
+        run(plan, shard_task.rules, stores, Validator(every=False), Unwatched(), tally)
+        out = _Table("shard_key patient id text counts")
+        for line in in_order(held.shard(0)):
+            out.add(shard_key(line.patient), line.patient, line.id, line.text, b"")
+        out.add(-1, "", "", b"", pickle.dumps(tally.counts))
         yield from out.full(0)
 
     return judged
@@ -150,10 +153,10 @@ def _packed(line: Line) -> bytes:
 
 
 class Held:
-    """A partition's patients in memory: a folder of one share, as source and as destination."""
+    """A partition's patients in memory: a folder of one shard, as source and as destination."""
 
     def __init__(self, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]) -> None:
-        self.shares, self.medicines, self.unchecked = 1, medicines, unchecked
+        self.shards, self.medicines, self.unchecked = 1, medicines, unchecked
         self._rows: list[AnyRow] = []
         self._elsewhere: list[AnyRow] = []
         self._lines: list[Line] = []
@@ -167,7 +170,7 @@ class Held:
         else:
             self._lines.append(msgspec.msgpack.decode(payload, type=Line))
 
-    def rows(self, _share: int) -> list[AnyRow]:
+    def rows(self, _shard: int) -> list[AnyRow]:
         """All of them."""
         return self._rows
 
@@ -178,11 +181,11 @@ class Held:
             if kind == "Observation" and name in observations:
                 yield row
 
-    def share(self, _share: int) -> list[Line]:
+    def shard(self, _shard: int) -> list[Line]:
         """The assessments as they are now."""
         return self._lines
 
-    def keep(self, _share: int, lines: list[Line]) -> None:
+    def keep(self, _shard: int, lines: list[Line]) -> None:
         """The assessments as they will be."""
         self._lines = lines
 
@@ -211,8 +214,8 @@ class _Table:
 
 _TYPES = {
     "kind": pa.int8(),
-    "share": pa.int32(),
-    "for_share": pa.int32(),
+    "shard": pa.int32(),
+    "for_shard": pa.int32(),
     "patient": pa.string(),
     "for_patient": pa.string(),
     "key": pa.binary(),
@@ -220,8 +223,8 @@ _TYPES = {
     "number": pa.int64(),
     "payload": pa.binary(),
     "file": pa.string(),
-    "place": pa.int64(),
+    "shard_key": pa.int64(),
     "id": pa.string(),
     "text": pa.binary(),
-    "books": pa.binary(),
+    "counts": pa.binary(),
 }

@@ -1,8 +1,6 @@
 """The summary of a run: a JSON document with stable keys, and the same as a table."""
 
 import json
-import resource
-import sys
 from importlib.resources import files
 from typing import Any
 
@@ -60,12 +58,6 @@ def schema() -> dict[str, Any]:
         (files(__package__ or "screener.run") / "summary.schema.json").read_text("utf-8")
     )
     return loaded
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def rows(summary: Summary) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""The books of a run: every patient in exactly one outcome, every change in exactly one column.
+"""The counts of a run: every patient in exactly one outcome, every change in exactly one column.
 
 What is known of single patients is kept for a batch only, and then only counted: memory does not grow with the population.
 """
@@ -32,8 +32,8 @@ class Listed(msgspec.Struct, frozen=True, order=True):
     reason: str
 
 
-class Books(msgspec.Struct):
-    """Counts that add up: those of shares of the patients are those of all of them."""
+class Counts(msgspec.Struct):
+    """Counts that add up: those of shards of the patients are those of all of them."""
 
     patients: int = 0
     flagged: int = 0
@@ -43,12 +43,12 @@ class Books(msgspec.Struct):
     refusals: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     caveats: Counter[str] = msgspec.field(default_factory=Counter)
     failed: dict[str, str] = msgspec.field(default_factory=dict)
-    settled: set[str] = msgspec.field(
+    recovered: set[str] = msgspec.field(
         default_factory=set
     )  # of those that are watched, who ended otherwise than by failing
     listed: list[Listed] = msgspec.field(default_factory=list)
 
-    def add(self, other: "Books") -> None:
+    def add(self, other: "Counts") -> None:
         """The counts of other patients."""
         self.patients += other.patients
         self.flagged += other.flagged
@@ -58,16 +58,16 @@ class Books(msgspec.Struct):
         self.refusals += other.refusals
         self.caveats += other.caveats
         self.failed |= other.failed
-        self.settled |= other.settled
+        self.recovered |= other.recovered
         self.listed += other.listed
 
 
-class Account:
+class RunTally:
     """Counts patients by outcome and reason, changes by what became of them, one batch after the other."""
 
     def __init__(self, *, show_patients: bool = False, watched: Collection[str] = ()) -> None:
         """`watched`: patients of whom it is to be told that they ended otherwise than by failing."""
-        self.books = Books()
+        self.counts = Counts()
         self._show, self.watched = show_patients, frozenset(watched)
         self._batch: frozenset[str] = frozenset()
         self._outcomes: dict[str, tuple[str, str]] = {}
@@ -100,13 +100,13 @@ class Account:
     def changed(self, change: Change, *, failed: str = "") -> None:
         """What became of a change: done (or not needed), or failed for a reason."""
         column = "failed" if failed else _COLUMN[change.action]
-        books = self.books
-        books.writes[column] += 1
+        counts = self.counts
+        counts.writes[column] += 1
         reason = failed or change.reason
         if reason:
-            books.reasons[column, change.method.value, reason] += 1
+            counts.reasons[column, change.method.value, reason] += 1
         if self._show and (failed or change.action is not Action.UNCHANGED):
-            books.listed.append(Listed(change.patient, change.method, column, reason))
+            counts.listed.append(Listed(change.patient, change.method, column, reason))
         if failed:
             self.ended(change.patient, Outcome.FAILED, failed)
 
@@ -117,74 +117,74 @@ class Account:
                 f"The run looked at {len(self._batch)} patients but accounts for {len(self._outcomes)}",
                 "Do not use its figures; please report this with the run's log",
             )
-        books = self.books
-        books.patients += len(self._batch)
-        books.flagged += len(self._flagged)
-        books.outcomes.update(self._outcomes.values())
+        counts = self.counts
+        counts.patients += len(self._batch)
+        counts.flagged += len(self._flagged)
+        counts.outcomes.update(self._outcomes.values())
         for refused in self._refused.values():
-            books.refusals.update(refused)
+            counts.refusals.update(refused)
         for caveats in self._caveats.values():
-            books.caveats.update(caveats)
+            counts.caveats.update(caveats)
         failed = {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
-        books.failed |= failed
-        books.settled |= (self._batch & self.watched) - failed.keys()
+        counts.failed |= failed
+        counts.recovered |= (self._batch & self.watched) - failed.keys()
         self._batch = frozenset()
         self._outcomes, self._refused, self._flagged, self._caveats = {}, {}, set(), {}
 
-    def absorb(self, books: Books) -> None:
-        """Other patients, accounted for elsewhere."""
-        self.books.add(books)
+    def add(self, counts: Counts) -> None:
+        """The counts of other patients, counted elsewhere."""
+        self.counts.add(counts)
 
     @property
     def flagged(self) -> int:
         """Patients with a flag raised."""
-        return self.books.flagged
+        return self.counts.flagged
 
     @property
     def failed_patients(self) -> dict[str, str]:
         """Patients that failed, with the reason."""
-        return self.books.failed
+        return self.counts.failed
 
     @property
     def patients_seen(self) -> int:
         """How many patients the run looked at."""
-        return self.books.patients
+        return self.counts.patients
 
     @property
-    def settled(self) -> set[str]:
+    def recovered(self) -> set[str]:
         """Of the watched patients those that ended otherwise than by failing."""
-        return self.books.settled
+        return self.counts.recovered
 
     @property
     def listed(self) -> list[Listed]:
         """The difference patient by patient, where that was asked for."""
-        return sorted(self.books.listed)
+        return sorted(self.counts.listed)
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """{outcome: {reason: patients}}, all outcomes named."""
         table: dict[str, dict[str, int]] = {outcome.value: {} for outcome in Outcome}
-        for (outcome, reason), count in sorted(self.books.outcomes.items()):
+        for (outcome, reason), count in sorted(self.counts.outcomes.items()):
             table[outcome][reason] = count
         return table
 
     def writes(self) -> dict[str, int]:
         """{column: changes}, all columns named."""
-        return {name: self.books.writes[name] for name in COLUMNS}
+        return {name: self.counts.writes[name] for name in COLUMNS}
 
     def write_reasons(self) -> dict[str, dict[str, dict[str, int]]]:
         """{column: {method: {reason: changes}}}."""
         table: dict[str, dict[str, dict[str, int]]] = {}
-        for (column, method, reason), count in sorted(self.books.reasons.items()):
+        for (column, method, reason), count in sorted(self.counts.reasons.items()):
             table.setdefault(column, {}).setdefault(method, {})[reason] = count
         return table
 
     def caveats(self) -> dict[str, int]:
         """{caveat: patients with an assessment that carries it}."""
-        return dict(sorted(self.books.caveats.items()))
+        return dict(sorted(self.counts.caveats.items()))
 
     def refusals(self) -> dict[str, dict[str, int]]:
         """{analyte: {reason: results}}."""
         table: dict[str, dict[str, int]] = {}
-        for (analyte, reason), count in sorted(self.books.refusals.items()):
+        for (analyte, reason), count in sorted(self.counts.refusals.items()):
             table.setdefault(analyte, {})[reason] = count
         return table

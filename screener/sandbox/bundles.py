@@ -7,9 +7,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from screener.fhir.time import instant_text
 from screener.sandbox.interactions import ID, Answer, Interactions
 from screener.sandbox.outcome import Json, Refused, bad_request, no_conditional_delete
-from screener.sandbox.store import ENCODER, instant
+from screener.sandbox.store import ENCODER
 
 # The order in which a transaction is carried out (http.html#trules).
 _ORDER = ("DELETE", "POST", "PUT", "GET")
@@ -192,7 +193,7 @@ def _response(answer: Answer, request: _Request, *, bodies: bool) -> Json:
     if version:
         if answer.written:
             said["location"] = f"{version.local_reference}/_history/{version.number}"
-        said |= {"etag": f'W/"{version.number}"', "lastModified": instant(version.updated)}
+        said |= {"etag": f'W/"{version.number}"', "lastModified": instant_text(version.updated)}
     if answer.body and (bodies or request.method == "GET"):
         return {"resource": msgspec.Raw(answer.body), "response": said}
     return {"response": said}

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from screener.fhir.time import instant_text
 from screener.sandbox.definitions import DEFINITIONS, Definition
 from screener.sandbox.outcome import Json
-from screener.sandbox.store import instant
 
 _BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
 _INTERACTIONS = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
@@ -15,7 +15,7 @@ def statement(base_url: str, started: datetime) -> Json:
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": instant(started),
+        "date": instant_text(started),
         "kind": "instance",
         "software": {"name": "screener sandbox"},
         "implementation": {"description": "Embedded server for trying and testing; synthetic data", "url": base_url},

@@ -5,12 +5,14 @@ clients have something to poll.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from screener.batches import batches
+from screener.fhir.time import instant_text
 from screener.sandbox.definitions import DEFINITIONS
 from screener.sandbox.interactions import Answer
 from screener.sandbox.outcome import Refused, bad_request, printable
@@ -61,10 +63,10 @@ class Exports:
             _File(kind, lines)
             for kind in kinds or sorted(allowed)
             if kind in allowed
-            for lines in _parts(self._found(kind, asked.get("_since", ""), filters))
+            for lines in batches(self._found(kind, asked.get("_since", ""), filters), LINES_PER_FILE)
         ]
         name = str(uuid.uuid4())
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = instant_text(datetime.now(UTC))
         self._jobs[name] = _Job(f"{self._base_url}/{path}", now, files)
         return Answer(202, headers={"Content-Location": f"{self._base_url}/$export-poll-status/{name}"})
 
@@ -115,7 +117,3 @@ class Exports:
         if name not in self._jobs:
             raise Refused(404, "not-found", "There is no such export, or it was deleted")
         return self._jobs[name]
-
-
-def _parts(versions: Sequence[Version]) -> Iterator[Sequence[Version]]:
-    return (versions[start : start + LINES_PER_FILE] for start in range(0, len(versions), LINES_PER_FILE))

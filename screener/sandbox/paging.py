@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from screener.fhir.time import instant_text
 from screener.sandbox.outcome import Json, Refused, bad_request
 from screener.sandbox.search import DEFAULT_COUNT, MAXIMUM_COUNT, subset
-from screener.sandbox.store import ENCODER, Version, instant
+from screener.sandbox.store import ENCODER, Version
 
 _MOST_SNAPSHOTS = 1000  # the oldest goes first
 
@@ -98,6 +99,6 @@ class Pages:
         entry["response"] = {
             "status": status,
             "etag": f'W/"{version.number}"',
-            "lastModified": instant(version.updated),
+            "lastModified": instant_text(version.updated),
         }
         return entry

@@ -1,8 +1,9 @@
 """Synthetic patients into any FHIR server, tagged, and out of it again."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from screener.batches import batches
 from screener.errors import ServerError
 from screener.fhir.bundles import EntryResult, send_batch
 from screener.fhir.client import Client
@@ -55,7 +56,7 @@ def clean(client: Client, tag: tuple[str, str], batch: int, progress: Progress) 
     deleted = 0
     for kind in _OURS:
         found = _tagged(client, kind, tag) if kind != "RiskAssessment" else _assessments(client, tag, batch)
-        for names in _in_parts(found, batch):
+        for names in batches(found, batch):
             entries = [{"request": {"method": "DELETE", "url": f"{kind}/{name}"}} for name in names]
             results = send_batch(client, entries, "a batch of deletions")
             refused = [result for result in results if result.status not in (200, 202, 204, 404, 410)]
@@ -73,13 +74,9 @@ def _tagged(client: Client, kind: str, tag: tuple[str, str]) -> list[str]:
 
 def _assessments(client: Client, tag: tuple[str, str], batch: int) -> list[str]:
     found = set(_tagged(client, "RiskAssessment", tag))
-    for patients in _in_parts(_tagged(client, "Patient", tag), batch):
+    for patients in batches(_tagged(client, "Patient", tag), batch):
         subjects = ",".join(f"Patient/{patient}" for patient in patients)
         found |= {
             hit.head.id for hit in search(client, "RiskAssessment", [("subject", subjects), _ELEMENTS], post=True)
         }
     return sorted(found)
-
-
-def _in_parts(names: list[str], size: int) -> Iterator[list[str]]:
-    return (names[start : start + size] for start in range(0, len(names), size))

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from screener.errors import ConfigurationError
+from screener.fhir.time import instant_text
 from screener.sandbox.dates import Range
 from screener.sandbox.definitions import DEFINITIONS
 from screener.sandbox.index import Key, date_ranges, keys
@@ -193,7 +194,10 @@ class Store:
         if content is None:
             version = Version(kind, name, number, self._clock_ms, b"", rank)
         else:
-            meta = {"versionId": str(number), "lastUpdated": instant(_EPOCH + timedelta(milliseconds=self._clock_ms))}
+            meta = {
+                "versionId": str(number),
+                "lastUpdated": instant_text(_EPOCH + timedelta(milliseconds=self._clock_ms)),
+            }
             content["meta"] = {**content.get("meta", {}), **meta}
             body = ENCODER.encode(content)
             version = Version(kind, name, number, self._clock_ms, body, rank, keys(content), date_ranges(content))
@@ -225,11 +229,6 @@ class Store:
             content = DECODER.decode(body) if body else None
             found = (keys(content), date_ranges(content)) if content else (frozenset[Key](), ())
             self._shelves[kind].append(Version(kind, name, number, updated_ms, body, rank, *found))
-
-
-def instant(moment: datetime) -> str:
-    """A FHIR instant in UTC with milliseconds."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _comparable(resource: Json) -> bytes:

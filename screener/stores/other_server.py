@@ -44,7 +44,7 @@ class _Patient(msgspec.Struct):
     identifier: tuple[_Identifier, ...] = ()
 
 
-class ElsewhereDestination(ServerDestination):
+class OtherServerDestination(ServerDestination):
     """Assessments on another server than the one that the patients are read from."""
 
     def __init__(

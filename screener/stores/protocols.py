@@ -8,7 +8,7 @@ import msgspec
 
 from screener.assessment.evidence import Basis
 from screener.assessment.reconcile import Change
-from screener.assessment.resource import Json, Voice
+from screener.assessment.resource import AssessmentWriter, Json
 from screener.clinical.records import Medicine, PatientRecord
 
 
@@ -29,7 +29,7 @@ class Scope(msgspec.Struct, frozen=True):
     patients: tuple[str, ...] = ()
 
 
-class Fate(StrEnum):
+class WriteResult(StrEnum):
     """How a write ended."""
 
     DONE = "done"
@@ -41,7 +41,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of one change. `status` is the HTTP status (0 for a folder), `codes` the server's issue codes."""
 
     change: Change
-    fate: Fate
+    result: WriteResult
     status: int = 0
     id: str = ""
     version: str = ""
@@ -56,7 +56,7 @@ class Reading(msgspec.Struct):
     unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
 
 
-class OfPatient(Protocol):
+class PatientRow(Protocol):
     """A row that says whose it is."""
 
     @property
@@ -64,23 +64,19 @@ class OfPatient(Protocol):
         """The patient's logical id; never empty."""
 
 
-R = TypeVar("R", bound=OfPatient)
-R_co = TypeVar("R_co", bound=OfPatient, covariant=True)
+R = TypeVar("R", bound=PatientRow)
+R_co = TypeVar("R_co", bound=PatientRow, covariant=True)
 
 
-class Maps(Protocol[R_co]):
-    """A map step: one resource, as it came, into rows."""
-
-    def map(self, raw: bytes | msgspec.Raw) -> tuple[R_co, ...]:
-        """The rows; () for what is not of interest. MalformedResource for what is no resource."""
-
-
-class Reader(Maps[R_co], Protocol[R_co]):
-    """A map step that says what it wants to be given."""
+class RowMapper(Protocol[R_co]):
+    """Maps one resource, as it came, into rows, and says which resources it wants."""
 
     @property
     def kinds(self) -> Mapping[str, Sequence[str]]:
         """The resource types, and of each the codes as `system|code`; none means all of that type."""
+
+    def map(self, raw: bytes | msgspec.Raw) -> tuple[R_co, ...]:
+        """The rows; () for what is not of interest. MalformedResource for what is no resource."""
 
 
 class Source(Protocol):
@@ -102,11 +98,11 @@ class Source(Protocol):
         """What has become of these Observations, each asked for by its id."""
 
 
-class Library(Source, Protocol):
-    """A source that may be asked for more than a run needs."""
+class FullSource(Source, Protocol):
+    """A source that can be asked for more than a run needs."""
 
-    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
-        """What `reader` makes of these patients' resources, beside the records; a resource may come twice."""
+    def read_more(self, mapper: RowMapper[R], patients: Sequence[str]) -> list[R]:
+        """What `mapper` makes of these patients' resources, beside the records; a resource may come twice."""
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
         """The Medication resources of these ids that can be read; one that no rule is about may come without its codes."""
@@ -136,8 +132,8 @@ class Destination(Protocol):
         """The run has ended well: make what was written durable."""
 
 
-class Performed(Destination, Protocol):
-    """A destination that knows who performs the assessments."""
+class FullDestination(Destination, Protocol):
+    """A destination that also keeps the Device that performs the assessments."""
 
-    def prepare(self, voice: Voice, *, dry: bool) -> str:
+    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
         """Make sure of the algorithm's Device (or find it, in a dry run); returns the reference to it."""

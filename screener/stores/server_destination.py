@@ -8,7 +8,8 @@ import msgspec
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.owned_fields import difference
 from screener.assessment.reconcile import Action, Change
-from screener.assessment.resource import Json, Voice, device, local_id
+from screener.assessment.resource import AssessmentWriter, Json, device, local_id
+from screener.batches import batches
 from screener.clinical.records import Method
 from screener.config.settings import OutputSettings, ServerSettings
 from screener.errors import ServerError
@@ -16,7 +17,7 @@ from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.connections import Connections
 from screener.fhir.search import Found, search
-from screener.stores.protocols import Fate, Receipt
+from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_source import ignored
 
 # Whole resources, decimals digit for digit.
@@ -44,14 +45,14 @@ class ServerDestination:
         """Give the connections back."""
         self._connections.close()
 
-    def prepare(self, voice: Voice, *, dry: bool) -> str:
+    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
         """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
-        identifier = f"{self._canonical.identifier}|urn:uuid:{device_uuid(voice.source_system)}"
+        identifier = f"{self._canonical.identifier}|urn:uuid:{device_uuid(writer.source_system)}"
         found = [_plain(f) for f in search(self._client, "Device", [("identifier", identifier)])]
-        wanted = device(voice)
+        wanted = device(writer)
         if not found:
             if dry:
-                return f"Device/{device_uuid(voice.source_system)}"
+                return f"Device/{device_uuid(writer.source_system)}"
             answer = self._client.write(
                 "POST",
                 "Device",
@@ -97,8 +98,8 @@ class ServerDestination:
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""
         size = self._output.bundle_entries
-        parts = [changes[start : start + size] for start in range(0, len(changes), size)]
-        receipts = [receipt for part in self._connections.map(self._send, parts) for receipt in part]
+        parts = self._connections.map(self._send, list(batches(changes, size)))
+        receipts = [receipt for part in parts for receipt in part]
         if not self._keeps_what_is_sent:
             self._check_what_is_kept(receipts)
         return receipts
@@ -113,12 +114,14 @@ class ServerDestination:
     def _receipt(self, client: Client, change: Change, result: bundles.EntryResult) -> Receipt:
         """Of what was sent twice, a conflict may be with our own first sending: what stands then says so."""
         receipt = _receipt(change, result)
-        if not result.again or receipt.fate is not Fate.CONFLICT or not receipt.id:
+        if not result.again or receipt.result is not WriteResult.CONFLICT or not receipt.id:
             return receipt
         kept = self._kept(client, receipt.id)
         if kept is None or change.resource is None or difference(change.resource, kept, self._canonical):
             return receipt
-        return msgspec.structs.replace(receipt, fate=Fate.DONE, version=str(kept.get("meta", {}).get("versionId", "")))
+        return msgspec.structs.replace(
+            receipt, result=WriteResult.DONE, version=str(kept.get("meta", {}).get("versionId", ""))
+        )
 
     def _kept(self, client: Client, name: str) -> Json | None:
         answer = client.get(f"RiskAssessment/{name}", what="an assessment just written", allow=(404, 410))
@@ -126,7 +129,9 @@ class ServerDestination:
 
     def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
         """Once a run: a server that alters what we own would have every assessment rewritten every night."""
-        sent = next((r for r in receipts if r.fate is Fate.DONE and r.change.action is not Action.RETRACT), None)
+        sent = next(
+            (r for r in receipts if r.result is WriteResult.DONE and r.change.action is not Action.RETRACT), None
+        )
         if sent is None or sent.change.resource is None:
             return
         kept = self._kept(self._client, sent.id)
@@ -176,9 +181,9 @@ def _written_id(answer: Answer, host: str) -> str:
 def _receipt(change: Change, result: bundles.EntryResult) -> Receipt:
     """200 to a conditional creation means that one was there already: somebody else was faster."""
     if result.status == 201 or (result.status == 200 and change.action is not Action.CREATE):
-        fate = Fate.DONE
+        written = WriteResult.DONE
     elif result.status in (200, 404, 409, 410, 412):
-        fate = Fate.CONFLICT
+        written = WriteResult.CONFLICT
     else:
-        fate = Fate.REJECTED
-    return Receipt(change, fate, result.status, result.id or change.target, result.version, result.codes)
+        written = WriteResult.REJECTED
+    return Receipt(change, written, result.status, result.id or change.target, result.version, result.codes)

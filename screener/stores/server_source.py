@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from screener.assessment.evidence import Basis
+from screener.batches import batches
 from screener.clinical import eligibility, statements
 from screener.clinical.dates import instant_us
 from screener.clinical.mapping import MalformedResource, Mapped, Mapper
@@ -19,15 +20,16 @@ from screener.clinical.records import (
     Medicine,
     PatientRecord,
     Refusal,
-    Unsettled,
+    UnresolvedMedication,
 )
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, NotAuthenticated, RequestRefused, ServerError
 from screener.fhir.client import Client, decode
 from screener.fhir.search import Found, Meta, search
+from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
 from screener.stores.patient_search import Asking, needs_a_list
-from screener.stores.protocols import Maps, Mode, R, Reader, Reading, Scope
+from screener.stores.protocols import Mode, R, Reading, RowMapper, Scope
 
 log = structlog.get_logger()
 
@@ -98,8 +100,8 @@ class ServerSource:
             yield from self._undated()
         else:
             # Results are stamped before they are visible: a late commit lands behind the watermark.
-            since = datetime.fromisoformat(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
-            asked = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            since = parse_instant(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
+            asked = instant_text(since)
             yield from self._with_results(self._ways(LABORATORY), [("_lastUpdated", f"ge{asked}")], not_before=since)
 
     def _undated(self) -> Iterator[str]:
@@ -163,14 +165,14 @@ class ServerSource:
             if read is None:
                 for patient in matter:
                     unchecked[patient].append(kind)
-        settled = self._mapper.settled(rows, self.medicines(_named_medicines(rows)))
+        settled = self._mapper.resolve_medications(rows, self.medicines(_named_medicines(rows)))
         return gather(patients, settled, unchecked, self._needs)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
         """The Medication resources of these ids; each is asked for once a run."""
         lacking = sorted(set(names) - self._medicines.keys()) if self._medicines_readable else []
-        for start in range(0, len(lacking), self._settings.batch_patients):
-            listed = ",".join(lacking[start : start + self._settings.batch_patients])
+        for batch in batches(lacking, self._settings.batch_patients):
+            listed = ",".join(batch)
             try:
                 for found in search(self._client, "Medication", [("_id", listed), *self._common()], post=True):
                     medicine = statements.medicine(found.raw)
@@ -212,24 +214,28 @@ class ServerSource:
             self.reading.unchecked[kind] = error.what
             return None
 
-    def further(self, reader: Reader[R], patients: Sequence[str]) -> list[R]:
+    def read_more(self, mapper: RowMapper[R], patients: Sequence[str]) -> list[R]:
         """One search for each resource type; of Observations also one for those whose components have the codes."""
         rows: list[R] = []
-        for kind, codes in reader.kinds.items():
+        for kind, codes in mapper.kinds.items():
             listed = ",".join(codes)
             for by in self._by_code if kind == "Observation" and listed else ("code",):
-                rows += self._read(reader, kind, patients, [(by, listed)] if listed else [])
+                rows += self._read(mapper.map, kind, patients, [(by, listed)] if listed else [])
         return rows
 
     def _rows(self, kind: str, patients: Sequence[str]) -> Iterator[Mapped]:
-        return self._read(self._mapper, kind, patients, [])
+        return self._read(self._mapper.map, kind, patients, [])
 
     def _results(self, patients: Sequence[str]) -> Iterator[Mapped]:
         for way in self._ways(list(Analyte), refused=True, further=self._mapper.further_tokens()):
-            yield from self._read(self._mapper, "Observation", patients, [way])
+            yield from self._read(self._mapper.map, "Observation", patients, [way])
 
     def _read(
-        self, mapper: Maps[R], kind: str, patients: Sequence[str], narrowed: Sequence[tuple[str, str]]
+        self,
+        to_rows: Callable[[msgspec.Raw], tuple[R, ...]],
+        kind: str,
+        patients: Sequence[str],
+        narrowed: Sequence[tuple[str, str]],
     ) -> Iterator[R]:
         if not patients:
             return
@@ -238,7 +244,7 @@ class ServerSource:
         for found in self._found(self._asking.find(kind, patients, params), params):
             if kind == "Observation":
                 self._control = self._control or found.head.id
-            for row in self._mapped(mapper, found):
+            for row in self._mapped(to_rows, found):
                 if row.patient not in asked:
                     raise ignored(self._client.host, "_id" if kind == "Patient" else "subject or patient")
                 yield row
@@ -254,9 +260,9 @@ class ServerSource:
                 "Map a code instead of a text, or read from a bulk export (--from DIR)",
             ) from error
 
-    def _mapped(self, mapper: Maps[R], found: Found) -> tuple[R, ...]:
+    def _mapped(self, to_rows: Callable[[msgspec.Raw], tuple[R, ...]], found: Found) -> tuple[R, ...]:
         try:
-            return mapper.map(found.raw)
+            return to_rows(found.raw)
         except MalformedResource:
             self.reading.bad_lines += 1
             return ()
@@ -315,7 +321,7 @@ class ServerSource:
 
 
 def _named_medicines(rows: Iterable[Mapped]) -> set[str]:
-    return {row.medicine for row in rows if isinstance(row, Unsettled) and row.medicine}
+    return {row.medicine for row in rows if isinstance(row, UnresolvedMedication) and row.medicine}
 
 
 MayMatter = Callable[[Sequence[Mapped], Sequence[str], Collection[str]], list[str]]

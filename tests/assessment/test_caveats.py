@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from screener.assessment.resource import Voice, at_prevalence, desired
+from screener.assessment.resource import AssessmentWriter, at_prevalence, desired
 from screener.assessment.texts import Texts
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
-from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, voice
+from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, writer
 
 JUST_NOW = 150  # days after the occasion of the builders: results of then are not old
 
@@ -19,7 +19,7 @@ def known(rule: str, words: str = "") -> Exclusion:
     return Exclusion(*about, rule, moment(-10).day, caveat=True, words=words)
 
 
-def notes(patient: PatientRecord, by: Voice, method: Method = Method.NOMOGRAM) -> list[str]:
+def notes(patient: PatientRecord, by: AssessmentWriter, method: Method = Method.NOMOGRAM) -> list[str]:
     (verdict,) = judge([patient], Policy(), by.artefact, NOW_US)
     return [note["text"] for note in desired(verdict, by)[method]["note"]]
 
@@ -38,7 +38,7 @@ def test_what_a_doctor_must_know_first_comes_first() -> None:
         "Calcium was high (2.75 mmol/L on 2025-10-29)",
         "The probability comes from the published model",
     ]
-    for note, begin in zip(notes(patient, voice()), begins, strict=False):
+    for note, begin in zip(notes(patient, writer()), begins, strict=False):
         assert note.startswith(begin)
 
 
@@ -50,25 +50,25 @@ def test_a_risk_at_another_prevalence_by_bayes(risk: float, expected: float) -> 
 
 def test_the_note_converts_an_uncalibrated_risk_where_the_site_says_its_prevalence() -> None:
     patient = record(*complete(JUST_NOW))
-    (plain,) = (n for n in notes(patient, voice()) if n.startswith("The probability comes"))
+    (plain,) = (n for n in notes(patient, writer()) if n.startswith("The probability comes"))
     assert "its interval does not cover the difference in prevalence" in plain
-    (converted,) = (n for n in notes(patient, voice(prevalence=Decimal(20))) if n.startswith("The probability comes"))
+    (converted,) = (n for n in notes(patient, writer(prevalence=Decimal(20))) if n.startswith("The probability comes"))
     assert "where 20 % of the women have osteoporosis" in converted
-    (verdict,) = judge([patient], Policy(), voice().artefact, NOW_US)
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
     assert verdict.scores is not None
     assert f"{100 * at_prevalence(verdict.scores.risk, 0.2):.1f} %" in converted
 
 
 def test_a_flag_above_the_cut_off_rules_nothing_out() -> None:
-    (verdict,) = judge([record(*complete(JUST_NOW, mg="0.90"))], Policy(), voice().artefact, NOW_US)
-    flag = desired(verdict, voice())[Method.FLAG]["prediction"][0]
+    (verdict,) = judge([record(*complete(JUST_NOW, mg="0.90"))], Policy(), writer().artefact, NOW_US)
+    flag = desired(verdict, writer())[Method.FLAG]["prediction"][0]
     assert "about half of the women with osteoporosis" in flag["rationale"]
     assert "does not rule osteoporosis out" in flag["rationale"]
 
 
 def test_repeated_caveats_differ_by_their_details() -> None:
-    (verdict,) = judge([record(*complete(JUST_NOW, p="0.5", ctx="1.5"))], Policy(), voice().artefact, NOW_US)
-    found = desired(verdict, voice())[Method.NOMOGRAM]
+    (verdict,) = judge([record(*complete(JUST_NOW, p="0.5", ctx="1.5"))], Policy(), writer().artefact, NOW_US)
+    found = desired(verdict, writer())[Method.NOMOGRAM]
     concepts = [e["valueCodeableConcept"] for e in found["extension"] if e["url"].endswith("/caveat")]
     said = [(concept["coding"][0]["code"], concept.get("text", "")) for concept in concepts]
     assert len(said) == len(set(said))
@@ -77,8 +77,8 @@ def test_repeated_caveats_differ_by_their_details() -> None:
 
 def test_a_narrative_is_escaped() -> None:
     patient = record(*complete(JUST_NOW), exclusions=(known("suspected:renal", '<b onclick="x">&'),))
-    (verdict,) = judge([patient], Policy(), voice().artefact, NOW_US)
-    narrative = desired(verdict, voice())[Method.FLAG]["text"]["div"]
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
+    narrative = desired(verdict, writer())[Method.FLAG]["text"]["div"]
     assert "<b onclick" not in narrative
     assert "&lt;b onclick=&quot;x&quot;&gt;&amp;" in narrative
 

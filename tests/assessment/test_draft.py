@@ -12,12 +12,12 @@ from screener.assessment.draft import Draft, Forms
 from screener.assessment.identity import NAMESPACE, assessment_uuid
 from screener.assessment.resource import per_cent, shown_points
 from screener.clinical.records import Method
-from tests.builders import voice
+from tests.builders import writer
 from tests.clinical.oddities import records
 from tests.clinical.test_properties import verdict
 
 Json = dict[str, Any]
-VOICES = (voice(), voice(fraction=True, tags=(("https://site.example", "night"),)))
+WRITERS = (writer(), writer(fraction=True, tags=(("https://site.example", "night"),)))
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -26,14 +26,14 @@ def dressed(resource: Json, identity: str) -> Json:
 
 
 # Kept over all examples: a form that is made of one woman is filled in for others.
-FORMS = tuple(Forms(dressed) for _ in VOICES)
+FORMS = tuple(Forms(dressed) for _ in WRITERS)
 
 
-@given(records(oddly=False), st.sampled_from(range(len(VOICES))))
+@given(records(oddly=False), st.sampled_from(range(len(WRITERS))))
 def test_a_form_gives_what_the_ordinary_way_gives(resources: list[Json], which: int) -> None:
     found = verdict(resources)
     for method in found.occasions:
-        draft = Draft(found, method, VOICES[which])
+        draft = Draft(found, method, WRITERS[which])
         for _ in range(4):  # the first ones are written by the ordinary way
             written = FORMS[which].encode(draft)
         assert written == encode(dressed(draft.json, draft.identity))

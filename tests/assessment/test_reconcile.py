@@ -12,17 +12,17 @@ from screener.assessment.validate import Validator
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
-from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, refusal, voice, woman
+from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, refusal, woman, writer
 
-VOICE = voice()
+WRITER = writer()
 POLICY = Policy()
-RULES = Rules(POLICY, VOICE, NOW_US)
+RULES = Rules(POLICY, WRITER, NOW_US)
 
 
 def changes(
     patient: PatientRecord, standing: list[dict[str, Any]] | None = None, basis: Mapping[str, Basis] | None = None
 ) -> dict[Method, Change]:
-    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
+    (verdict,) = judge([patient], POLICY, WRITER.artefact, NOW_US)
     found = reconcile(verdict, standing or [], basis or {}, RULES)
     return {change.method: change for change in found}
 
@@ -129,14 +129,14 @@ def test_a_missing_magnesium_is_no_evidence_where_the_patient_is_not_shown_eithe
 
 def test_what_must_be_read_by_id_is_what_the_record_does_not_hold() -> None:
     standing = stands(record(*complete()))
-    (verdict,) = judge([record(*complete()[2:])], POLICY, VOICE.artefact, NOW_US)
-    assert basis_to_read(verdict, standing, VOICE) == {"mg-0", "p-0"}
+    (verdict,) = judge([record(*complete()[2:])], POLICY, WRITER.artefact, NOW_US)
+    assert basis_to_read(verdict, standing, WRITER) == {"mg-0", "p-0"}
 
 
 def test_nothing_is_read_by_id_for_an_unchanged_patient() -> None:
     patient = record(*complete())
-    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
-    assert basis_to_read(verdict, stands(patient), VOICE) == set()
+    (verdict,) = judge([patient], POLICY, WRITER.artefact, NOW_US)
+    assert basis_to_read(verdict, stands(patient), WRITER) == set()
 
 
 def test_an_unseen_newest_magnesium_does_not_move_the_assessment_back() -> None:
@@ -243,7 +243,7 @@ def test_of_two_for_one_identity_the_older_stays() -> None:
     patient = record(*complete())
     first = stands(patient)
     later = [{**r, "id": f"{r['id']}-2", "meta": {**r["meta"], "lastUpdated": "2025-08-01T00:00:00Z"}} for r in first]
-    (verdict,) = judge([patient], POLICY, VOICE.artefact, NOW_US)
+    (verdict,) = judge([patient], POLICY, WRITER.artefact, NOW_US)
     found = reconcile(verdict, [*later, *first], {}, RULES)
     assert {(change.action, change.target) for change in found} == {
         (Action.UNCHANGED, "ra-nomogram"),

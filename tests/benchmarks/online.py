@@ -19,7 +19,7 @@ from fhir_fixtures.population import bundles, generate
 from model import load_artefact
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Change, Rules, reconcile
-from screener.assessment.resource import Voice
+from screener.assessment.resource import AssessmentWriter
 from screener.assessment.texts import Texts
 from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
@@ -170,16 +170,16 @@ class Online:
 
     def changes(self, canonical: Canonical, women: int) -> list[Change]:
         """Assessments to be made, under addresses of their own so that every round makes them anew."""
-        voice = Voice(canonical, load_artefact("shi2026-mg-category"), Texts("en"), canonical.base)
-        device = self.destination(canonical).prepare(voice, dry=False)
-        voice = msgspec.structs.replace(voice, device=device)
-        rules = Rules(Policy(), voice, NOW_US)
+        writer = AssessmentWriter(canonical, load_artefact("shi2026-mg-category"), Texts("en"), canonical.base)
+        device = self.destination(canonical).prepare(writer, dry=False)
+        writer = msgspec.structs.replace(writer, device=device)
+        rules = Rules(Policy(), writer, NOW_US)
         names = [f"pat-{number:06d}" for number in range(1, self.patients + 1)]
         found: list[Change] = []
         source = self.source()
         for start in range(0, len(names), 50):
             records = source.records(names[start : start + 50], ())
-            for verdict in judge(records, rules.policy, voice.artefact, NOW_US):
+            for verdict in judge(records, rules.policy, writer.artefact, NOW_US):
                 found += reconcile(verdict, (), {}, rules)
             if len(found) >= women:
                 break
@@ -240,7 +240,7 @@ def measure(name: str, patients: int, rounds: int, say: Callable[[str], None]) -
 
 def _bodies(online: Online, changes: list[Change], pattern: Sent) -> list[Sent]:
     """The Bundles that the destination would send for these changes, made ready beforehand: they create as much."""
-    (base,) = {change.draft.voice.canonical.base for change in changes if change.draft}
+    (base,) = {change.draft.writer.canonical.base for change in changes if change.draft}
     own = online.destination(Canonical(base))
     size = OutputSettings().bundle_entries
     bodies = []

@@ -326,12 +326,12 @@ def test_a_server_without_bulk_data_is_said_to_be(bulk: Bulk, tmp_path: Path) ->
         export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
 
 
-def test_an_export_that_the_server_forgot_is_begun_anew_on_request(bulk: Bulk, tmp_path: Path) -> None:
+def test_restart_begins_an_export_that_the_server_forgot(bulk: Bulk, tmp_path: Path) -> None:
     bulk.odd = lambda what: Reply(404) if what == "GET status/1" else None
     with pytest.raises(ServerError, match=r"does not know this export any more \(404\)"):
         export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
     bulk.odd = lambda _: None
-    export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet, anew=True)
+    export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet, restart=True)
     assert len(held(tmp_path / "e")) == 8
 
 

@@ -8,7 +8,7 @@ from screener.assessment.texts import Texts, available
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Exclusion, Menopause, Method, Outcome, Version
-from tests.builders import NOW_US, OCCASION, complete, record, voice, woman
+from tests.builders import NOW_US, OCCASION, complete, record, woman, writer
 
 DAY = OCCASION.toordinal()
 YOUNG = woman(birth_date="1979-03-02")  # 46 on the occasion
@@ -82,15 +82,15 @@ def test_menopause_itself_is_never_outdated() -> None:
 def test_an_amputation_is_a_caveat_and_no_exclusion() -> None:
     found = verdict(condition("amputation", -1000, caveat=True), young=False)
     assert found.outcome is Outcome.SCORED
-    written = desired(found, voice())[Method.NOMOGRAM]
+    written = desired(found, writer())[Method.NOMOGRAM]
     assert any("amputation is recorded" in note["text"] for note in written["note"])
     later = verdict(condition("amputation", 1, caveat=True), young=False)  # after her weight was taken
-    assert not any("amputation" in note["text"] for note in desired(later, voice())[Method.NOMOGRAM]["note"])
+    assert not any("amputation" in note["text"] for note in desired(later, writer())[Method.NOMOGRAM]["note"])
 
 
 def test_a_condition_of_the_sites_own_has_a_sentence_too() -> None:
     found = verdict(condition("oedema", -10, caveat=True), young=False)
-    written = desired(found, voice())[Method.FLAG]
+    written = desired(found, writer())[Method.FLAG]
     assert "A recorded condition bears on this estimate: oedema." in [note["text"] for note in written["note"]]
 
 

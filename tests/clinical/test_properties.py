@@ -27,7 +27,7 @@ from screener.clinical.statements import medicine
 from screener.clinical.units import Reading, UnitTable, range_table, unit_table
 from screener.clinical.wire import decode_quantity
 from screener.stores.grouping import gather
-from tests.builders import NOW_US, voice
+from tests.builders import NOW_US, writer
 from tests.clinical.oddities import records
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ NEEDS = dict.fromkeys(
     ),
     "required",
 )
-RULES = Rules(Policy(), voice(), NOW_US)
+RULES = Rules(Policy(), writer(), NOW_US)
 
 
 def mapped(resources: Iterable[Json]) -> tuple[list[Mapped], dict[str, Any]]:
@@ -64,14 +64,14 @@ def mapped(resources: Iterable[Json]) -> tuple[list[Mapped], dict[str, Any]]:
 
 def verdict(resources: Iterable[Json]) -> Verdict:
     rows, medicines = mapped(resources)
-    (record,) = gather(["p1"], MAPPER.settled(rows, medicines), {}, NEEDS)
+    (record,) = gather(["p1"], MAPPER.resolve_medications(rows, medicines), {}, NEEDS)
     (found,) = judge([record], RULES.policy, ARTEFACT, RULES.now_us)
     return found
 
 
 def told(found: Verdict) -> object:
     """All that anybody sees of a verdict."""
-    return found.outcome, found.reason, found.reasons, found.occasions, found.scores, desired(found, RULES.voice)
+    return found.outcome, found.reason, found.reasons, found.occasions, found.scores, desired(found, RULES.writer)
 
 
 @given(records())

@@ -12,7 +12,7 @@ from screener.assessment.validate import Validator
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact, Method, Outcome
-from tests.builders import NOW_US, complete, fact, record, voice
+from tests.builders import NOW_US, complete, fact, record, writer
 
 ARTEFACT = load_artefact()
 ON = Policy(reduced_nomograms=True)
@@ -42,7 +42,7 @@ def verdict(*facts: Fact, policy: Policy = ON) -> Verdict:
 def test_the_one_that_uses_most_is_taken_and_named(missing: tuple[Analyte, ...], name: str) -> None:
     found = verdict(*without(*missing))
     assert (found.outcome, found.reason) == (Outcome.SCORED, f"reduced_{name}")
-    resource = desired(found, voice())[Method.NOMOGRAM]
+    resource = desired(found, writer())[Method.NOMOGRAM]
     assert Validator(every=True).problem({**resource, "status": "final"}) == ""
     assert resource["method"]["coding"][1]["code"] == f"shi2026-mg-category-{name}"
     assert resource["method"]["text"] == f"Reduced nomogram ({name})"

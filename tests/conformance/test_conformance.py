@@ -24,7 +24,7 @@ from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
 from screener.conformance import resources
-from tests.builders import NOW_US, complete, record, refusal, voice, woman
+from tests.builders import NOW_US, complete, record, refusal, woman, writer
 from tests.hapi import launcher
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ def of_cases(folder: Path) -> list[Json]:
 
 def ended_assessments() -> list[Json]:
     """Assessments that were taken back, and some that no longer apply."""
-    rules = Rules(Policy(), voice(), NOW_US)
+    rules = Rules(Policy(), writer(), NOW_US)
     standing = [c.resource for c in _changes(record(*complete()), [], rules)]
     stored = [{**r, "id": f"ra{n}"} for n, r in enumerate(standing) if r]
     dead = _changes(record(*complete(), person=woman(deceased=True)), stored, rules)
@@ -88,7 +88,7 @@ def ended_assessments() -> list[Json]:
 
 
 def _changes(patient: Any, standing: list[Json], rules: Rules) -> list[Any]:
-    (verdict,) = judge([patient], rules.policy, rules.voice.artefact, NOW_US)
+    (verdict,) = judge([patient], rules.policy, rules.writer.artefact, NOW_US)
     return reconcile(verdict, standing, {}, rules)
 
 

@@ -14,8 +14,8 @@ from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
 from screener.cli import cli
 from screener.errors import ScreenerError
+from screener.run.options import Options
 from screener.run.runner import execute
-from screener.run.setup import Options
 from tests.e2e.site import Site, writes
 from tests.e2e.test_cases import ENCODER, check, settings
 from tests.fhir_samples import observation, patient

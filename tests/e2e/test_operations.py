@@ -127,9 +127,9 @@ def test_a_stopped_backfill_goes_on_where_it_was_and_its_watermark_is_its_beginn
     assert (third.summary["patients_seen"], "backfill_goes_on" in third.stderr) == (20, False)
 
 
-def test_anew_begins_again(sandbox: Site) -> None:
+def test_restart_begins_a_backfill_again(sandbox: Site) -> None:
     stopped_after_the_first_batches(sandbox, 8)
-    again = sandbox.run("--backfill", "--anew")
+    again = sandbox.run("--backfill", "--restart")
     assert (again.summary["patients_seen"], "backfill_goes_on" in again.stderr) == (8, False)
 
 
@@ -153,7 +153,7 @@ _BACKFILL_UNTIL_SIGNAL = """
 import signal, threading, time
 from screener.config.settings import load
 from screener.run.runner import Stopped, execute
-from screener.run.setup import Options
+from screener.run.options import Options
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 def progress(done, total):

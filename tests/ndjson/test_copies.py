@@ -1,4 +1,4 @@
-"""Which copies are outdated, told to the shares that hold them."""
+"""Which copies are outdated, told to the shards that hold them."""
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ COPIES = st.lists(
 
 @given(COPIES, st.integers(1, 5), st.integers(0, 14))
 def test_a_share_is_told_of_every_outdated_copy_and_of_no_other(
-    copies: list[tuple[str, str, Version, int]], shares: int, cut: int
+    copies: list[tuple[str, str, Version, int]], shards: int, cut: int
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, tracer = Path(name), Tracer()
@@ -30,21 +30,21 @@ def test_a_share_is_told_of_every_outdated_copy_and_of_no_other(
         for part in (copies[:cut], copies[cut:]):
             for copy in part:
                 tracer.saw(*copy)
-            segments.append(tracer.flush(folder / "traces", shares))
+            segments.append(tracer.flush(folder / "traces", shards))
         told: dict[int, dict[bytes, tuple[int, int]]] = {}
-        for deal in range(shares):
-            for share, entries in outdated(read_traces(folder, segments, deal)).items():
-                told.setdefault(share, {}).update({key: (us, number) for key, us, number in entries})
-        index = Index(folder, segments, shares)
+        for deal in range(shards):
+            for shard, entries in outdated(read_traces(folder, segments, deal)).items():
+                told.setdefault(shard, {}).update({key: (us, number) for key, us, number in entries})
+        index = Index(folder, segments, shards)
         keys = {key_of(kind, name) for kind, name, _, _ in copies}
-        assert index.shares_with(keys) == {share for *_, share in copies if share != NOWHERE}
+        assert index.shares_with(keys) == {shard for *_, shard in copies if shard != NOWHERE}
         newest_of = index.newest(keys)
-    for kind, name, version, share in copies:
+    for kind, name, version, shard in copies:
         newest = max(copy[2] for copy in copies if copy[:2] == (kind, name))
         assert newest_of[key_of(kind, name)] == (newest.updated_us, newest.number)
-        entry = told.get(share, {}).get(key_of(kind, name))
+        entry = told.get(shard, {}).get(key_of(kind, name))
         counts = entry is None or is_newest(version, entry)
-        assert share == NOWHERE or counts == (version == newest)
+        assert shard == NOWHERE or counts == (version == newest)
 
 
 def test_two_types_may_share_an_id() -> None:

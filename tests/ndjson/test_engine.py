@@ -1,4 +1,4 @@
-"""A run from folder to folder: the same bytes in however many shares and processes, and nothing half-done."""
+"""A run from folder to folder: the same bytes in however many shards and processes, and nothing half-done."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from screener.errors import InputError, ScreenerError
 from screener.ndjson import destination, source
-from screener.ndjson.scratch import workplace
+from screener.ndjson.scratch import scratch
 from screener.ndjson.workers import Workers, cores, processes_for
 from tests.e2e.site import clean_environment, writes
 from tests.e2e.test_folder import NOW, Json, export, screener, stay
@@ -51,11 +51,11 @@ def run(tmp_path: Path, name: str, *arguments: str) -> bytes:
     return (tmp_path / name / "RiskAssessment.ndjson").read_bytes()
 
 
-def test_the_same_bytes_however_many_processes_and_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bytes_however_many_processes_and_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scattered(tmp_path / "in", 40)
     alone = run(tmp_path, "alone", "--workers", "1")
     assert alone.count(b"\n") == 80
-    # Small pieces and shares, by the tests' own start of the command: as a large folder is cut.
+    # Small pieces and shards, by the tests' own start of the command: as a large folder is cut.
     for workers in (1, 3):
         name = f"cut{workers}"
         ended = command(tmp_path, "-c", _SMALL, "run", "--from", "in", "--to", name, "--workers", str(workers))
@@ -85,7 +85,7 @@ _SMALL = """
 import sys
 from screener.ndjson import destination
 from screener.ndjson import source
-source.PIECE_BYTES, source._SHARE_BYTES, destination._SHARE_BYTES = 700, 4000, 4000
+source.PIECE_BYTES, source._SHARD_BYTES, destination._SHARD_BYTES = 700, 4000, 4000
 from screener.cli import main
 if __name__ == "__main__":
     main()
@@ -208,28 +208,28 @@ def sleeps(context: int, seconds: int) -> int:
 
 
 def test_a_workplace_is_its_owners_only_and_gone_afterwards(tmp_path: Path) -> None:
-    with workplace(tmp_path) as folder:
+    with scratch(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
-        with workplace(tmp_path) as other:
+        with scratch(tmp_path) as other:
             assert folder.exists() and other != folder
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom screener.ndjson.scratch import workplace\n"
-        "with workplace(Path(sys.argv[1])) as folder:\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom screener.ndjson.scratch import scratch\n"
+        "with scratch(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'x.rows').write_text('patient data')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
     assert len(list(tmp_path.iterdir())) == 1
-    with workplace(tmp_path) as folder:
+    with scratch(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_the_sizes_that_the_tests_make_small_are_there() -> None:
-    assert min(source.PIECE_BYTES, source._SHARE_BYTES, destination._SHARE_BYTES) > 1 << 20
+    assert min(source.PIECE_BYTES, source._SHARD_BYTES, destination._SHARD_BYTES) > 1 << 20
 
 
 def test_a_small_folder_is_worked_on_by_one_process_unless_more_are_asked_for() -> None:

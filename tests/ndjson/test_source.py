@@ -67,9 +67,9 @@ def test_what_is_read_is_what_the_newest_copies_say(resources: list[Json], cut: 
         folder = Path(name)
         for file, part in (("b.ndjson", resources[:cut]), ("a.ndjson", resources[cut:])):
             (folder / file).write_text("".join(json.dumps(resource) + "\n" for resource in part))
-        workplace = folder / "work"
-        workplace.mkdir()
-        source = FolderSource(folder, Mapper(MappingTables.default()), {}, FolderSettings(), workplace)
+        scratch = folder / "work"
+        scratch.mkdir()
+        source = FolderSource(folder, Mapper(MappingTables.default()), {}, FolderSettings(), scratch)
         patients = sorted(set(source.population(Scope(Mode.BACKFILL))))
         records = source.records(patients, ())
     found = {record.patient: sorted(repr(row) for row in (*record.facts, *record.refusals)) for record in records}

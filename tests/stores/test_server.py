@@ -18,16 +18,16 @@ from screener.config.settings import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
 from screener.run.pipeline import Plan, Stores, run
-from screener.run.tally import Account
-from screener.stores.protocols import Fate, Mode, Receipt, Scope
+from screener.run.tally import RunTally
+from screener.stores.protocols import Mode, Receipt, Scope, WriteResult
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
-from tests.builders import NOW_US, complete, record, voice
+from tests.builders import NOW_US, complete, record, writer
 from tests.fhir_samples import observation, patient
 from tests.scripted import Json, Reply, Request, Script, bundle, scripted
 
-VOICE = voice()
-RULES = Rules(Policy(), VOICE, NOW_US)
+WRITER = writer()
+RULES = Rules(Policy(), WRITER, NOW_US)
 CANCER = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "C50.9"}]}
 NEEDS = {"Condition": "required"}
 
@@ -52,11 +52,11 @@ def destination(script: Script) -> Iterator[ServerDestination]:
     with scripted(script) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
-            yield ServerDestination(client, settings, VOICE.canonical, OutputSettings())
+            yield ServerDestination(client, settings, WRITER.canonical, OutputSettings())
 
 
 def created() -> list[Change]:
-    (verdict,) = judge([record(*complete())], RULES.policy, VOICE.artefact, NOW_US)
+    (verdict,) = judge([record(*complete())], RULES.policy, WRITER.artefact, NOW_US)
     return reconcile(verdict, [], {}, RULES)
 
 
@@ -168,9 +168,9 @@ def test_a_server_that_keeps_what_it_was_sent_is_asked_once() -> None:
     with scripted(script) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
-            write = ServerDestination(client, settings, VOICE.canonical, OutputSettings())
+            write = ServerDestination(client, settings, WRITER.canonical, OutputSettings())
             for _ in range(2):
-                assert [receipt.fate for receipt in write.apply(changes)] == [Fate.DONE, Fate.DONE]
+                assert [receipt.result for receipt in write.apply(changes)] == [WriteResult.DONE, WriteResult.DONE]
     assert [request.method for request in server.asked] == ["POST", "GET", "POST"]
 
 
@@ -225,19 +225,19 @@ class _Conflicts:
 
     def apply(self, changes: list[Change]) -> list[Receipt]:
         self.applied.append([change.method for change in changes])
-        fate = Fate.CONFLICT if len(self.applied) == 1 else Fate.DONE
-        return [Receipt(change, fate) for change in changes]
+        written = WriteResult.CONFLICT if len(self.applied) == 1 else WriteResult.DONE
+        return [Receipt(change, written) for change in changes]
 
     def finish(self) -> None: ...
 
 
 def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> None:
-    store, account = _Conflicts(), Account()
+    store, tally = _Conflicts(), RunTally()
     plan = Plan(Scope(Mode.BACKFILL, oldest="2024-01-01"), 10, dry=False)
-    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), _Quiet(), account)  # type: ignore[arg-type]
-    assert account.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
+    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), _Quiet(), tally)  # type: ignore[arg-type]
+    assert tally.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
     assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
-    assert (account.flagged, account.outcomes()["scored"]) == (1, {"complete": 1})
+    assert (tally.flagged, tally.outcomes()["scored"]) == (1, {"complete": 1})
 
 
 def test_where_the_server_can_search_them_panels_are_asked_for_their_components_too() -> None:
@@ -369,11 +369,14 @@ def test_a_server_that_empties_a_batch_is_asked_what_it_wrote_and_not_for_brevit
     with scripted(script) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
-            there = ServerDestination(client, settings, VOICE.canonical, OutputSettings(connections=1))
+            there = ServerDestination(client, settings, WRITER.canonical, OutputSettings(connections=1))
             receipts = there.apply(created())
-            assert [(r.fate, r.id, r.version) for r in receipts] == [(Fate.DONE, "a0", "v1"), (Fate.DONE, "a1", "v1")]
+            assert [(r.result, r.id, r.version) for r in receipts] == [
+                (WriteResult.DONE, "a0", "v1"),
+                (WriteResult.DONE, "a1", "v1"),
+            ]
             # Whoever stands there with other contents was not written by us.
             stored["a1"] = {**stored["a1"], "prediction": []}
-            assert [r.fate for r in there.apply(created())] == [Fate.CONFLICT, Fate.CONFLICT]
+            assert [r.result for r in there.apply(created())] == [WriteResult.CONFLICT, WriteResult.CONFLICT]
     batches = [request.headers.get("Prefer", "") for request in server.asked if request.method == "POST"]
     assert batches == ["return=minimal", "", ""]

@@ -1,0 +1,35 @@
+"""What one call of a run asks for, beside the settings."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The request of one run; the command line and the scheduler make it."""
+
+    backfill: bool = False
+    dry_run: bool = False
+    from_folder: Path | None = None
+    to_folder: Path | None = None
+    bulk_folder: Path | None = None  # export to it first, read that
+    patients: tuple[str, ...] = ()
+    patients_from: str = ""  # a file of ids, or "Group/ID" of the server
+    since: datetime | None = None
+    limit: int = 0
+    until: datetime | None = None  # no batch is begun after it
+    restart: bool = False  # a backfill begins again, wherever an earlier one got to
+    now: datetime | None = None
+    show_patients: bool = False
+    engine: Literal["folder", "spark"] = "folder"  # of a run from folder to folder
+    source_uri: str = ""  # for Spark, the folders as they were named
+    destination_uri: str = ""
+    parquet: bool = False
+    workers: int = 0  # processes that work on folders; 0 for what suits the folder's size
+
+    @property
+    def partial(self) -> bool:
+        """Whether the run looks at other patients, or from another time, than the watermark stands for."""
+        return bool(self.patients or self.patients_from or self.since or self.limit or self.now)
