@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,24 @@ def test_a_night_may_ask_by_an_export_whose_results_changed(site: Site) -> None:
 def test_bulk_is_for_everyone_and_by_no_tag(site: Site) -> None:
     assert "--bulk asks the server for all" in site.run("--bulk", "b", "--patient", "p1", expect=2).stderr
     assert "cannot be narrowed to server.only_tag" in site.run("--backfill", "--bulk", "b", expect=2).stderr
+
+
+def test_what_changed_after_the_export_was_finished_is_seen_by_the_next_night(site: Site) -> None:
+    """The watermark stands for the export's data and not for the start of the run that read them."""
+    site.environment |= {
+        "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3",
+        "SCREENER_SERVER_ONLY_TAG": "",
+        "SCREENER_SERVER_OVERLAP_MINUTES": "0",
+    }
+    site.woman("w1")
+    site.stay("w1", DAY)
+    bulk = site.folder / "bulk"
+    exported = ("export", "--out", str(bulk), "--relevant")
+    subprocess.run(site.command(*exported), env=site.settings(), cwd=site.folder, check=True, capture_output=True)
+    as_of = json.loads((bulk / "export.json").read_text())["transaction_time"]
+    site.stay("w1", "2025-12-01", mg="0.95")
+    first = site.run("--backfill", "--bulk", str(bulk))
+    assert {a["occurrenceDateTime"] for a in site.assessments("w1")} == {f"{DAY}T08:00:00Z"}
+    assert datetime.fromisoformat(first.summary["watermark"]["to"]) <= datetime.fromisoformat(as_of)
+    site.run()
+    assert {a["occurrenceDateTime"] for a in site.assessments("w1")} == {"2025-12-01T08:00:00Z"}
