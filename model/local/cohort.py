@@ -1,7 +1,7 @@
 """A cohort as a file: one row a woman, the six predictors in the model's units, and whether DXA showed osteoporosis."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ GROUPS = ("assay", "period")  # columns that divide the women, where a file has 
 class LocalCohort:
     """`columns`: the predictors (n,) in the model's units, and others of the file; `mg_at_or_below` (n,); `osteoporosis` (n,) 0 or 1.
 
-    `left_out` counts rows that could not be used, by the column that was empty.
+    `left_out` counts rows that could not be used, by the column that was empty; `not_used` has optional columns and why.
     """
 
     columns: Mapping[str, Array]
@@ -31,6 +31,7 @@ class LocalCohort:
     osteoporosis: Array
     groups: Mapping[str, NDArray[np.str_]]
     left_out: Mapping[str, int]
+    not_used: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -47,15 +48,16 @@ class LocalCohort:
         return assess(nomogram, self.columns, self.mg_at_or_below)
 
 
-def read_cohort(path: Path, *, also: tuple[str, ...] = ()) -> LocalCohort:
-    """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis`, and those
-    in `also`; `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there.
+def read_cohort(path: Path, *, optional: tuple[str, ...] = ()) -> LocalCohort:
+    """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis`;
+    `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there. Of the columns in `optional` those that have a value
+    in every row that is used; the others are left out, and `not_used` says why.
 
     Rows with an empty cell are left out and counted. ModelError for a missing column, a value that no woman has (a wrong
     unit, most often), an outcome other than 0 or 1, or one class only; it names column and line, not the value.
     """
     table = _table(path)
-    needed = (*PREDICTORS, *also, OUTCOME)
+    needed = (*PREDICTORS, OUTCOME)
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise ModelError(
@@ -64,6 +66,14 @@ def read_cohort(path: Path, *, also: tuple[str, ...] = ()) -> LocalCohort:
     numbers = {name: _numbers(table[name], path.name) for name in needed}
     empty = {name: int(np.isnan(column).sum()) for name, column in numbers.items()}
     whole = ~np.any([np.isnan(column) for column in numbers.values()], axis=0)
+    not_used: dict[str, str] = {}
+    for name in optional:
+        column = _numbers(table[name], path.name) if name in table.columns else np.full(len(table), np.nan)
+        lacking = int(np.isnan(column[whole]).sum())
+        if lacking:
+            not_used[name] = f"empty in {lacking} of {int(whole.sum())} whole rows"
+        else:
+            numbers[name] = column
     _refuse_impossible(numbers, whole, path.name)
     found = LocalCohort(
         columns={name: column[whole] for name, column in numbers.items() if name != OUTCOME},
@@ -71,6 +81,7 @@ def read_cohort(path: Path, *, also: tuple[str, ...] = ()) -> LocalCohort:
         osteoporosis=numbers[OUTCOME][whole],
         groups={name: table[name].astype("string").fillna("").to_numpy(str)[whole] for name in GROUPS if name in table},
         left_out={name: count for name, count in empty.items() if count},
+        not_used=not_used,
     )
     if not 0 < found.events < found.size:
         raise ModelError(

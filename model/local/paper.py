@@ -18,7 +18,7 @@ from model.stats.decision import net_benefit
 from model.stats.groups import TTest, chi_square, odds_ratio, t_test
 from model.stats.lasso import CrossValidation, cross_validate, make_folds
 from model.stats.logistic import Array, Fit, WaldRow, logistic, wald
-from model.stats.performance import performance
+from model.stats.performance import likelihood_ratio, performance
 from model.stats.resampling import calibrate, validate
 from model.stats.roc import curve, delong, delong_test, youden
 
@@ -46,6 +46,8 @@ def run(cohort: LocalCohort, *, resamples: int = 2000, seed: int = 1) -> Json:
         "women": cohort.size,
         "with_osteoporosis": cohort.events,
         "rows_left_out_by_empty_column": dict(cohort.left_out),
+        "columns_not_used": dict(cohort.not_used),
+        "models_left_out": {name: _lacking(cohort, terms) for name, terms in MODELS.items() if _lacking(cohort, terms)},
         "groups": {name: _group(cohort, name) for name in VARIABLES if name in cohort.columns},
         "category": _category(cohort),
         "roc": _roc(cohort),
@@ -106,11 +108,12 @@ def cross_validated_lasso(cohort: LocalCohort, seed: int) -> CrossValidation:
 
 
 def _available(cohort: LocalCohort) -> dict[str, tuple[str, ...]]:
-    return {
-        name: terms
-        for name, terms in MODELS.items()
-        if all(term == CATEGORY or term in cohort.columns for term in terms)
-    }
+    return {name: terms for name, terms in MODELS.items() if not _lacking(cohort, terms)}
+
+
+def _lacking(cohort: LocalCohort, terms: Sequence[str]) -> list[str]:
+    """The terms of a regression that the cohort has no column for."""
+    return [term for term in terms if term != CATEGORY and term not in cohort.columns]
 
 
 def _group(cohort: LocalCohort, name: str) -> Json:
@@ -170,6 +173,7 @@ def _model(cohort: LocalCohort, terms: tuple[str, ...]) -> Json:
         "terms": list(terms),
         "rows": [_wald_row(row) for row in wald(found, ("intercept", *terms))],
         "performance": performance(cohort.osteoporosis, risk)._asdict(),
+        "likelihood_ratio": likelihood_ratio(cohort.osteoporosis, risk, len(terms))._asdict(),
     }
     if len(terms) == len(PREDICTORS):
         test = hosmer_lemeshow(cohort.osteoporosis, risk)

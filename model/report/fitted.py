@@ -6,6 +6,8 @@ from typing import Any
 from model.local.cohort import LocalCohort
 from model.report.page import Page, Section, write_page
 from model.report.parts import (
+    NAMES,
+    TITLES,
     calibration_section,
     groups_table,
     lasso_section,
@@ -23,6 +25,10 @@ def write_fitted(results: dict[str, Any], cohort: LocalCohort, folder: Path) -> 
     lead = [
         f"{cohort.size} women, {cohort.events} with osteoporosis.",
         "The method is that of Shi et al. 2026. Regressions fitted and judged on the same women flatter themselves; the bootstrap says by how much.",
+    ]
+    lead += [
+        f"{TITLES[name]} is left out: it needs {', '.join(NAMES[term] for term in lacking)}."
+        for name, lacking in results["models_left_out"].items()
     ]
     sections = [
         Section("Groups", tables=[groups_table(results)]),

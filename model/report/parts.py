@@ -101,7 +101,9 @@ def model_table(results: Json, name: str) -> Table:
         if row["name"] != "intercept"
     ]
     found = model["performance"]
-    note = f"C {found['c']:.3f}, Nagelkerke R² {found['r2_nagelkerke']:.3f}, Brier {found['brier']:.3f}"
+    ratio = model["likelihood_ratio"]
+    note = f"C {found['c']:.3f}, Nagelkerke R² {found['r2_nagelkerke']:.3f}, Brier {found['brier']:.3f}, "
+    note += f"likelihood-ratio χ² {ratio['statistic']:.2f} ({ratio['df']} df, p {p_value(ratio['p_value'])})"
     if "hosmer_lemeshow" in model:
         note += f", Hosmer-Lemeshow p {p_value(model['hosmer_lemeshow']['p_value'])}"
     return Table(TITLES[name], ("", "Coefficient", "Odds ratio (95 % interval)", "p"), rows, note)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import chi2
 
 from model.stats.checked import outcome, risks
 from model.stats.logistic import Array
@@ -42,6 +43,23 @@ def performance(y: Array, p: Array) -> Performance:
         brier=brier(y, p),
         log_likelihood=fitted,
     )
+
+
+class LikelihoodRatio(NamedTuple):
+    """The model chi-square: twice the log likelihood gained over the prevalence alone."""
+
+    statistic: float
+    df: int
+    p_value: float
+
+
+def likelihood_ratio(y: Array, p: Array, terms: int) -> LikelihoodRatio:
+    """Of a regression with so many terms beside the intercept, from outcome (n,) and its own fitted risks (n,): `lrm`'s "Model L.R."."""
+    found = performance(y, p)
+    prevalence = found.events / found.n
+    null = found.n * (prevalence * np.log(prevalence) + (1 - prevalence) * np.log(1 - prevalence))
+    statistic = 2 * (found.log_likelihood - float(null))
+    return LikelihoodRatio(statistic, terms, float(chi2.sf(statistic, terms)))
 
 
 def brier(y: Array, p: Array) -> float:

@@ -33,6 +33,7 @@ UNITS = {
     Analyte.CALCIUM: "mmol/L",
     Analyte.ALBUMIN: "g/L",
     Analyte.T_SCORE: "1",
+    Analyte.OCN: "ng/mL",
 }
 # v3-Confidentiality from the most open to the most restricted; the assessment takes the strictest of its evidence.
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"

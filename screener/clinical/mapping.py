@@ -22,6 +22,7 @@ from screener.clinical.exclusions import (
 )
 from screener.clinical.patients import References, demographics, version
 from screener.clinical.records import (
+    COHORT_ONLY,
     Analyte,
     Demographics,
     Exclusion,
@@ -106,13 +107,21 @@ class Mapper:
     """Maps resources. Build one and keep it: it remembers the codes and quantities that it has seen.
 
     `base_url` is the source's own address; where it is None, absolute references count as local. `use_preliminary` takes
-    results of status preliminary as well.
+    results of status preliminary as well; `for_cohort` also what only a validation cohort needs.
     """
 
-    def __init__(self, tables: MappingTables, base_url: str | None = None, *, use_preliminary: bool = False) -> None:
-        self._recipe = (tables, base_url, use_preliminary)
+    def __init__(
+        self,
+        tables: MappingTables,
+        base_url: str | None = None,
+        *,
+        use_preliminary: bool = False,
+        for_cohort: bool = False,
+    ) -> None:
+        self._recipe = (tables, base_url, use_preliminary, for_cohort)
         self._aliases = tables.aliases
-        self._codes = CodeMap(tables.codes, tables.aliases)
+        self._code_rows = [row for row in tables.codes if for_cohort or row.analyte not in COHORT_ONLY]
+        self._codes = CodeMap(self._code_rows, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._observed = tables.effective.observed
         self._patient = References("Patient", base_url).find
@@ -167,11 +176,13 @@ class Mapper:
         """The codes of all systems by one of which every Observation that gives rows does so; None where a site has results without
         any code."""
         tables = self._recipe[0]
-        if any(not row.system for row in tables.codes):
+        if any(not row.system for row in self._code_rows):
             return None
         stated = (row.code for row in tables.menopause if "Observation" in row.resources.split())
         documented = (row.code for row in tables.menopause_observations)
-        return frozenset({*(row.code for row in tables.codes), *stated, *documented, *(r.code for r in self._observed)})
+        return frozenset(
+            {*(row.code for row in self._code_rows), *stated, *documented, *(r.code for r in self._observed)}
+        )
 
     def texts_for(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:
         """The texts that a site maps where a result has no code, sorted."""
@@ -254,5 +265,10 @@ class Mapper:
         return (Unreadable(patient, kind, id_, version(meta)),)
 
 
-def _mapper(tables: MappingTables, base_url: str | None, use_preliminary: bool) -> Mapper:  # noqa: FBT001 - see __reduce__
-    return Mapper(tables, base_url, use_preliminary=use_preliminary)
+def _mapper(
+    tables: MappingTables,
+    base_url: str | None,
+    use_preliminary: bool,  # noqa: FBT001 - see __reduce__
+    for_cohort: bool,  # noqa: FBT001
+) -> Mapper:
+    return Mapper(tables, base_url, use_preliminary=use_preliminary, for_cohort=for_cohort)

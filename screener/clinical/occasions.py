@@ -1,6 +1,6 @@
 """Which results an assessment rests on: the occasion of the flag, and the occasion of the nomogram."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from screener.clinical.dates import may_be_at
 from screener.clinical.eligibility import recency
@@ -62,11 +62,13 @@ def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Poli
     return "missing_" + "+".join(analyte for analyte in PREDICTORS if analyte not in around)
 
 
-def predictors_around(mg: Fact, facts: Iterable[Fact], policy: Policy) -> dict[Analyte, Fact]:
-    """For each other predictor the best result in its window around `mg`, where there is one."""
+def predictors_around(
+    mg: Fact, facts: Iterable[Fact], policy: Policy, wanted: Collection[Analyte] = PREDICTORS
+) -> dict[Analyte, Fact]:
+    """For each other predictor, or each analyte in `wanted`, the best result in its window around `mg`, where there is one."""
     best: dict[Analyte, Fact] = {}
     for fact in facts:
-        if fact.analyte not in PREDICTORS or not _in_window(fact, mg, policy):
+        if fact.analyte not in wanted or not _in_window(fact, mg, policy):
             continue
         held = best.get(fact.analyte)
         if held is None or _preference(fact, mg) > _preference(held, mg):

@@ -12,9 +12,10 @@ import msgspec
 
 
 class Analyte(StrEnum):
-    """What is read of Observations. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm; then mL/min/1.73 m2, mmol/L, g/L, none.
+    """What is read of Observations. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm; then mL/min/1.73 m2, mmol/L, g/L, none, ng/mL.
 
     The first six are what the nomogram needs measured; the others decide who is assessed, or what an assessment has to mention.
+    Osteocalcin (OCN) is read for a validation cohort only.
     """
 
     MG = "mg"
@@ -27,9 +28,11 @@ class Analyte(StrEnum):
     CALCIUM = "calcium"
     ALBUMIN = "albumin"
     T_SCORE = "t_score"
+    OCN = "ocn"
 
 
 LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
+COHORT_ONLY = frozenset({Analyte.OCN})
 NOMOGRAM_RESULTS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 

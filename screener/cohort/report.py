@@ -43,7 +43,7 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
     """Pull the cohort and write it. Nothing is written to the source, and nothing at all where this raises ScreenerError."""
     check_writable(request.out)
     with ExitStack() as stack:
-        method = read_method(settings)
+        method = read_method(settings, for_cohort=True)
         source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
         now = request.now or as_of
         design = Design(

@@ -13,7 +13,7 @@ from screener.clinical import occasions
 from screener.clinical.judge import Verdict, bmi_kg_m2
 from screener.clinical.labels import Label
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Fact, Method, Occasion
+from screener.clinical.records import COHORT_ONLY, NOMOGRAM_RESULTS, Analyte, Fact, Method, Occasion
 
 # HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C): ages above 89 form one group.
 OLDEST_SHOWN_YEARS = 90
@@ -59,7 +59,12 @@ COLUMNS = (
     Column("p_mmol_l", "number", "mmol/L", "Serum phosphate"),
     Column("ctx_ng_ml", "number", "ng/mL", "Beta-CTx"),
     Column("p1np_ng_ml", "number", "ng/mL", "P1NP"),
-    Column("ocn_ng_ml", "number", "ng/mL", "Osteocalcin: not read, for it is no predictor; empty"),
+    Column(
+        "ocn_ng_ml",
+        "number",
+        "ng/mL",
+        "Osteocalcin, no predictor of the nomogram; empty where the site does not measure it",
+    ),
     Column("mg_at_or_below_cut_off", "integer", "", "1 where magnesium is at or below 0.845 mmol/L, compared exactly"),
     Column("osteoporosis", "integer", "", "The label: 1 osteoporosis, 0 none, empty not known"),
     Column("t_score", "number", "SD", "The lowest T-score of the DXA nearest to the magnesium result"),
@@ -84,7 +89,7 @@ def woman(verdict: Verdict, label: Label, policy: Policy, now_us: int) -> Woman:
         p_mmol_l=measured.get(Analyte.P),
         ctx_ng_ml=measured.get(Analyte.CTX),
         p1np_ng_ml=measured.get(Analyte.P1NP),
-        ocn_ng_ml=None,
+        ocn_ng_ml=measured.get(Analyte.OCN),
         mg_at_or_below_cut_off=int(occasion.at_or_below_cut_off),
         osteoporosis=None if label.osteoporosis is None else int(label.osteoporosis),
         t_score=None if label.t_score is None else float(label.t_score),
@@ -105,7 +110,8 @@ def _values(verdict: Verdict, occasion: Occasion, policy: Policy, now_us: int) -
     if verdict.reasons[Method.NOMOGRAM] == "predictors_implausible":
         return {}
     facts = [fact for fact in verdict.view.facts if occasions.not_in_future(fact, now_us)]
-    return occasions.predictors_around(occasion.mg, facts, policy)
+    wanted = {*NOMOGRAM_RESULTS, *COHORT_ONLY} - {Analyte.MG}
+    return occasions.predictors_around(occasion.mg, facts, policy, wanted)
 
 
 def _quarter(day: int) -> str:

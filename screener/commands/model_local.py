@@ -154,7 +154,8 @@ def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **give
 def fit(cohort_file: Path, out: Path, resamples: int, seed: int) -> None:
     """Run the paper's whole method on a cohort: every number in results.json, tables and figures in report.html.
 
-    Columns: age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, ocn_ng_ml, osteoporosis (0 or 1).
+    Columns: age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis (0 or 1),
+    and ocn_ng_ml (osteocalcin) for the model with all seven terms.
 
     \b
     Example:  screener model fit --cohort women.csv --out fitted/
@@ -164,7 +165,10 @@ def fit(cohort_file: Path, out: Path, resamples: int, seed: int) -> None:
     from model.predictors import OCN
     from model.report.fitted import write_fitted
 
-    women = read_cohort(cohort_file, also=(OCN,))
+    women = read_cohort(cohort_file, optional=(OCN,))
     _say_left_out(women)
     results = run(women, resamples=resamples, seed=seed)
+    for name, why in women.not_used.items():
+        models = ", ".join(model for model, lacking in results["models_left_out"].items() if name in lacking)
+        click.echo(f"{name} is {why}: {models} is left out", err=True)
     click.echo(f"Results and report of {women.size} women are in {write_fitted(results, women, out)}")

@@ -16,6 +16,8 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 import requests
 import stamina
+import structlog
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from screener.config.settings import ServerSettings
 from screener.errors import (
@@ -26,6 +28,8 @@ from screener.errors import (
     RequestRefused,
     ServerError,
 )
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -56,10 +60,13 @@ class Answer(msgspec.Struct, frozen=True):
 class _Transient(Exception):
     """A failure worth another try; `wait` is what the server asked for, in seconds."""
 
-    def __init__(self, cause: ServerError, wait: float | None = None) -> None:
+    def __init__(self, cause: ServerError, wait: float | None = None, why: str = "") -> None:
+        """`cause` is raised when all attempts have failed; `why` is said before each new one."""
         super().__init__(str(cause))
         self.cause = cause
         self.wait = wait
+        self.why = why or cause.what
+        self.attempts = 0  # how often the request is sent at most
 
 
 class Client:
@@ -163,7 +170,7 @@ class Client:
     def _repeated(self, once: Callable[[], T]) -> T:
         """What `once` gives, tried again after failures that may pass."""
         attempts = stamina.retry_context(
-            on=_wait, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
+            on=self._again, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
         )
         try:
             for attempt in attempts:
@@ -173,6 +180,13 @@ class Client:
         except _Transient as error:
             raise error.cause from None
         raise AssertionError("a retry loop ends by an answer or an error")
+
+    def _again(self, error: Exception) -> bool | float:
+        """For stamina: whether to try again, and how long to wait where the server said so."""
+        if not isinstance(error, _Transient):
+            return False
+        error.attempts = self._settings.attempts
+        return True if error.wait is None else error.wait
 
     def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
         bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -227,7 +241,8 @@ class Client:
             return
         if status in _TRANSIENT:
             cause = ServerError(f"{self.host} kept answering {status} to {what}", "Try again when the server is well")
-            raise _Transient(cause, _retry_after(answer, self._settings.longest_wait_seconds))
+            wait = _retry_after(answer, self._settings.longest_wait_seconds)
+            raise _Transient(cause, wait, f"{self.host} answered {status} to {what}")
         if status < 400:
             raise ServerError(
                 f"{self.host} redirects {what} ({status})",
@@ -261,11 +276,19 @@ _REMEDY = {
 }
 
 
-def _wait(error: Exception) -> bool | float:
-    """For stamina: whether to try again, and how long to wait where the server said so."""
-    if not isinstance(error, _Transient):
-        return False
-    return True if error.wait is None else error.wait
+def _say_again(details: RetryDetails) -> None:
+    """What failed, and when it is tried again. stamina's own line would show addresses and bodies."""
+    failed = details.caused_by
+    if isinstance(failed, _Transient):
+        log.warning(
+            "request_failed_trying_again",
+            why=failed.why,
+            attempt=f"{details.retry_num + 1} of {failed.attempts}",
+            next_in_seconds=round(details.wait_for, 1),
+        )
+
+
+set_on_retry_hooks([_say_again])
 
 
 def _retry_after(answer: Answer, cap_seconds: float) -> float | None:

@@ -115,15 +115,16 @@ class Opened(NamedTuple):
     folder: FolderSource | None = None  # the source, where it is a folder
 
 
-def read_method(settings: Settings) -> Method:
-    """The model and the tables. ConfigurationError for what cannot be used."""
+def read_method(settings: Settings, *, for_cohort: bool = False) -> Method:
+    """The model and the tables. `for_cohort`: see Mapper. ConfigurationError for what cannot be used."""
     try:
         artefact = load_artefact(settings.model)
     except ModelError as error:
         raise ConfigurationError(f"The model cannot be used: {error}") from error
     tables = site_tables(settings.codes)
     # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
-    return Method(artefact, tables, Mapper(tables, use_preliminary=settings.codes.preliminary))
+    mapper = Mapper(tables, use_preliminary=settings.codes.preliminary, for_cohort=for_cohort)
+    return Method(artefact, tables, mapper)
 
 
 def connect(settings: ServerSettings, stack: ExitStack) -> ServerFeatures:

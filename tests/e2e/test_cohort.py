@@ -93,7 +93,13 @@ def hospital() -> list[Json]:
     icd = "http://hl7.org/fhir/sid/icd-10-cm"
     return [
         # At the cut-off, by the lowest of three sites; beside it an exam further away and BMD.
-        *(woman("a"), *stay("a", mg="0.81"), dxa("a", -2.5, 20), dxa("a", -1.0, 20, "38264-8"), dxa("a", -3.9, 40)),
+        *(
+            woman("a"),
+            *stay("a", mg="0.81", ocn="18.2"),
+            dxa("a", -2.5, 20),
+            dxa("a", -1.0, 20, "38264-8"),
+            dxa("a", -3.9, 40),
+        ),
         # Just above the cut-off, at the end of the gap.
         *(woman("b"), *stay("b", mg="0.82"), dxa("b", -2.4, -365)),
         # A day beyond the gap.
@@ -198,7 +204,7 @@ def test_labels_by_t_score(usual: tuple[Path, str]) -> None:
         "p_mmol_l": "1.1",
         "ctx_ng_ml": "0.47",
         "p1np_ng_ml": "54.0",
-        "ocn_ng_ml": "",
+        "ocn_ng_ml": "18.2",
         "mg_at_or_below_cut_off": "1",
         "osteoporosis": "1",
         "t_score": "-2.5",

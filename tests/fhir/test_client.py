@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 import stamina
+import structlog
 
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
@@ -41,6 +42,16 @@ def test_a_passing_failure_is_repeated(status: int) -> None:
 def test_a_lasting_failure_ends_with_its_status() -> None:
     with pytest.raises(ServerError, match="kept answering 503 to a patient"):
         get(lambda _: Reply(503))
+
+
+def test_before_a_new_attempt_it_is_said_what_failed_how_often_and_when_the_next_comes() -> None:
+    number = count()
+    with structlog.testing.capture_logs() as lines:
+        get(lambda _: Reply(503, headers={"Retry-After": "0"}) if next(number) < 2 else Reply(body=b"{}"))
+    assert [line["attempt"] for line in lines] == ["2 of 3", "3 of 3"]
+    for line in lines:
+        assert line["why"].endswith(" answered 503 to a patient")
+        assert line.keys() == {"event", "log_level", "why", "attempt", "next_in_seconds"}
 
 
 def test_a_body_cut_short_is_repeated() -> None:

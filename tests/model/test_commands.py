@@ -101,6 +101,9 @@ def test_fit_leaves_every_number_at_full_precision(make_site: MakeSite, tmp_path
     assert "400 women" in printed
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["resamples"] == 20
+    assert "model_2_all_seven" in results["models"]
+    ratio = results["models"]["six_terms_category"]["likelihood_ratio"]
+    assert (ratio["df"], ratio["statistic"] > 0) == (6, True)
     coefficient = results["models"]["six_terms_category"]["rows"][1]["coefficient"]
     assert len(repr(coefficient).replace("-", "").replace(".", "").lstrip("0")) >= 15
     assert {"report.html", "figure1_lasso.svg", "figure3_decision.png"} <= names(tmp_path / "out")

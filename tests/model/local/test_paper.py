@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from model import ModelError, assess
@@ -85,8 +86,22 @@ def test_six_term_models_are_complete(results: dict[str, Any]) -> None:
         assert results["bootstrap"][name]["measures"]["Slope"]["corrected"] < 1
 
 
-def test_without_osteocalcin_the_seven_term_model_is_left_out(make_site: MakeSite) -> None:
-    found = paper.run(read_cohort(make_site(300)), resamples=20)
+@pytest.mark.parametrize("lacking", ["column", "all values", "one value"])
+def test_without_osteocalcin_the_seven_term_model_is_left_out(make_site: MakeSite, lacking: str) -> None:
+    file = make_site(300)
+    table = pd.read_csv(file)
+    if lacking == "column":
+        table = table.drop(columns="ocn_ng_ml")
+    else:  # as `screener model cohort` writes it where the site does not measure it, or not always
+        table.loc[: 0 if lacking == "one value" else 299, "ocn_ng_ml"] = float("nan")
+    table.to_csv(file, index=False)
+    women = read_cohort(file, optional=("ocn_ng_ml",))
+    assert women.size == 300
+    found = paper.run(women, resamples=20)
+    assert found["models_left_out"] == {"model_2_all_seven": ["ocn_ng_ml"]}
+    assert found["columns_not_used"] == {
+        "ocn_ng_ml": f"empty in {1 if lacking == 'one value' else 300} of 300 whole rows"
+    }
     assert "model_2_all_seven" not in found["models"]
     assert "ocn_ng_ml" not in found["groups"]
 

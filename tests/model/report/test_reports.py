@@ -84,7 +84,7 @@ def test_all_checks_of_the_evidence_are_on_the_page(reproduced: tuple[Path, Elem
 def test_the_women_of_the_page_give_its_numbers_again(reproduced: tuple[Path, Element]) -> None:
     """The file beside the page, read as any site's cohort."""
     folder, _ = reproduced
-    women = read_cohort(folder / "women.csv", also=(OCN,))
+    women = read_cohort(folder / "women.csv", optional=(OCN,))
     again = paper.run(women, resamples=RESAMPLES)
     results = json.loads((folder / "results.json").read_text())
     assert women.size == published()["cohort"]["women"]

@@ -77,6 +77,9 @@ def _regression(d: dict[str, Array], y: Array, r: dict[str, Any]) -> Iterator[Pa
     found = performance.performance(y, 1 / (1 + np.exp(-x @ fit.coefficients)))
     for name in ("c", "dxy", "r2_nagelkerke", "r2_cox_snell", "brier", "log_likelihood"):
         yield _one(f"lrm {name}", r["lrm"][name], getattr(found, name))
+    # Cox and Snell's R2 is 1 - exp(-ratio / n), and R's was made of its "Model L.R.".
+    ratio = performance.likelihood_ratio(y, 1 / (1 + np.exp(-x @ fit.coefficients)), len(PREDICTORS))
+    yield _one("lrm model likelihood ratio", -len(y) * np.log1p(-r["lrm"]["r2_cox_snell"]), ratio.statistic)
 
 
 def _roc(d: dict[str, Array], y: Array, r: dict[str, Any]) -> Iterator[Pair]:
