@@ -44,7 +44,7 @@ bench: setup ## measure against peers and limits; BENCH="--only offline" for one
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 lock: setup ## resolve the dependencies again
-	$(BIN)/uv pip compile pyproject.toml --extra sandbox --extra postgresql --extra report --extra spark --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
 
 clean: ## remove what the targets made, the environment included

@@ -9,7 +9,7 @@ from screener.commands._options import settings_options, start_logging
 EPILOG = """\b
 Example (screener.toml):
   [schedule]
-  nightly = "0 2 * * *"
+  nightly = "30 3 * * *"
   backfill = "0 4 * * 0"
   timezone = "Europe/Berlin"
 Without a resident process, let the platform's cron call `screener run` instead.

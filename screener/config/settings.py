@@ -234,7 +234,7 @@ class CohortSettings(Section):
 class ScheduleSettings(Section):
     """When `screener schedule` runs what."""
 
-    nightly: str = Field("0 2 * * *", description="cron expression of the incremental run")
+    nightly: str = Field("30 3 * * *", description="cron expression of the incremental run")
     backfill: str = Field("0 4 * * 0", description='cron expression of the full reconcile; "" for never')
     timezone: str = Field("UTC", description="IANA name, e.g. Europe/Berlin")
     misfire_grace_seconds: int = Field(3600, ge=1, le=86_400, description="a start missed by less is made up for")

@@ -25,7 +25,7 @@ from screener.clinical.records import (
 )
 from screener.fhir.search import Head
 from screener.ndjson.files import Piece, blocks
-from screener.ndjson.prefilter import Sieve
+from screener.ndjson.prefilter import Prefilter
 from screener.ndjson.spill import Segment, Spill
 from screener.ndjson.versions import NOWHERE, Tracer
 from screener.stores.patient_order import KEYS, shard_key
@@ -82,7 +82,7 @@ class Scanner:
     ) -> None:
         """Files in `scratch` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
         self._mapper, self._shards = mapper, shards
-        self._lines = Sieve(codes).lines if codes else _all_lines
+        self._lines = Prefilter(codes).lines if codes else _all_lines
         self._traces_file = scratch / f"{name}.traces"
         self._rows: Spill[Mapped] = Spill(scratch / f"{name}.rows", shards, _encode)
         self._medicines: Spill[Medicine] = Spill(scratch / f"{name}.medicines", 1, _encode)

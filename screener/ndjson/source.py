@@ -24,7 +24,7 @@ from screener.config.settings import FolderSettings
 from screener.errors import InputError
 from screener.ndjson.files import Piece, blocks, line_number, ndjson_files, pieces, plain_bytes
 from screener.ndjson.medications import Medicines, gathered
-from screener.ndjson.prefilter import is_plain
+from screener.ndjson.prefilter import usable
 from screener.ndjson.scan import (
     Scanned,
     Scanner,
@@ -170,14 +170,14 @@ class FolderSource:
     def _codes_that_matter(self) -> frozenset[str] | None:
         """The codes that a line has to have; None where every line has to be decoded.
 
-        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are passed over only where
-        no resource comes in two versions, which is so in one export, whole and without other files.
+        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are skipped only where no
+        resource comes in two versions, which is so in one export, whole and without other files.
         """
         export = self._export
         there = [(file.name, file.stat().st_size) for file in self._files]
         alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
         codes = self._mapper.codes_that_matter() if alone or self._settings.one_export else None
-        return codes if codes and all(map(is_plain, codes)) else None
+        return usable(codes)
 
     def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
         """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""

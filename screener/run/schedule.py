@@ -91,7 +91,7 @@ def triggers(schedule: ScheduleSettings) -> dict[str, CronTrigger]:
         except ValueError as error:
             raise ConfigurationError(
                 f"schedule.{name} = {expression!r} is no cron expression",
-                "Use five fields, e.g. 0 2 * * * for 02:00 every night",
+                "Use five fields, e.g. 30 3 * * * for 03:30 every night",
             ) from error
     return found
 

@@ -23,7 +23,7 @@ from screener.clinical.records import Medicine
 from screener.config.settings import FolderSettings
 from screener.errors import InputError, ScreenerError
 from screener.fhir.bundles import ENCODER
-from screener.ndjson.prefilter import is_plain
+from screener.ndjson.prefilter import usable
 from screener.ndjson.scan import shard_of
 from screener.ndjson.source import judge_missing_types
 from screener.run import spark_tasks as tasks
@@ -75,8 +75,7 @@ class _Backfill:
         lines = self._lines()
         shards = max(lines.rdd.getNumPartitions() * 4, self._spark.sparkContext.defaultParallelism)
         codes = self._shard_task.mapper.codes_that_matter() if self._settings.one_export else None
-        usable = codes if codes and all(map(is_plain, codes)) else None
-        task = tasks.map_lines(self._shard_task.mapper, shards, usable)
+        task = tasks.map_lines(self._shard_task.mapper, shards, usable(codes))
         mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
         unchecked, medicines = self._judged_input(mapped)
         watch.progress(500, 1000)

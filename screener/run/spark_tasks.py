@@ -18,7 +18,7 @@ from screener.clinical.mapping import MalformedResource, Mapper
 from screener.clinical.patients import version
 from screener.clinical.records import Medicine
 from screener.ndjson.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
-from screener.ndjson.prefilter import Sieve
+from screener.ndjson.prefilter import Prefilter
 from screener.ndjson.scan import AnyRow, decode_head, decode_rows, shard_of, version_of
 from screener.ndjson.shards import FolderShardSource, resource_of
 from screener.ndjson.versions import key_of
@@ -45,15 +45,15 @@ def map_lines(mapper: Mapper, shards: int, codes: frozenset[str] | None) -> Call
     """From (value binary, file string) to MAPPED: a line's rows packed together, and a trace of what has none."""
 
     def mapped(batches: Batches) -> Batches:
-        sieve = Sieve(codes) if codes else None
+        prefilter = Prefilter(codes) if codes else None
         out = _Table("kind shard patient key updated_us number payload file")
         kinds: set[str] = set()
         for batch in batches:
             pairs = zip(batch.column("file").to_pylist(), batch.column("value").to_pylist(), strict=True)
             for file, lines in groupby(pairs, itemgetter(0)):
                 texts: Iterable[bytes] = (line for _, line in lines)
-                if sieve:
-                    texts = sieve.lines(b"\n".join(texts) + b"\n")
+                if prefilter:
+                    texts = prefilter.lines(b"\n".join(texts) + b"\n")
                 for line in texts:
                     if line.strip():
                         kinds.add(_take(line, file, mapper, shards, out))

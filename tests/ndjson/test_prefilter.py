@@ -1,14 +1,16 @@
-"""Lines passed over by their bytes: proved against decoding every line."""
+"""Lines skipped without decoding: compared with decoding every line."""
 
 import json
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from screener.clinical.mapping import MalformedResource, Mapper, MappingTables
-from screener.ndjson.prefilter import Sieve
+from screener.ndjson import prefilter
+from screener.ndjson.prefilter import Prefilter
 from tests.clinical.oddities import PEOPLE, POOL, odd
 from tests.fhir_samples import observation
 
@@ -60,7 +62,7 @@ def written(draw: st.DrawFn) -> bytes:
 @given(st.lists(written(), min_size=1, max_size=8), st.booleans(), st.sampled_from([b"\n", b"\r\n"]))
 def test_what_is_passed_over_gives_nothing(lines: list[bytes], ended: bool, end: bytes) -> None:  # noqa: FBT001
     block = end.join(lines) + (end if ended else b"")
-    sieve = Sieve(CODES or ())
+    sieve = Prefilter(CODES or ())
     assert rows(line for line in sieve.lines(block) if line.strip()) == rows(
         line for line in block.split(b"\n") if line.strip()
     )
@@ -70,11 +72,11 @@ def test_most_lines_of_an_export_are_passed_over() -> None:
     sodium = json.dumps({**observation("o1", "p1", "mg", "0.8", "2025-11-01"), "code": SODIUM}).encode()
     magnesium = json.dumps(observation("o2", "p1", "mg", "0.8", "2025-11-01")).encode()
     block = b"\n".join([sodium] * 40 + [magnesium] + [sodium] * 40) + b"\n"
-    assert list(Sieve(CODES or ()).lines(block)) == [magnesium]
+    assert list(Prefilter(CODES or ()).lines(block)) == [magnesium]
 
 
 def test_where_nearly_all_matters_the_next_blocks_are_taken_as_they_are() -> None:
-    sieve = Sieve(CODES or ())
+    sieve = Prefilter(CODES or ())
     magnesium = json.dumps(observation("o2", "p1", "mg", "0.8", "2025-11-01")).encode()
     assert list(sieve.lines(magnesium + b"\n")) == [magnesium]
     assert b"{}" in list(sieve.lines(b"{}\n" * 9))
@@ -90,4 +92,15 @@ def test_a_site_with_results_without_codes_has_every_line_decoded() -> None:
 
 def test_a_code_that_json_may_spell_in_two_ways_is_refused() -> None:
     with pytest.raises(ValueError, match="other characters"):
-        Sieve(["LAB/MG"])
+        Prefilter(["LAB/MG"])
+
+
+def test_without_hyperscan_every_line_is_decoded_which_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefilter, "find_spec", lambda _: None)
+    prefilter._installed.cache_clear()
+    with structlog.testing.capture_logs() as said:
+        assert [prefilter.usable(CODES) for _ in range(3)] == [None, None, None]
+    assert [line["event"] for line in said] == ["every_line_is_decoded"]
+    monkeypatch.undo()
+    prefilter._installed.cache_clear()
+    assert prefilter.usable(CODES) == CODES
