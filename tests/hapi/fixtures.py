@@ -9,21 +9,31 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hapi.launcher import HapiServer
+from tests.postgres import Cluster, cluster
 
 TAG_SYSTEM = "https://example.org/tests/hapi/tag"
 
 
 @pytest.fixture(scope="session")
-def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a server that all tests share: each keeps to its own tag and ids."""
-    with HapiServer(tmp_path_factory.mktemp("hapi") / "hapi.log") as server:
+def postgres_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of this session's own."""
+    with cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hapi(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -> Iterator[str]:
+    """The base URL of a server that all tests share: each keeps to its own tag and ids. On PostgreSQL, as sites run it."""
+    database = postgres_cluster.make_database("hapi")
+    with HapiServer(tmp_path_factory.mktemp("hapi") / "hapi.log", jdbc_url=database) as server:
         yield server.base_url
 
 
 @pytest.fixture(scope="module")
-def hapi_empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hapi_empty(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -> Iterator[str]:
     """The base URL of a second, empty server, for tests about a whole server."""
-    with HapiServer(tmp_path_factory.mktemp("hapi-empty") / "hapi.log") as server:
+    database = postgres_cluster.make_database(f"hapi_{uuid.uuid4().hex[:8]}")
+    with HapiServer(tmp_path_factory.mktemp("hapi-empty") / "hapi.log", jdbc_url=database) as server:
         yield server.base_url
 
 

@@ -133,15 +133,23 @@ class HapiServer:
     """One running server with a database of its own. It ends with `stop`, and with this process whatever becomes of it."""
 
     def __init__(
-        self, log: Path | None = None, *, port: int = 0, built: Built | None = None, archive: bool = False
+        self,
+        log: Path | None = None,
+        *,
+        port: int = 0,
+        jdbc_url: str = "",
+        built: Built | None = None,
+        archive: bool = False,
     ) -> None:
-        """`port` 0 is any free one. `archive` writes the archive of loaded classes at the end, instead of using it.
+        """`port` 0 is any free one. `jdbc_url` names an empty PostgreSQL database; without it the data are in H2, in memory, whose
+        searches for many patients take minutes. `archive` writes the archive of loaded classes at the end, instead of using it.
 
         Without a `log` the output goes to a temporary file, which is gone with the server.
         """
         self._built = built or prepare()
         self._log = log
         self._port = port
+        self._jdbc_url = jdbc_url
         self._archive = archive
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -175,6 +183,8 @@ class HapiServer:
         flag = "-XX:ArchiveClassesAtExit" if self._archive else "-XX:SharedArchiveFile"
         sharing = f"{flag}={self._built.archive}"
         properties = [f"-Dport={self._port}", f"-Djava.io.tmpdir={scratch}"]
+        if self._jdbc_url:
+            properties.append(f"-Djdbc.url={self._jdbc_url}")
         return ["java", *JVM, sharing, *properties, "-cp", self._built.class_path, "HapiServer"]
 
     def stop(self) -> None:

@@ -10,20 +10,14 @@ from pathlib import Path
 import pytest
 
 from screener.state import State
-from tests.state import postgres
+from tests.postgres import Cluster
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[postgres.Cluster]:
-    with postgres.cluster() as running:
-        yield running
-
-
 @pytest.fixture
-def postgresql_url(cluster: postgres.Cluster) -> str:
-    return cluster.make_schema(f"test{next(_numbers)}")
+def postgresql_url(postgres_cluster: Cluster) -> str:
+    return postgres_cluster.make_schema(f"test{next(_numbers)}")
 
 
 @pytest.fixture

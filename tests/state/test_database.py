@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from screener.errors import ExitCode, StateError
 from screener.state import State, tables
-from tests.state import postgres
+from tests import postgres
 from tests.state.racing import open_together
 
 NIGHT = "2026-01-31T02:00:00Z"
@@ -180,8 +180,8 @@ def test_processes_may_make_the_same_sqlite_file_at_once(tmp_path: Path):
     assert open_together([f"sqlite:///{tmp_path}/{number}.db" for number in range(40)]) == 4 * 40
 
 
-def test_processes_may_make_the_same_postgresql_tables_at_once(cluster: postgres.Cluster):
-    assert open_together([cluster.make_schema(f"race{number}") for number in range(3)]) == 4 * 3
+def test_processes_may_make_the_same_postgresql_tables_at_once(postgres_cluster: postgres.Cluster):
+    assert open_together([postgres_cluster.make_schema(f"race{number}") for number in range(3)]) == 4 * 3
 
 
 def test_threads_and_connections_share_it(url: str):
@@ -218,9 +218,9 @@ def test_postgresql_refusing_the_password_is_told_without_it(postgresql_url: str
     assert "wr0ng" not in message
 
 
-def test_postgresql_user_without_rights_is_told_what_to_grant(cluster: postgres.Cluster, postgresql_url: str):
+def test_postgresql_user_without_rights_is_told_what_to_grant(postgres_cluster: postgres.Cluster, postgresql_url: str):
     schema = postgresql_url.rpartition("%3D")[2]
-    with cluster.connect() as connection:
+    with postgres_cluster.connect() as connection:
         connection.execute(f"CREATE ROLE limited LOGIN PASSWORD '{postgres.PASSWORD}'")
         connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO limited")
     message = opening_fails(postgresql_url.replace("//screener:", "//limited:"))

@@ -20,7 +20,7 @@ from psycopg import sql
 PASSWORD = secrets.token_hex(8)
 _DEADLINE_SECONDS = 30
 # Nothing in here outlives the test session, so nothing needs to reach the disk.
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=64MB", "shared_buffers=16MB")
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=256MB", "shared_buffers=128MB")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class Cluster:
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         dsn = f"postgresql+psycopg://screener:{PASSWORD}@127.0.0.1:{self.port}/postgres"
         return f"{dsn}?options=-csearch_path%3D{name}"
+
+    def make_database(self, name: str) -> str:
+        """Make an empty database; give its JDBC URL."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return f"jdbc:postgresql://127.0.0.1:{self.port}/{name}?user=screener&password={PASSWORD}"
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         """A connection of the tests' own."""
@@ -69,7 +75,7 @@ def find_programs() -> Path:
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
     raise RuntimeError(
-        "The tests of the state need a PostgreSQL server's programs (initdb, postgres), and there are none. "
+        "The tests need a PostgreSQL server's programs (initdb, postgres), and there are none. "
         "Install them (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; "
         "macOS: brew install postgresql) and run again. No server needs to be running"
     )
