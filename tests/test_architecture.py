@@ -8,68 +8,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.rooms import ROOMS, picture
 
-# What each room may import, beside itself. Names are the first two of a module's; a package's own face is its first.
-_MODEL = ("model", "model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.stats")
-_BASE = ("screener", "screener.atomic", "screener.batches", "screener.errors", "model")
-_RULES = (*_BASE, "screener.clinical", "screener.assessment")
-_SERVER = (*_RULES, "screener.config", "screener.fhir")
-_STORES = (*_SERVER, "screener.stores", "screener.bulk")
-_RUN = (*_STORES, "screener.ndjson", "screener.state", "screener.run")
-ROOMS: dict[str, tuple[str, ...]] = {
-    "model.errors": (),
-    "model.predictors": (),
-    "model.stats": ("model.errors",),
-    "model.artefact": ("model.errors", "model.predictors"),
-    "model.nomogram": ("model.errors", "model.artefact"),
-    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors"),
-    "model.frames": _MODEL,
-    "model.estimator": _MODEL,
-    "model.evidence": ("model.predictors", "model.stats"),
-    "model.reconstruction": (*_MODEL, "model.evidence"),
-    "model.local": _MODEL,
-    "model.report": (*_MODEL, "model.evidence", "model.reconstruction", "model.local"),
-    "model.card": (*_MODEL, "model.evidence", "model.reconstruction"),
-    "fhir_fixtures": (),
-    "screener": (),
-    "screener.errors": (),
-    "screener.atomic": (),
-    "screener.batches": (),
-    "screener.clinical": _BASE,
-    "screener.assessment": (*_BASE, "screener.clinical"),
-    "screener.config": _RULES,
-    "screener.fhir": (*_BASE, "screener.config"),
-    "screener.state": _BASE,
-    "screener.stores": _SERVER,
-    "screener.bulk": _SERVER,
-    "screener.ndjson": _STORES,
-    "screener.run": (*_STORES, "screener.ndjson", "screener.state"),
-    "screener.explain": _RUN,
-    "screener.coverage": _RUN,
-    "screener.cohort": _RUN,
-    "screener.terminology": _SERVER,
-    "screener.conformance": _SERVER,
-    "screener.sandbox": (*_BASE, "screener.fhir"),
-    "screener.commands": (
-        *_RUN,
-        *_MODEL,
-        "fhir_fixtures",
-        "model.card",
-        "model.evidence",
-        "model.local",
-        "model.reconstruction",
-        "model.report",
-        "screener.cohort",
-        "screener.conformance",
-        "screener.coverage",
-        "screener.explain",
-        "screener.sandbox",
-        "screener.terminology",
-    ),
-    "screener.cli": (*_BASE, "screener.commands"),
-    "screener.__main__": ("screener.cli",),
-}
+ROOT = Path(__file__).parents[1]
 
 # The rules must not see the network, the clock, files or the settings.
 PURE = ("screener.clinical", "screener.assessment")
@@ -134,6 +75,11 @@ def test_every_room_imports_only_what_is_named_for_it() -> None:
 def test_imports_between_rooms_go_one_way() -> None:
     """Nothing that a room may import may import it, at however many removes."""
     TopologicalSorter({room: set(others) - {room} for room, others in ROOMS.items()}).prepare()
+
+
+def test_the_picture_in_the_documentation_is_today_s() -> None:
+    drawn = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert drawn == picture(), "python -m tests.rooms > docs/architecture.svg"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(PURE)])

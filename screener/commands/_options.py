@@ -1,15 +1,36 @@
-"""What several commands share: the options of configuration and logging, and how a run is shown."""
+"""Options and parameter types that several commands share."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from screener.config.settings import Settings
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Instant(click.ParamType[datetime]):
+    """An ISO 8601 instant with its zone, e.g. 2026-01-31T02:00:00Z."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """`value` as an aware datetime."""
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no ISO 8601 instant; write e.g. 2026-01-31T02:00:00Z", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC, or an offset like +01:00", param, ctx)
+        return instant.astimezone(UTC)
 
 
 class FileToWrite(click.Path):
@@ -27,8 +48,32 @@ class FileToWrite(click.Path):
         return path
 
 
-def settings_options(command: F) -> F:
-    """--config, --profile, --log-format, --verbose."""
+class Common(NamedTuple):
+    """The options of configuration and logging that a command was given."""
+
+    config_file: Path | None
+    profile: str | None
+    log_format: str
+    verbose: bool
+
+    def settings(self, *, only_tag: str | None = None) -> "Settings":
+        """Start logging, and read the configuration. `only_tag` wins over the configuration's."""
+        from screener.config.settings import load
+
+        start_logging(self.log_format, verbose=self.verbose)
+        return load(self.config_file, self.profile, {"server": {"only_tag": only_tag}} if only_tag else {})
+
+
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--config, --profile, --log-format, --verbose, given to the command as `common`."""
+
+    @wraps(command)
+    def with_common(
+        config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: object
+    ) -> None:
+        command(Common(config_file, profile, log_format, verbose), **given)
+
+    wrapped: Callable[..., None] = with_common
     options = [
         click.option(
             "--config", "config_file", type=click.Path(path_type=Path), help="TOML file [screener.toml if there]."
@@ -38,8 +83,25 @@ def settings_options(command: F) -> F:
         click.option("-v", "--verbose", is_flag=True, help="Say more."),
     ]
     for option in reversed(options):
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def from_folder_option(command: F) -> F:
+    """--from: a folder in place of the server."""
+    kind = click.Path(path_type=Path)
+    return click.option("--from", "from_folder", type=kind, help="Read this folder of NDJSON, not the server.")(command)
+
+
+def only_tag_option(command: F) -> F:
+    """--only-tag."""
+    help_ = "Only patients and resources that carry this tag."
+    return click.option("--only-tag", metavar="SYSTEM|CODE", help=help_)(command)
+
+
+def now_option(command: F) -> F:
+    """--now: the instant to judge at."""
+    return click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")(command)
 
 
 def start_logging(log_format: str, *, verbose: bool = False) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from screener.commands._options import FileToWrite, settings_options, start_logging
+from screener.commands._options import Common, FileToWrite, settings_options
 from screener.commands.run import progress_bar
 
 EPILOG = """\b
@@ -22,19 +22,17 @@ def codes() -> None:
 @codes.command(epilog=EPILOG)
 @click.option("--out", type=FileToWrite(), required=True, help="CSV to write; name it in codes.expanded.")
 @settings_options
-def expand(out: Path, config_file: Path | None, profile: str | None, log_format: str, verbose: bool) -> None:
+def expand(common: Common, *, out: Path) -> None:
     """Ask a terminology server for all descendants of our concepts, and keep the codes that no shipped list has.
 
     The server is server.base_url (ValueSet/$expand with is-a). Runs use the file offline; each row says which server gave it and
     when. Where the server fails, the file stays as it was.
     """
-    from screener.config.settings import load
     from screener.fhir.client import Client
     from screener.terminology import expand as expanded
 
-    start_logging(log_format, verbose=verbose)
-    settings = load(config_file, profile)
-    with Client(settings.server) as client, progress_bar(log_format, "concepts") as progress:
+    settings = common.settings()
+    with Client(settings.server) as client, progress_bar(common.log_format, "concepts") as progress:
         found = expanded(client, out, datetime.now(UTC).date(), progress)
     click.echo(f"{found.found} codes, {found.new} of them on no shipped list: {out}")
     for token in found.unknown:

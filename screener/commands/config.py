@@ -1,11 +1,10 @@
 """`screener config`: what holds, and whether it can hold."""
 
 import json
-from pathlib import Path
 
 import click
 
-from screener.commands._options import settings_options
+from screener.commands._options import Common, settings_options
 
 EPILOG = """\b
 Example:
@@ -20,29 +19,27 @@ def config() -> None:
 
 @config.command()
 @settings_options
-def show(config_file: Path | None, profile: str | None, log_format: str, verbose: bool) -> None:  # noqa: ARG001
+def show(common: Common) -> None:
     """Print the effective configuration as JSON, secrets removed.
 
     \b
     Example:  screener config show --profile hapi-sandbox
     """
-    from screener.config.settings import load
-
-    click.echo(json.dumps(load(config_file, profile).shown(), indent=2))
+    click.echo(json.dumps(common.settings().shown(), indent=2))
 
 
 @config.command()
 @settings_options
-def check(config_file: Path | None, profile: str | None, log_format: str, verbose: bool) -> None:  # noqa: ARG001
+def check(common: Common) -> None:
     """Find every problem at once: keys, values, the model file, the site's tables.
 
     \b
     Example:  screener config check --config /etc/screener/screener.toml
     """
-    from screener.config.settings import InvalidSettings, load
+    from screener.config.settings import InvalidSettings
     from screener.run.preflight import problems
 
-    found = problems(load(config_file, profile))
+    found = problems(common.settings())
     if found:
         raise InvalidSettings(found)
     click.echo("The configuration is in order.")

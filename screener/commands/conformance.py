@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from screener.commands._options import FileToWrite, settings_options, start_logging
+from screener.commands._options import Common, FileToWrite, settings_options
 
 EPILOG = """\b
 Examples:
@@ -17,22 +17,18 @@ Examples:
 @click.option("--out", type=FileToWrite(), help="FHIR package to write (.tgz).")
 @click.option("--load", is_flag=True, help="Put the resources on the server that assessments are written to.")
 @settings_options
-def conformance(
-    out: Path | None, load: bool, config_file: Path | None, profile: str | None, log_format: str, verbose: bool
-) -> None:
+def conformance(common: Common, *, out: Path | None, load: bool) -> None:
     """Write the extensions, code systems, value sets and profiles of our assessments, below output.canonical."""
     if not out and not load:
         raise click.UsageError("say where to: --out FILE, --load, or both")
     from model import SHIPPED, load_artefact
     from screener import __version__
     from screener.assessment.identity import Canonical
-    from screener.config.settings import load as load_settings
     from screener.conformance import resources, write_package
     from screener.conformance.package import load as put
     from screener.fhir.client import Client
 
-    start_logging(log_format, verbose=verbose)
-    settings = load_settings(config_file, profile)
+    settings = common.settings()
     canonical = Canonical(settings.output.canonical)
     artefacts = {name: load_artefact(name) for name in (*SHIPPED, settings.model)}
     found = resources(canonical, __version__, list({a.id: a for a in artefacts.values()}.values()))

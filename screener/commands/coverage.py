@@ -1,12 +1,19 @@
 """`screener coverage`: what a source holds, before anything is installed."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from screener.commands._options import settings_options, start_logging
-from screener.commands.run import Instant, progress_bar
+from screener.commands._options import (
+    Common,
+    from_folder_option,
+    now_option,
+    only_tag_option,
+    settings_options,
+)
+from screener.commands.run import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,9 +34,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
-)
+@from_folder_option
 @click.option(
     "--sample",
     type=click.IntRange(min=0),
@@ -50,41 +55,49 @@ Examples:
     "--tables", type=click.Path(path_type=Path, file_okay=False), help="Write the tables to complete to this folder."
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything.")
-@click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")
-@click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
+@now_option
+@only_tag_option
 @settings_options
-def coverage(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+def coverage(
+    common: Common,
+    *,
+    from_folder: Path | None,
+    sample: int | None,
+    limit: int | None,
+    least_count: int,
+    tables: Path | None,
+    as_json: bool,
+    now: datetime | None,
+    only_tag: str | None,
+) -> None:
     """What the source holds of what the nomogram needs; nothing is written to it, and no patient is named.
 
     How many women have each result where the job would look for it, and how many would be scored, flagged, or miss what; which codes
     and units are seen, which of them nobody mapped, with a suggestion; which values are refused and why.
     """
-    from screener.config.settings import load
     from screener.config.tables import site_tables
     from screener.coverage.files import write_tables
     from screener.coverage.report import Request, cover
 
-    start_logging(log_format, verbose=verbose)
-    settings = load(config_file, profile, {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {})
-    folder = given["from_folder"]
-    usual = 0 if folder else 500
+    settings = common.settings(only_tag=only_tag)
+    usual = 0 if from_folder else 500
     request = Request(
-        sample=usual if given["sample"] is None else given["sample"],
-        limit=given["limit"] or 0,
-        least_count=given["least_count"],
-        from_folder=folder,
-        now=given["now"],
+        sample=usual if sample is None else sample,
+        limit=limit or 0,
+        least_count=least_count,
+        from_folder=from_folder,
+        now=now,
     )
-    with progress_bar(log_format) as progress:
+    with progress_bar(common.log_format) as progress:
         found = cover(settings, request, progress)
-    if given["as_json"]:
+    if as_json:
         import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         _show(found)
-    if given["tables"]:
-        files = write_tables(found, site_tables(settings.codes).units, given["tables"])
+    if tables:
+        files = write_tables(found, site_tables(settings.codes).units, tables)
         click.echo(f"Written, to be checked: {', '.join(str(file) for file in files)}", err=True)
 
 

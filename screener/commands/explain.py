@@ -1,12 +1,12 @@
 """`screener explain`: one patient, on a terminal or as JSON."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from screener.commands._options import settings_options, start_logging
-from screener.commands.run import Instant
+from screener.commands._options import Common, from_folder_option, now_option, settings_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +25,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("patient")
-@click.option(
-    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
-)
+@from_folder_option
 @click.option(
     "--to",
     "to_folder",
@@ -35,16 +33,16 @@ Examples:
     help="The folder that holds the assessments [with --from: the same].",
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, the whole resources included.")
-@click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")
+@now_option
 @settings_options
 def explain(
+    common: Common,
+    *,
     patient: str,
-    config_file: Path | None,
-    profile: str | None,
-    log_format: str,
-    verbose: bool,
+    from_folder: Path | None,
+    to_folder: Path | None,
     as_json: bool,
-    **given: Any,
+    now: datetime | None,
 ) -> None:
     """Everything about one PATIENT (the logical id), and nothing written.
 
@@ -54,14 +52,12 @@ def explain(
     from contextlib import ExitStack
 
     from screener.commands.run import check_patient_ids
-    from screener.config.settings import load
     from screener.explain import explain_one, plain
     from screener.run.options import Options
 
-    start_logging(log_format, verbose=verbose)
+    settings = common.settings()
     check_patient_ids([patient])
-    settings, folder = load(config_file, profile), given["from_folder"]
-    options = Options(dry_run=True, from_folder=folder, to_folder=given["to_folder"] or folder, now=given["now"])
+    options = Options(dry_run=True, from_folder=from_folder, to_folder=to_folder or from_folder, now=now)
     with ExitStack() as stack:
         found = explain_one(patient, settings, options, stack)
     if as_json:

@@ -1,12 +1,12 @@
 """`screener export`: the server's Bulk Data export into a folder."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from screener.commands._options import settings_options, start_logging
-from screener.commands.run import Instant, progress_bar
+from screener.commands._options import Common, Instant, settings_options
+from screener.commands.run import progress_bar
 
 EPILOG = """\b
 Examples:
@@ -38,20 +38,20 @@ Interrupted at any point, the same command goes on where it was.
     "--restart", is_flag=True, help="Give up the export that the folder is in the middle of, and begin again."
 )
 @settings_options
-def export(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+def export(
+    common: Common, *, out: Path, relevant: bool, types: tuple[str, ...], since: datetime | None, restart: bool
+) -> None:
     """Fetch what a backfill reads as files (FHIR Bulk Data Access), checked against the server's own counts.
 
     The folder then holds patient data, for its owner only; export.json says from when it is and what it holds.
     """
     from screener.bulk.export import export as exported
     from screener.bulk.request import needed
-    from screener.config.settings import load
 
-    start_logging(log_format, verbose=verbose)
-    settings = load(config_file, profile)
-    request = needed(settings, types=given["types"], since=given["since"], relevant=given["relevant"])
-    with progress_bar(log_format, "files") as progress:
-        whole = exported(settings, request, given["out"], progress, restart=given["restart"])
+    settings = common.settings()
+    request = needed(settings, types=types, since=since, relevant=relevant)
+    with progress_bar(common.log_format, "files") as progress:
+        whole = exported(settings, request, out, progress, restart=restart)
     resources = sum(file.resources for file in whole.files)
     megabytes = sum(file.size_bytes for file in whole.files) / 1e6
     click.echo(f"{resources} resources in {len(whole.files)} files, {megabytes:.1f} MB, as of {whole.transaction_time}")

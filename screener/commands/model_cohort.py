@@ -1,12 +1,13 @@
 """`screener model cohort`: a validation cohort from the site's own records."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from screener.commands._options import settings_options, start_logging
-from screener.commands.run import Instant, progress_bar
+from screener.commands._options import Common, Instant, from_folder_option, only_tag_option, settings_options
+from screener.commands.run import progress_bar
 
 if TYPE_CHECKING:
     from screener.cohort.report import Made
@@ -23,9 +24,7 @@ Examples:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write: .csv or .parquet."
 )
-@click.option(
-    "--from", "from_folder", type=click.Path(path_type=Path), help="Read this folder of NDJSON, not the server."
-)
+@from_folder_option
 @click.option(
     "--label",
     "kind",
@@ -57,9 +56,21 @@ Examples:
     help="Exclude by what had begun by the magnesium result, or by all that is known today.",
 )
 @click.option("--now", type=Instant(), help="The pull's instant, for reproducible cohorts [the server's clock].")
-@click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
+@only_tag_option
 @settings_options
-def cohort(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+def cohort(
+    common: Common,
+    *,
+    out: Path,
+    from_folder: Path | None,
+    kind: str,
+    max_gap_days: int,
+    with_unlabelled: bool,
+    least_count: int,
+    as_of: Literal["occasion", "run"],
+    now: datetime | None,
+    only_tag: str | None,
+) -> None:
     """Pull a validation cohort: the women whom the job assesses, with their values and labels, without identifiers.
 
     Beside OUT come OUT.json (what the columns mean, who was left out and why) and OUT.comparison.csv: the women with a label
@@ -70,22 +81,20 @@ def cohort(config_file: Path | None, profile: str | None, log_format: str, verbo
     """
     from screener.clinical.labels import LabelKind, LabelRule
     from screener.cohort.report import Request, make
-    from screener.config.settings import load
 
-    start_logging(log_format, verbose=verbose)
-    settings = load(config_file, profile, {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {})
+    settings = common.settings(only_tag=only_tag)
     request = Request(
-        out=given["out"],
-        rule=LabelRule(LabelKind(given["kind"]), given["max_gap_days"]),
-        as_of=given["as_of"],
-        with_unlabelled=given["with_unlabelled"],
-        least_count=given["least_count"],
-        from_folder=given["from_folder"],
-        now=given["now"],
+        out=out,
+        rule=LabelRule(LabelKind(kind), max_gap_days),
+        as_of=as_of,
+        with_unlabelled=with_unlabelled,
+        least_count=least_count,
+        from_folder=from_folder,
+        now=now,
     )
-    with progress_bar(log_format) as progress:
+    with progress_bar(common.log_format) as progress:
         made = make(settings, request, progress)
-    _show(made, log_format)
+    _show(made, common.log_format)
 
 
 def _show(made: "Made", log_format: str) -> None:

@@ -1,7 +1,7 @@
 """`screener model validate`, `recalibrate` and `fit`: the model on a site's own women."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -111,7 +111,15 @@ def _say_left_out(women: "LocalCohort") -> None:
 @click.option("--version", default="1.0.0", show_default=True, help="Its version; raise it with each new calibration.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Deals women to folds (refit).")
 @click.option("--out", type=FileToWrite(), required=True, help="Artefact to write.")
-def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **given: Any) -> None:
+def recalibrate(
+    cohort_file: Path,
+    artefact: str,
+    method: Literal["intercept", "slope", "refit"],
+    out: Path,
+    name: str,
+    version: str,
+    seed: int,
+) -> None:
     """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
 
     By intercept or slope the published model's own uncertainty is kept beside the site's: in simulations the intervals of risks then
@@ -129,8 +137,8 @@ def recalibrate(cohort_file: Path, artefact: str, method: Any, out: Path, **give
     from model.local.recalibrate import recalibrate as move
 
     women, model = read_cohort(cohort_file), load_artefact(artefact)
-    identity = Identity(given["name"], given["version"], f"{model.title}; recalibrated ({method})")
-    document = move(women, model, method, identity, seed=given["seed"])
+    identity = Identity(name, version, f"{model.title}; recalibrated ({method})")
+    document = move(women, model, method, identity, seed=seed)
     write_artefact(document, out.absolute())
     made, development = load_artefact(out), document["development"]
     _say_left_out(women)

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from screener.commands._options import settings_options, start_logging
+from screener.commands._options import Common, Instant, settings_options
 from screener.errors import ConfigurationError, ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -27,22 +27,6 @@ Examples:
   screener run --patient 4711 --dry-run --show-patients
 A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
 """
-
-
-class Instant(click.ParamType[datetime]):
-    """An ISO 8601 instant with its zone, e.g. 2026-01-31T02:00:00Z."""
-
-    name = "instant"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """`value` as an aware datetime."""
-        try:
-            instant = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 instant; write e.g. 2026-01-31T02:00:00Z", param, ctx)
-        if instant.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; add Z for UTC, or an offset like +01:00", param, ctx)
-        return instant.astimezone(UTC)
 
 
 @click.command(epilog=EPILOG)
@@ -97,33 +81,72 @@ class Instant(click.ParamType[datetime]):
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
 @click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
 @settings_options
-def run(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+def run(
+    common: Common,
+    *,
+    backfill: bool,
+    dry_run: bool,
+    from_folder: str | None,
+    bulk_folder: Path | None,
+    to_folder: str | None,
+    engine: Literal["folder", "spark"],
+    parquet: bool,
+    patients: tuple[str, ...],
+    patients_from: str,
+    since: datetime | None,
+    only_tag: str | None,
+    limit: int | None,
+    until: datetime | None,
+    restart: bool,
+    workers: int | None,
+    now: datetime | None,
+    summary_file: Path | None,
+    show_patients: bool,
+) -> None:
     """Bring the assessments into step with the results: once, now.
 
     Without --backfill only patients whose magnesium, phosphate, beta-CTx or P1NP results changed since the last run are looked at.
     Running twice writes nothing new; what a crash left undone, the next run does.
     """
-    if given["from_folder"] and given["workers"] != 1:
-        _start_workers_ahead(Path(given["from_folder"]), given["workers"] or 0)
-    from screener.config.settings import load
+    if from_folder and workers != 1:
+        _start_workers_ahead(Path(from_folder), workers or 0)
+    from screener.run.options import Options
     from screener.run.runner import execute
 
-    start_logging(log_format, verbose=verbose)
-    flags = {"server": {"only_tag": given["only_tag"]}} if given["only_tag"] else {}
-    settings = load(config_file, profile, flags)
-    options = _options(given)
-    summary_file: Path | None = given["summary_file"]
+    settings = common.settings(only_tag=only_tag)
+    check_patient_ids(patients)
+    options = Options(
+        backfill=backfill,
+        dry_run=dry_run,
+        from_folder=Path(from_folder) if from_folder else None,
+        to_folder=Path(to_folder) if to_folder else None,
+        bulk_folder=bulk_folder,
+        patients=patients,
+        patients_from=patients_from or "",
+        since=since,
+        limit=limit or 0,
+        until=until,
+        restart=restart,
+        now=now,
+        show_patients=show_patients,
+        engine=engine,
+        source_uri=from_folder or "",
+        destination_uri=to_folder or "",
+        parquet=parquet,
+        workers=workers or 0,
+    )
+    _check(options)
     if summary_file is not None and not summary_file.resolve().parent.is_dir():
         raise ConfigurationError(
             f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
         )
     # From folder to folder the patients are not counted before they are read.
     whole = bool(options.from_folder and options.to_folder and not options.limit)
-    with progress_bar(log_format, "thousandths" if whole else "patients") as progress:
+    with progress_bar(common.log_format, "thousandths" if whole else "patients") as progress:
         result = execute(settings, options, progress)
     if summary_file is not None:
         summary_file.write_text(result.summary.to_json(), encoding="utf-8")
-    show(result, log_format)
+    show(result, common.log_format)
     if result.summary.exit_code:
         click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))
 
@@ -140,46 +163,25 @@ def _start_workers_ahead(folder: Path, wanted: int) -> None:
             workers.start_ahead()
 
 
-def _options(given: dict[str, Any]) -> "Options":
-    from screener.run.options import Options
-
-    check_patient_ids(given["patients"])
-    if given["backfill"] and (given["since"] or given["patients"] or given["patients_from"]):
+def _check(options: "Options") -> None:
+    """ConfigurationError for options that contradict each other."""
+    named = options.patients or options.patients_from
+    if options.backfill and (options.since or named):
         raise ConfigurationError(
             "--backfill means everyone", "Leave out --since, --patient and --patients-from, or --backfill"
         )
-    if given["bulk_folder"] and (given["from_folder"] or given["patients"] or given["patients_from"]):
+    if options.bulk_folder and (options.from_folder or named):
         raise ConfigurationError(
             "--bulk asks the server for all, or for all that changed", "Leave out --from, --patient and --patients-from"
         )
-    source, destination = given["from_folder"] or "", given["to_folder"] or ""
-    if given["engine"] == "spark" and not (given["backfill"] and source and destination and not given["limit"]):
+    folders = options.source_uri and options.destination_uri
+    if options.engine == "spark" and not (options.backfill and folders and not options.limit):
         raise ConfigurationError(
             "The Spark engine works from folder to folder, on everyone",
             "Give --backfill, --from and --to, and no --limit",
         )
-    if given["parquet"] and given["engine"] != "spark":
+    if options.parquet and options.engine != "spark":
         raise ConfigurationError("Only the Spark engine writes Parquet", "Add --engine spark")
-    return Options(
-        engine=given["engine"],
-        source_uri=source,
-        destination_uri=destination,
-        parquet=given["parquet"],
-        bulk_folder=given["bulk_folder"],
-        backfill=given["backfill"],
-        dry_run=given["dry_run"],
-        from_folder=Path(source) if source else None,
-        to_folder=Path(destination) if destination else None,
-        patients=tuple(given["patients"]),
-        patients_from=given["patients_from"],
-        since=given["since"],
-        limit=given["limit"] or 0,
-        until=given["until"],
-        restart=given["restart"],
-        now=given["now"],
-        workers=given["workers"] or 0,
-        show_patients=given["show_patients"],
-    )
 
 
 def check_patient_ids(patients: Sequence[str]) -> None:

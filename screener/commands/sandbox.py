@@ -1,11 +1,12 @@
 """`screener sandbox`: the embedded server, synthetic patients for any server, and the demonstration."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from screener.commands._options import settings_options, start_logging
+from screener.commands._options import Common, settings_options
 
 if TYPE_CHECKING:
     from screener.config.settings import Settings
@@ -45,32 +46,30 @@ def serve(port: int, db: Path | None) -> None:
 @click.option("--seed", "seed_number", type=int, default=1, show_default=True, help="The same seed, the same patients.")
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Results end on this day [today].")
 @settings_options
-def seed(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: Any) -> None:
+def seed(common: Common, *, patients: int, seed_number: int, today: datetime | None) -> None:
     """Load synthetic patients into the configured server, each resource tagged so that `clean` can take it back.
 
     \b
     Example:  SCREENER_SERVER_BASE_URL=http://127.0.0.1:8080/fhir screener sandbox seed
     """
-    from datetime import UTC, datetime
-
     from fhir_fixtures.population import bundles, generate
     from screener.fhir.client import Client
     from screener.sandbox.seeding import seed as seed_server
 
-    settings = _start(config_file, profile, log_format, verbose=verbose)
-    today = (given["today"] or datetime.now(UTC)).date()
-    resources = generate(given["patients"], given["seed_number"], today, tag=_tag(settings))
+    settings = common.settings()
+    last_day = (today or datetime.now(UTC)).date()
+    resources = generate(patients, seed_number, last_day, tag=_tag(settings))
     with Client(settings.server) as client:
         sent = seed_server(
             client, bundles(resources, size=settings.output.bundle_entries * 2), _counter("resources sent")
         )
-    click.echo(f"{sent} resources of {given['patients']} synthetic patients are on {client.host}")
+    click.echo(f"{sent} resources of {patients} synthetic patients are on {client.host}")
 
 
 @sandbox.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @settings_options
-def clean(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, yes: bool) -> None:
+def clean(common: Common, *, yes: bool) -> None:
     """Delete all that carries the seed tag from the configured server: patients, results, assessments.
 
     \b
@@ -79,7 +78,7 @@ def clean(config_file: Path | None, profile: str | None, log_format: str, verbos
     from screener.fhir.client import Client
     from screener.sandbox.seeding import clean as clean_server
 
-    settings = _start(config_file, profile, log_format, verbose=verbose)
+    settings = common.settings()
     with Client(settings.server) as client:
         if not yes:
             click.confirm(f"Delete everything tagged {_tag(settings)[1]!r} on {client.host}?", abort=True)
@@ -98,13 +97,6 @@ def demo(patients: int) -> None:
     from screener.commands.demo import Demo
 
     Demo(patients).play()
-
-
-def _start(config_file: Path | None, profile: str | None, log_format: str, *, verbose: bool) -> "Settings":
-    from screener.config.settings import load
-
-    start_logging(log_format, verbose=verbose)
-    return load(config_file, profile)
 
 
 def _tag(settings: "Settings") -> tuple[str, str]:

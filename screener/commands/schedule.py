@@ -1,10 +1,8 @@
 """`screener schedule`: the nightly worker."""
 
-from pathlib import Path
-
 import click
 
-from screener.commands._options import settings_options, start_logging
+from screener.commands._options import Common, settings_options
 
 EPILOG = """\b
 Example (screener.toml):
@@ -19,14 +17,12 @@ Without a resident process, let the platform's cron call `screener run` instead.
 @click.command(epilog=EPILOG)
 @click.option("--run-now", is_flag=True, help="Begin with an incremental run at once.")
 @settings_options
-def schedule(config_file: Path | None, profile: str | None, log_format: str, verbose: bool, run_now: bool) -> None:
+def schedule(common: Common, *, run_now: bool) -> None:
     """Run every night, and a full reconcile every week, until stopped.
 
     One run at a time; a start that was missed by less than schedule.misfire_grace_seconds is made up for, several missed ones are
     made up for by one. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
     """
-    from screener.config.settings import load
     from screener.run.schedule import Worker
 
-    start_logging(log_format, verbose=verbose)
-    Worker(load(config_file, profile)).work(run_now=run_now)
+    Worker(common.settings()).work(run_now=run_now)
