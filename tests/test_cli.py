@@ -8,24 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import clean_environment
+from tests import command
+from tests.command import Ended, clean_environment
 from tests.fhir_samples import observation, patient
 from tests.scripted import Reply, Request, Script, bundle, scripted
 
 CANARY = "CANARY-4711"
 
 
-def screener(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def screener(tmp_path: Path, *arguments: str, **environment: str) -> Ended:
     state = {"SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}", "SCREENER_SERVER_ATTEMPTS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "screener", *arguments],
-        env={**clean_environment(), **state, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        cwd=tmp_path,
-    )
+    return command.screener(*arguments, cwd=tmp_path, expect=None, **state, **environment)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +43,7 @@ def test_every_help_teaches_with_an_example_and_at_once(command: str, tmp_path: 
         began = time.perf_counter()
         ended = screener(tmp_path, *command.split(), "--help")
         times.append(time.perf_counter() - began)
-        assert ended.returncode == 0
+        assert ended.exit_code == 0
     assert "screener" in ended.stdout.partition("Usage:")[2].partition("\n")[2], "no example"
     assert min(times) <= 0.5  # a machine that is busy; 0.06 s measured on a quiet one
 
@@ -67,10 +60,10 @@ def test_config_show_and_check(tmp_path: Path) -> None:
         SCREENER_MODEL="missing.json",
         SCREENER_SCHEDULE_TIMEZONE="Mars",
     )
-    assert wrong.returncode == 2
+    assert wrong.exit_code == 2
     assert all(key in wrong.stderr for key in ("model", "schedule")), wrong.stderr
     unspoken = screener(tmp_path, "run", "--backfill", SCREENER_OUTPUT_LANGUAGE="xx", SCREENER_MODEL=CANARY)
-    assert unspoken.returncode == 2
+    assert unspoken.exit_code == 2
     assert "output.language" in unspoken.stderr
     assert "choose one of: de, en" in unspoken.stderr
 
@@ -121,14 +114,14 @@ METADATA = {
 def test_a_server_that_cannot_be_used(reply: Reply, code: int, words: str, tmp_path: Path) -> None:
     with scripted(lambda _: reply) as server:
         ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL=server.base_url)
-    assert (ended.returncode, words in ended.stderr) == (code, True), ended.stderr
+    assert (ended.exit_code, words in ended.stderr) == (code, True), ended.stderr
     assert "Traceback" not in ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
 
 
 def test_an_unreachable_server(tmp_path: Path) -> None:
     ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL="http://127.0.0.1:9/fhir")
-    assert (ended.returncode, "Cannot reach 127.0.0.1:9" in ended.stderr) == (4, True), ended.stderr
+    assert (ended.exit_code, "Cannot reach 127.0.0.1:9" in ended.stderr) == (4, True), ended.stderr
 
 
 def answering(result: dict[str, object], person: dict[str, object]) -> Script:
@@ -148,7 +141,7 @@ def test_a_server_that_ignores_a_parameter_in_silence_is_noticed(tmp_path: Path)
     result = observation("o1", CANARY, "mg", "0.8", "2026-01-01T08:00:00Z")
     with scripted(answering(result, patient(f"other-{CANARY}"))) as server:
         ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL=server.base_url)
-    assert (ended.returncode, "ignores the search parameter _id" in ended.stderr) == (4, True), ended.stderr
+    assert (ended.exit_code, "ignores the search parameter _id" in ended.stderr) == (4, True), ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
 
 
@@ -180,7 +173,7 @@ def test_an_excluding_type_that_may_not_be_read(need: str, code: int, tmp_path: 
             SCREENER_SERVER_BASE_URL=server.base_url,
             SCREENER_EXCLUSIONS_CONDITION=need,
         )
-    assert ended.returncode == code, ended.stderr
+    assert ended.exit_code == code, ended.stderr
     if code:
         assert "exclusions.condition is required" in ended.stderr
     else:
@@ -212,9 +205,8 @@ def test_a_type_that_is_read_if_offered(status: int, code: int, tmp_path: Path) 
             tmp_path,
             *("run", "--backfill", "--now", "2026-01-31T02:00:00Z", "--log-format", "json"),
             SCREENER_SERVER_BASE_URL=server.base_url,
-            SCREENER_SERVER_ATTEMPTS="1",
         )
-    assert ended.returncode == code, ended.stderr
+    assert ended.exit_code == code, ended.stderr
     assert any("MedicationDispense" in request.path for request in server.asked)
     if not code:
         assert json.loads(ended.stdout)["exclusions_not_checked"] == {}
@@ -223,14 +215,14 @@ def test_a_type_that_is_read_if_offered(status: int, code: int, tmp_path: Path) 
 def test_writing_the_published_model_needs_an_acknowledgement(tmp_path: Path) -> None:
     with scripted(lambda _: Reply(body=METADATA)) as server:
         ended = screener(tmp_path, "run", "--backfill", SCREENER_SERVER_BASE_URL=server.base_url, SCREENER_WRITE="on")
-    assert (ended.returncode, "acknowledge_uncalibrated" in ended.stderr) == (2, True), ended.stderr
+    assert (ended.exit_code, "acknowledge_uncalibrated" in ended.stderr) == (2, True), ended.stderr
 
 
 def test_a_model_with_a_wrong_checksum(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[1] / "model" / "artefacts" / "shi2026-mg-category.json"
     (tmp_path / "m.json").write_text(shipped.read_text().replace('"value": 0.3', '"value": 0.4', 1))
     ended = screener(tmp_path, "run", "--backfill", "--from", "x", "--to", "y", SCREENER_MODEL="m.json")
-    assert (ended.returncode, "m.json does not match its checksum" in ended.stderr) == (2, True), ended.stderr
+    assert (ended.exit_code, "m.json does not match its checksum" in ended.stderr) == (2, True), ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -248,7 +240,7 @@ def test_a_model_with_a_wrong_checksum(tmp_path: Path) -> None:
 )
 def test_usage_errors(arguments: list[str], words: str, tmp_path: Path) -> None:
     ended = screener(tmp_path, *arguments)
-    assert (ended.returncode, words in ended.stderr) == (2, True), ended.stderr
+    assert (ended.exit_code, words in ended.stderr) == (2, True), ended.stderr
     assert "Traceback" not in ended.stderr
 
 

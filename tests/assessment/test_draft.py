@@ -13,8 +13,8 @@ from screener.assessment.identity import NAMESPACE, assessment_uuid
 from screener.assessment.resource import per_cent, shown_points
 from screener.clinical.records import Method
 from tests.builders import writer
+from tests.clinical.judged import verdict
 from tests.clinical.oddities import records
-from tests.clinical.test_properties import verdict
 
 Json = dict[str, Any]
 WRITERS = (writer(), writer(fraction=True, tags=(("https://site.example", "night"),)))

@@ -5,7 +5,6 @@
 
 import contextlib
 import json
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -13,60 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import load_artefact
-from screener.assessment.reconcile import Action, Rules, reconcile
+from screener.assessment.reconcile import Action, reconcile
 from screener.assessment.resource import desired
 from screener.assessment.validate import Validator
 from screener.clinical import ucum
 from screener.clinical.codes import Match
-from screener.clinical.judge import Verdict, judge
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper, MappingTables
-from screener.clinical.policy import Policy
+from screener.clinical.judge import Verdict
+from screener.clinical.mapping import MalformedResource
 from screener.clinical.records import Analyte, Demographics, Method, Outcome
-from screener.clinical.statements import medicine
 from screener.clinical.units import Reading, UnitTable, range_table, unit_table
 from screener.clinical.wire import decode_quantity
-from screener.stores.grouping import gather
-from tests.builders import NOW_US, writer
+from tests.clinical.judged import MAPPER, NEEDS, RULES, Json, mapped, verdict
 from tests.clinical.oddities import records
-
-Json = dict[str, Any]
-TABLES = MappingTables.default()
-MAPPER = Mapper(TABLES)
-ARTEFACT = load_artefact()
-NEEDS = dict.fromkeys(
-    (
-        "Condition",
-        "MedicationRequest",
-        "MedicationStatement",
-        "MedicationAdministration",
-        "MedicationDispense",
-        "Procedure",
-    ),
-    "required",
-)
-RULES = Rules(Policy(), writer(), NOW_US)
-
-
-def mapped(resources: Iterable[Json]) -> tuple[list[Mapped], dict[str, Any]]:
-    rows: list[Mapped] = []
-    medicines = {}
-    for resource in resources:
-        raw = json.dumps(resource).encode()
-        try:
-            rows += MAPPER.map(raw)
-        except MalformedResource:
-            continue
-        if resource["resourceType"] == "Medication" and (found := medicine(raw)):
-            medicines[found.id] = found
-    return rows, medicines
-
-
-def verdict(resources: Iterable[Json]) -> Verdict:
-    rows, medicines = mapped(resources)
-    (record,) = gather(["p1"], MAPPER.resolve_medications(rows, medicines), {}, NEEDS)
-    (found,) = judge([record], RULES.policy, ARTEFACT, RULES.now_us)
-    return found
 
 
 def told(found: Verdict) -> object:
@@ -182,7 +139,7 @@ CONVERTED = [row for row in UNITS if not row.reason]
 def test_a_value_survives_the_way_there_and_back(row: Any, share: Decimal) -> None:
     """A possible value, written in any unit of the table, is read as itself to the last digit that matters."""
     usual = {"mg": "1", "p": "1", "ctx": "0.8", "p1np": "60", "weight": "80", "height": "210"}
-    usual |= {"egfr": "90", "calcium": "2.4", "albumin": "40", "t_score": "2"}
+    usual |= {"egfr": "90", "calcium": "2.4", "albumin": "40", "t_score": "2", "ocn": "30"}
     value = Decimal(usual[row.analyte.value]) * share
     sent = value * row.denominator / row.numerator
     quantity = {"value": 0, "system": "http://unitsofmeasure.org", "code": row.unit} if row.kind == "ucum" else {}

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
 from screener.conformance import resources
 from tests.builders import NOW_US, complete, record, refusal, woman, writer
+from tests.command import Ended, screener
 from tests.hapi import launcher
 
 Json = dict[str, Any]
@@ -32,15 +32,9 @@ CANONICAL = Canonical()
 FOUND = resources(CANONICAL, "0.1.0", [load_artefact(name) for name in SHIPPED])
 
 
-def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "screener", *arguments],
-        env={**os.environ, "SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-    )
+def command(folder: Path, *arguments: str, **environment: str) -> Ended:
+    state = {"SCREENER_STATE_URL": f"sqlite:///{folder / 'state.sqlite'}"}
+    return screener(*arguments, cwd=folder, expect=None, **state, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +64,7 @@ def of_cases(folder: Path) -> list[Json]:
             *("run", "--backfill", "--from", str(source), "--to", str(out), "--now", now),
             SCREENER_FOLDER_COMPLETE="true",
         )
-        assert ended.returncode in (0, 3), ended.stderr
+        assert ended.exit_code in (0, 3), ended.stderr
         for name in ("RiskAssessment", "Device"):
             file = out / f"{name}.ndjson"
             written += [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -143,7 +137,7 @@ def damaged() -> Iterable[Json]:
 def test_a_real_server_takes_them(hapi: str, tmp_path: Path) -> None:
     base = "https://example.org/tests/conformance"
     ended = command(tmp_path, "conformance", "--load", SCREENER_SERVER_BASE_URL=hapi, SCREENER_OUTPUT_CANONICAL=base)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     for kind, url in (
         ("CodeSystem", f"{base}/CodeSystem/caveat"),
         ("ValueSet", f"{base}/ValueSet/caveat"),
@@ -158,7 +152,7 @@ def test_the_package_has_the_layout_of_npm_and_the_same_bytes_each_time(tmp_path
     packages = []
     for name in ("one.tgz", "two.tgz"):
         ended = command(tmp_path, "conformance", "--out", name, SCREENER_OUTPUT_CANONICAL=base)
-        assert ended.returncode == 0, ended.stderr
+        assert ended.exit_code == 0, ended.stderr
         packages.append((tmp_path / name).read_bytes())
     assert packages[0] == packages[1]
     with tarfile.open(fileobj=io.BytesIO(packages[0])) as archive:
@@ -173,7 +167,7 @@ def test_the_package_has_the_layout_of_npm_and_the_same_bytes_each_time(tmp_path
 
 def test_where_to_has_to_be_said(tmp_path: Path) -> None:
     ended = command(tmp_path, "conformance")
-    assert (ended.returncode, "--out FILE, --load" in ended.stderr) == (2, True)
+    assert (ended.exit_code, "--out FILE, --load" in ended.stderr) == (2, True)
 
 
 def test_every_url_and_code_that_is_written_is_described(written: list[Json]) -> None:

@@ -1,10 +1,8 @@
-"""A small hospital in a test: a server, a tag of its own, and the command line as an operator uses it."""
+"""A small hospital in a test: a server, a tag of its own, and the job with its settings."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +10,16 @@ from typing import Any
 
 import requests
 
+from tests.command import Ended, arguments_of, clean_environment, screener
 from tests.fhir_samples import observation, patient
 
 Json = dict[str, Any]
 
 
 @dataclass
-class Ended:
-    """A run that has ended."""
+class RunEnded(Ended):
+    """A run that has ended, with its summary."""
 
-    exit_code: int
-    stdout: str
-    stderr: str
     summary: Json
 
 
@@ -101,14 +97,10 @@ class Site:
 
     # The job, through its front door.
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "screener", *arguments]
-
     def settings(self) -> dict[str, str]:
         config = self.folder / "screener.toml"
         config.touch()
         return {
-            **clean_environment(),
             "SCREENER_CONFIG": str(config),
             "SCREENER_SERVER_BASE_URL": self.base_url,
             "SCREENER_SERVER_ONLY_TAG": "|".join(self.tag),
@@ -120,42 +112,30 @@ class Site:
             **self.environment,
         }
 
-    def run(self, *arguments: str, expect: int = 0, **environment: str) -> Ended:
+    def run(self, *arguments: str, expect: int = 0, **environment: str) -> RunEnded:
         """`screener run` with a summary; the exit code must be the expected one."""
         summary = self.folder / f"summary-{uuid.uuid4().hex}.json"
-        ended = subprocess.run(
-            self.command("run", *arguments, "--summary", str(summary)),
-            env={**self.settings(), **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            cwd=self.folder,
-        )
-        assert ended.returncode == expect, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        assert "Traceback" not in ended.stderr
+        ended = self.call("run", *arguments, "--summary", str(summary), expect=expect, **environment)
         written = json.loads(summary.read_text()) if summary.exists() else {}
-        return Ended(ended.returncode, ended.stdout, ended.stderr, written)
+        return RunEnded(ended.exit_code, ended.stdout, ended.stderr, written)
+
+    def call(self, *arguments: str, expect: int | None = 0, **environment: str) -> Ended:
+        """Any command with this site's settings."""
+        return screener(*arguments, cwd=self.folder, expect=expect, **{**self.settings(), **environment})
+
+    def start(self, *arguments: str, **streams: Any) -> "subprocess.Popen[str]":
+        """The same as a process of its own, which runs on."""
+        environment = {**clean_environment(), **self.settings()}
+        return subprocess.Popen(arguments_of(*arguments), env=environment, cwd=self.folder, text=True, **streams)
 
     def run_and_kill(self, *arguments: str, after_seconds: float) -> None:
         """`screener run`, killed without warning."""
-        started = subprocess.Popen(
-            self.command("run", *arguments),
-            env=self.settings(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.folder,
-        )
+        started = self.start("run", *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             started.wait(after_seconds)
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
             started.wait(30)
-
-
-def clean_environment() -> dict[str, str]:
-    """The caller's environment without any setting of screener's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
 
 
 def writes(**counts: int) -> dict[str, int]:

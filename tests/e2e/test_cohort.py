@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
-from tests.e2e.site import Site, clean_environment
-from tests.e2e.test_folder import export
+from tests.command import Ended, clean_environment, screener
+from tests.e2e.site import Site
 from tests.fhir_samples import observation, patient
+from tests.folders import export
 
 Json = dict[str, Any]
 NOW = "2026-01-31T02:00:00Z"
@@ -122,20 +123,10 @@ def hospital() -> list[Json]:
     ]
 
 
-def command(tmp_path: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def command(tmp_path: Path, *arguments: str, expect: int = 0) -> Ended:
     """`screener model cohort` away from any configuration."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "model", "cohort", "--now", NOW, *arguments],
-        env={**clean_environment(), "SCREENER_FOLDER_COMPLETE": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert ended.returncode == expect, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-    assert "Traceback" not in ended.stderr
-    return ended
+    asked = ("model", "cohort", "--now", NOW, *arguments)
+    return screener(*asked, cwd=tmp_path, expect=expect, SCREENER_FOLDER_COMPLETE="true")
 
 
 def rows(file: Path) -> dict[str, dict[str, str]]:
@@ -177,7 +168,7 @@ def out(tmp_path: Path) -> Path:
     return folder / "women.csv"
 
 
-def pulled(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def pulled(out: Path, *arguments: str) -> Ended:
     ended = command(out.parent.parent, "--from", "export", "--out", str(out), "--least-count", "1", *arguments)
     nothing_says_who(out.parent, ended.stdout + ended.stderr)
     assert adds_up(described(out)["counts"])
@@ -412,17 +403,8 @@ def at(site: Site, resources: Sequence[Json]) -> None:
         site.put(json.loads(json.dumps(resource).replace("canaryid-", f"canaryid-{site.name}-")))
 
 
-def from_server(site: Site, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        site.command("model", "cohort", "--now", NOW, "--out", str(out), "--least-count", "1", *arguments),
-        env=site.settings(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=site.folder,
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+def from_server(site: Site, out: Path, *arguments: str) -> Ended:
+    ended = site.call("model", "cohort", "--now", NOW, "--out", str(out), "--least-count", "1", *arguments)
     nothing_says_who(out.parent, ended.stdout)
     return ended
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,10 @@ from typing import Any
 import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
-from tests.e2e.site import Site, clean_environment
-from tests.e2e.test_folder import export
+from tests.command import Ended, screener
+from tests.e2e.site import Site
 from tests.fhir_samples import observation, patient
+from tests.folders import export
 from tests.scripted import Reply, Request, bundle, scripted
 
 Json = dict[str, Any]
@@ -22,19 +21,8 @@ LOCAL = "urn:oid:1.2.3.4"
 STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
 
 
-def command(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", *arguments],
-        env={**clean_environment(), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=folder,
-    )
-    assert ended.returncode == expect, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-    assert "Traceback" not in ended.stderr
-    return ended
+def command(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> Ended:
+    return screener(*arguments, cwd=folder, expect=expect, **environment)
 
 
 def covered(folder: Path, *arguments: str, **environment: str) -> Json:
@@ -253,11 +241,8 @@ def test_a_server_tells_the_same_and_is_not_written_to(site: Site) -> None:
         text = json.dumps(resource).replace("canary-", f"{site.name}-canary-").replace('"rare"', f'"{site.name}-rare"')
         site.put(json.loads(text))
     (site.folder / "codes.csv").write_text(f"system,code,analyte\n{LOCAL},MGS,mg\n")
-    environment = {**site.settings(), "SCREENER_CODES_CODES": str(site.folder / "codes.csv")}
-    asked = [*site.command("coverage", "--now", NOW, "--json", "--sample", "100")]
-    ended = subprocess.run(
-        asked, env=environment, capture_output=True, text=True, check=True, cwd=site.folder, timeout=120
-    )
+    codes = {"SCREENER_CODES_CODES": str(site.folder / "codes.csv")}
+    ended = site.call("coverage", "--now", NOW, "--json", "--sample", "100", **codes)
     found = json.loads(ended.stdout)
     assert (found["women_of_the_age"], found["patients_with_magnesium"], found["women_sampled"]) == (6, 6, 6)
     assert found["outcomes"] == {"flag_only": {"missing_ctx+p1np": 6}}

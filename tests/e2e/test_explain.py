@@ -1,7 +1,6 @@
 """`screener explain`: every case told as the job decides it, from a folder and from both servers, and nothing written."""
 
 import json
-import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from screener.cli import cli
 from screener.errors import ScreenerError
 from screener.run.options import Options
 from screener.run.runner import execute
+from tests.e2e.expectations import ENCODER, check, settings
 from tests.e2e.site import Site, writes
-from tests.e2e.test_cases import ENCODER, check, settings
 from tests.fhir_samples import observation, patient
 
 Json = dict[str, Any]
@@ -146,14 +145,7 @@ def test_from_a_server_it_says_what_a_run_then_does_and_writes_nothing(site: Sit
     site.put({**panel, "code": {"text": "Electrolytes"}, "component": [part]})
 
     def explained() -> Json:
-        ended = subprocess.run(
-            site.command("explain", site.id("w1"), "--json"),
-            env=site.settings(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found: Json = json.loads(ended.stdout)
+        found: Json = json.loads(site.call("explain", site.id("w1"), "--json").stdout)
         return found
 
     first = explained()

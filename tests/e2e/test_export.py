@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.site import Site, clean_environment, writes
+from tests.command import screener
+from tests.e2e.site import Site, writes
 
 Json = dict[str, Any]
 DAY = "2025-11-01"
@@ -25,17 +26,10 @@ def test_killed_at_any_moment_and_run_again_it_ends_whole(site: Site) -> None:
         site.woman(short)
         site.stay(short, DAY)
     folder, kills = site.folder / "export", 0
-    environment = {**site.settings(), "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3"}
+    site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
     # 0.4 s is before anything was asked, on a slow machine before Python is up; then later and later.
     for wait in (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 60.0):
-        started = subprocess.Popen(
-            site.command("export", "--out", str(folder)),
-            env=environment,
-            cwd=site.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        started = site.start("export", "--out", str(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             _, stderr = started.communicate(timeout=wait)
             assert started.returncode == 0, stderr
@@ -56,15 +50,8 @@ def test_killed_at_any_moment_and_run_again_it_ends_whole(site: Site) -> None:
     mine = {name for name in found if name.endswith(site.name) or site.name in name}
     assert len(mine) == 2 * 7  # a Patient and six results each
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
-    again = subprocess.run(
-        site.command("export", "--out", str(folder)),
-        env=environment,
-        cwd=site.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (again.returncode, "holds a whole export already, as of" in again.stderr) == (2, True)
+    again = site.call("export", "--out", str(folder), expect=2)
+    assert "holds a whole export already, as of" in again.stderr
 
 
 def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> None:
@@ -73,38 +60,14 @@ def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> No
     site.woman("w2")
     site.stay("w2", DAY, mg="0.90", markers=False)
     folder = site.folder / "export"
-    environment = {**site.settings(), "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3"}
-    ended = subprocess.run(
-        site.command("export", "--out", str(folder), "--relevant"),
-        env=environment,
-        cwd=site.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
+    ended = site.call("export", "--out", str(folder), "--relevant")
     assert " resources in " in ended.stdout
     # Types that nobody has are known to be empty, for they were asked for: no folder.complete is needed.
     summary = site.folder / "s.json"
-    subprocess.run(
-        site.command(
-            "run",
-            "--backfill",
-            "--from",
-            str(folder),
-            "--to",
-            str(site.folder / "out"),
-            "--now",
-            NOW,
-            "--summary",
-            str(summary),
-        ),
-        env={**clean_environment(), "SCREENER_STATE_URL": f"sqlite:///{site.folder / 'f.sqlite'}"},
-        cwd=site.folder,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    asked = ("run", "--backfill", "--from", str(folder), "--to", str(site.folder / "out"), "--now", NOW)
+    state = {"SCREENER_STATE_URL": f"sqlite:///{site.folder / 'f.sqlite'}"}
+    screener(*asked, "--summary", str(summary), cwd=site.folder, **state)
     site.run("--backfill", "--now", NOW)
     lines = [json.loads(line) for line in (site.folder / "out" / "RiskAssessment.ndjson").read_text().splitlines()]
     for short in ("w1", "w2"):
@@ -205,8 +168,7 @@ def test_what_changed_after_the_export_was_finished_is_seen_by_the_next_night(si
     site.woman("w1")
     site.stay("w1", DAY)
     bulk = site.folder / "bulk"
-    exported = ("export", "--out", str(bulk), "--relevant")
-    subprocess.run(site.command(*exported), env=site.settings(), cwd=site.folder, check=True, capture_output=True)
+    site.call("export", "--out", str(bulk), "--relevant")
     as_of = json.loads((bulk / "export.json").read_text())["transaction_time"]
     site.stay("w1", "2025-12-01", mg="0.95")
     first = site.run("--backfill", "--bulk", str(bulk))

@@ -1,62 +1,14 @@
 """Folders of NDJSON as source and destination, through the command line."""
 
 import gzip
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.site import clean_environment, writes
+from tests.e2e.site import writes
 from tests.fhir_samples import observation, patient
-
-Json = dict[str, Any]
-NOW = "2026-01-31T02:00:00Z"
-STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
-
-
-def stay(subject: str, day: str = "2025-11-01") -> list[Json]:
-    return [observation(f"{subject}-{name}", subject, name, value, f"{day}T08:00:00Z") for name, value in STAY.items()]
-
-
-def export(folder: Path, resources: Sequence[Json], *, zipped: bool = False) -> Path:
-    """A bulk export: a file for each type."""
-    folder.mkdir(exist_ok=True)
-    for kind in {resource["resourceType"] for resource in resources}:
-        lines = "".join(json.dumps(r) + "\n" for r in resources if r["resourceType"] == kind)
-        if zipped:
-            (folder / f"{kind}.000.ndjson.gz").write_bytes(gzip.compress(lines.encode()))
-        else:
-            (folder / f"{kind}.000.ndjson").write_text(lines)
-    return folder
-
-
-def screener(tmp_path: Path, *arguments: str, complete: str = "true") -> tuple[subprocess.CompletedProcess[str], Json]:
-    """`screener run` away from any configuration."""
-    summary = tmp_path / "summary.json"
-    summary.unlink(missing_ok=True)
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "run", "--now", NOW, "--summary", str(summary), *arguments],
-        env={
-            **clean_environment(),
-            "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}",
-            "SCREENER_FOLDER_COMPLETE": complete,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return ended, json.loads(summary.read_text()) if summary.exists() else {}
-
-
-def assessments(folder: Path) -> list[Json]:
-    return [json.loads(line) for line in (folder / "RiskAssessment.ndjson").read_text().splitlines()]
+from tests.folders import Json, assessments, backfill, export, stay
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
@@ -64,29 +16,29 @@ def test_the_second_run_leaves_every_byte_as_it_was(tmp_path: Path, zipped: bool
     source = export(tmp_path / "export", [patient("p1"), *stay("p1"), patient("p2"), *stay("p2")], zipped=zipped)
     out = tmp_path / "out"
     arguments = ("--backfill", "--from", str(source), "--to", str(out))
-    _, first = screener(tmp_path, *arguments)
+    _, first = backfill(tmp_path, *arguments)
     assert first["writes"] == writes(created=4)
     written = {file.name: file.read_bytes() for file in out.iterdir()}
     assert written.keys() == {"RiskAssessment.ndjson", "Device.ndjson"}
-    _, second = screener(tmp_path, *arguments)
+    _, second = backfill(tmp_path, *arguments)
     assert second["writes"] == writes(unchanged=4)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == written
 
 
 def test_what_is_written_is_for_its_owner_only(tmp_path: Path) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
-    screener(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()} == {0o600}
 
 
 def test_a_withdrawn_result_retracts_and_a_missing_one_does_not(tmp_path: Path) -> None:
     resources = [patient("p1"), *stay("p1"), patient("p2"), *stay("p2")]
     out = str(tmp_path / "out")
-    screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "export", resources)), "--to", out)
+    backfill(tmp_path, "--backfill", "--from", str(export(tmp_path / "export", resources)), "--to", out)
     withdrawn = [
         {**r, "status": "entered-in-error"} if r["id"] == "p1-mg" else r for r in resources if r["id"] != "p2-mg"
     ]
-    _, summary = screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "later", withdrawn)), "--to", out)
+    _, summary = backfill(tmp_path, "--backfill", "--from", str(export(tmp_path / "later", withdrawn)), "--to", out)
     assert summary["writes"] == writes(retracted=2, stands=2)
     assert summary["write_reasons"]["stands"]["nomogram"] == {"evidence_not_visible": 1}
     status = {(r["subject"]["reference"], r["status"]) for r in assessments(tmp_path / "out")}
@@ -98,7 +50,7 @@ def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
     for value, version in (("0.84", "1"), ("0.95", "2")):
         results = [observation("o1", "p1", "mg", value, "2025-11-01")]
         source = export(tmp_path / "export", [patient("p1"), *results])
-        screener(tmp_path, "--backfill", "--from", str(source), "--to", str(out))
+        backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(out))
         assert [r["meta"]["versionId"] for r in assessments(out)] == [version]
 
 
@@ -119,26 +71,26 @@ def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
 def test_a_damaged_folder_stops_the_run_before_it_writes(tmp_path: Path, damage: Any, words: str) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
     damage(source)
-    ended, _ = screener(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
-    assert (ended.returncode, words in ended.stderr) == (2, True), ended.stderr
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    assert (ended.exit_code, words in ended.stderr) == (2, True), ended.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    ended, _ = screener(tmp_path, "--backfill", "--from", "nowhere", "--to", "out")
-    assert ended.returncode == 2
+    ended, _ = backfill(tmp_path, "--backfill", "--from", "nowhere", "--to", "out")
+    assert ended.exit_code == 2
     assert "Cannot read the folder nowhere: No such file or directory" in ended.stderr
 
 
 def test_a_folder_needs_backfill(tmp_path: Path) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
-    ended, _ = screener(tmp_path, "--from", str(source), "--to", "out")
-    assert (ended.returncode, "Add --backfill" in ended.stderr) == (2, True)
+    ended, _ = backfill(tmp_path, "--from", str(source), "--to", "out")
+    assert (ended.exit_code, "Add --backfill" in ended.stderr) == (2, True)
 
 
 def test_a_dry_run_leaves_no_folder(tmp_path: Path) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
-    _, summary = screener(tmp_path, "--backfill", "--dry-run", "--from", str(source), "--to", str(tmp_path / "out"))
+    _, summary = backfill(tmp_path, "--backfill", "--dry-run", "--from", str(source), "--to", str(tmp_path / "out"))
     assert (summary["writes"], summary["dry_run"]) == (writes(created=2), True)
     assert not (tmp_path / "out").exists()
 
@@ -146,8 +98,8 @@ def test_a_dry_run_leaves_no_folder(tmp_path: Path) -> None:
 def test_an_export_without_a_required_type_stops_the_run(tmp_path: Path) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
     arguments = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
-    ended, _ = screener(tmp_path, *arguments, complete="false")
-    assert (ended.returncode, "holds no Condition, MedicationAdministration" in ended.stderr) == (2, True), ended.stderr
+    ended, _ = backfill(tmp_path, *arguments, complete="false")
+    assert (ended.exit_code, "holds no Condition, MedicationAdministration" in ended.stderr) == (2, True), ended.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -168,18 +120,18 @@ def test_a_newer_copy_that_is_no_longer_hers_supersedes_the_older(tmp_path: Path
     new = {**old, **change, "meta": {"versionId": "2", "lastUpdated": "2025-11-02T10:00:00Z"}}
     copies = [{k: v for k, v in new.items() if v is not None}, old]
     source = export(tmp_path / "export", [patient("p1"), patient("p2"), *copies])
-    _, summary = screener(tmp_path, "--patient", "p1", "--from", str(source), "--to", str(tmp_path / "out"))
+    _, summary = backfill(tmp_path, "--patient", "p1", "--from", str(source), "--to", str(tmp_path / "out"))
     assert summary["outcomes"]["not_scorable"] == {"no_magnesium": 1}
 
 
 def test_where_the_patients_of_most_results_are_missing_the_run_says_so(tmp_path: Path) -> None:
     """A scope or an export without Patient: nobody can be assessed, and that must not look like success."""
     source = export(tmp_path / "export", [patient("p1"), *stay("p1"), *stay("p2"), *stay("p3")])
-    ended, summary = screener(tmp_path, "--backfill", "--from", str(source), "--to", "out")
-    assert (ended.returncode, summary["exit_code"]) == (3, 3)
+    ended, summary = backfill(tmp_path, "--backfill", "--from", str(source), "--to", "out")
+    assert (ended.exit_code, summary["exit_code"]) == (3, 3)
     assert summary["outcomes"]["not_scorable"] == {"patient_missing": 2}
     assert "most_patients_missing" in ended.stderr
     assert summary["writes"] == writes(created=2)
     fewer = export(tmp_path / "fewer", [patient("p1"), *stay("p1"), patient("p2"), *stay("p2"), *stay("p3")])
-    ended, _ = screener(tmp_path, "--backfill", "--from", str(fewer), "--to", "out2")
-    assert ended.returncode == 0
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(fewer), "--to", "out2")
+    assert ended.exit_code == 0

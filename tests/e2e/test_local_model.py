@@ -1,8 +1,6 @@
 """A site's own model, from its records to its server: cohort, recalibration, and the assessments that the new model writes."""
 
 import json
-import subprocess
-import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 from fhir_fixtures.population import generate, write_ndjson
 from model import Artefact, load_artefact
 from model.frames import assess_woman
-from tests.e2e.site import Site, clean_environment, writes
+from tests.command import screener
+from tests.e2e.site import Site, writes
 
 Json = dict[str, Any]
 DAY = "2025-11-01"
@@ -29,17 +28,7 @@ VALUES = {
 
 
 def command(folder: Path, *arguments: str) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "model", *arguments],
-        env={**clean_environment(), "SCREENER_FOLDER_COMPLETE": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        cwd=folder,
-    )
-    assert ended.returncode == 0, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+    return screener("model", *arguments, cwd=folder, SCREENER_FOLDER_COMPLETE="true").stdout
 
 
 @pytest.fixture(scope="module")

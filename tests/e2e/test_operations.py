@@ -15,7 +15,8 @@ import requests
 
 from screener.run.summary import schema
 from screener.state import RunStart, State
-from tests.e2e.site import Site, clean_environment, writes
+from tests.command import clean_environment, screener_process
+from tests.e2e.site import Site, writes
 
 DAY = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
 LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
@@ -57,13 +58,7 @@ def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> No
     sandbox.stay("w1", DAY)
     sandbox.run("--backfill")
     sandbox.stay("w1", (datetime.now(UTC) - timedelta(days=2)).date().isoformat(), mg="0.90")
-    worker = subprocess.Popen(
-        [*sandbox.command("schedule"), "--run-now", "--log-format", "json"],
-        env=sandbox.settings(),
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=sandbox.folder,
-    )
+    worker = sandbox.start("schedule", "--run-now", "--log-format", "json", stderr=subprocess.PIPE)
     assert worker.stderr is not None
     events = []
     for line in worker.stderr:
@@ -88,7 +83,7 @@ def stopped_after_the_first_batches(sandbox: Site, women: int) -> str:
     sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
     worker = subprocess.Popen(
         [sys.executable, "-c", _BACKFILL_UNTIL_SIGNAL],
-        env=sandbox.settings(),
+        env={**clean_environment(), **sandbox.settings()},
         stdout=subprocess.PIPE,
         text=True,
         cwd=sandbox.folder,
@@ -171,15 +166,7 @@ except Stopped as stopped:
 def test_a_seeded_population_on_a_hapi_of_its_own(hapi_empty: str, tmp_path: Path) -> None:
     site = Site(hapi_empty, tmp_path)
     site.environment.update(SCREENER_SERVER_ONLY_TAG="", SCREENER_SERVER_OVERLAP_MINUTES="0")
-    command = subprocess.run(
-        site.command("sandbox", "seed", "--patients", "60"),
-        env=site.settings(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert command.returncode == 0, command.stderr
+    site.call("sandbox", "seed", "--patients", "60")
     first = site.run("--backfill").summary
     assert first["writes"]["created"] > 20
     assert first["writes"]["failed"] == 0
@@ -189,30 +176,13 @@ def test_a_seeded_population_on_a_hapi_of_its_own(hapi_empty: str, tmp_path: Pat
     site.run("--backfill")
     nightly = site.run().summary
     assert nightly["patients_seen"] == 0
-    command = subprocess.run(
-        site.command("sandbox", "clean", "--yes"),
-        env=site.settings(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert command.returncode == 0, command.stderr
+    site.call("sandbox", "clean", "--yes")
     for kind in ("Patient", "Observation", "RiskAssessment", "Device"):
         assert site.search(kind) == []
 
 
 def test_the_demonstration(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "sandbox", "demo", "--patients", "120"],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert ended.returncode == 0, ended.stderr
+    ended = screener_process("sandbox", "demo", "--patients", "120", cwd=tmp_path)
     nightly = ended.stdout.rpartition("$ screener run --show-patients")[2]
     assert nightly.count("amended   │") >= 1
     assert nightly.count("basis_withdrawn") == 2

@@ -1,8 +1,6 @@
 """Readings of the nomogram's picture: what our own nomogram draws is read back."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from model import ModelError, assess, load_artefact
 from model.artefact import write_artefact
 from model.reconstruction.readings import COLUMNS, digitised, example, load_readings
 from model.reconstruction.recipe import Reconstruction
+from tests.command import screener
 
 WOMAN = {
     "age_years": 70.0,
@@ -49,8 +48,7 @@ def test_our_own_nomogram_is_read_back(tmp_path: Path, made: Reconstruction, nam
 
 def test_the_example_that_is_written_can_be_read(tmp_path: Path) -> None:
     out = tmp_path / "figure.csv"
-    command = [sys.executable, "-m", "screener", "model", "readings", "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
+    screener("model", "readings", "--out", str(out), cwd=tmp_path)
     assert load_readings(out).form == "category"
 
 

@@ -1,9 +1,6 @@
 """The recipe: the published figures come back from the reconstructed cohort, and the shipped file from the recipe."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
@@ -37,6 +34,7 @@ from model.reconstruction.priors import PAIRS, PRIORS
 from model.reconstruction.recipe import ALL, Reconstruction
 from model.stats.logistic import covariance_at, logistic
 from model.stats.roc import auc
+from tests.command import screener, screener_process
 from tests.model.reference import shipped
 
 FIGURES = published()
@@ -58,14 +56,10 @@ def cohort(maker: CohortMaker, h4: Conditioner) -> Cohort:
     return maker.cohort(named(h4.condition(prior_means())))
 
 
-SCREENER = (sys.executable, "-m", "screener", "model", "build")
-
-
 def test_the_shipped_artefacts_are_what_the_build_writes(tmp_path: Path) -> None:
     # Another kernel of linear algebra than OpenBLAS would choose here: other last digits, the same bytes.
-    environment = {**os.environ, "OPENBLAS_CORETYPE": "Prescott"}
-    command = [*SCREENER, "--variant", "all", "--out", str(tmp_path)]
-    shown = subprocess.run(command, check=True, capture_output=True, env=environment, text=True).stdout
+    built = ("model", "build", "--variant", "all", "--out", str(tmp_path))
+    shown = screener_process(*built, cwd=tmp_path, OPENBLAS_CORETYPE="Prescott").stdout
     assert shown.startswith("Standard errors, reconstructed / published, before anything is adjusted:")
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(SHIPPED)
     for name in SHIPPED:
@@ -75,10 +69,8 @@ def test_the_shipped_artefacts_are_what_the_build_writes(tmp_path: Path) -> None
 
 def test_a_folder_that_is_not_there_is_a_message(tmp_path: Path) -> None:
     out = tmp_path / "none" / "built.json"
-    found = subprocess.run([*SCREENER, "--out", str(out)], capture_output=True, text=True, check=False)
-    assert found.returncode == 2
+    found = screener("model", "build", "--out", str(out), cwd=tmp_path, expect=2)
     assert "there is no folder none to write built.json into. Make it first" in found.stderr
-    assert "Traceback" not in found.stderr
 
 
 def test_dichotomising_the_continuous_model_gives_back_the_published_odds_ratio(made: Reconstruction) -> None:

@@ -1,8 +1,6 @@
 """A run from folder to folder: the same bytes in however many shards and processes, and nothing half-done."""
 
 import json
-import os
-import random
 import resource
 import signal
 import subprocess
@@ -17,38 +15,11 @@ from screener.errors import InputError, ScreenerError
 from screener.ndjson import destination, source
 from screener.ndjson.scratch import scratch
 from screener.ndjson.workers import Workers, cores, processes_for
-from tests.e2e.site import clean_environment, writes
-from tests.e2e.test_folder import NOW, Json, export, screener, stay
+from tests.command import clean_environment
+from tests.e2e.site import writes
 from tests.fhir_samples import observation, patient
-
-SCATTER = random.Random(7)  # noqa: S311 - the same every time
-
-
-def scattered(folder: Path, patients: int, *, markers: int = 3) -> Path:
-    """A folder in which everybody's lines are strewn over all files; some come in older copies, or moved to somebody else."""
-    resources: list[Json] = []
-    for number in range(patients):
-        name = f"w{number:03}"
-        resources += [patient(name), *stay(name)]
-        if number % 5 == 0:
-            old = {**observation(f"{name}-x", name, "mg", "0.70", "2025-12-01"), "meta": {"versionId": "1"}}
-            elsewhere = {"subject": {"reference": f"Patient/w{(number + 1) % patients:03}"}, "meta": {"versionId": "2"}}
-            resources += [old, {**old, **elsewhere}]
-    SCATTER.shuffle(resources)
-    folder.mkdir()
-    for file in range(markers):
-        lines = "".join(json.dumps(r) + "\n" for r in resources[file::markers])
-        (folder / f"part.{file}.ndjson").write_text(lines)
-    return folder
-
-
-def run(tmp_path: Path, name: str, *arguments: str) -> bytes:
-    ended, summary = screener(
-        tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / name), *arguments
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert summary["patients_seen"] == 40
-    return (tmp_path / name / "RiskAssessment.ndjson").read_bytes()
+from tests.folders import NOW, backfill, export, run, scattered, stay
+from tests.ndjson.tasks import dies, fails, make_two, twice
 
 
 def test_the_same_bytes_however_many_processes_and_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +72,7 @@ def test_a_second_run_finds_everything_as_it_was_and_leaves_what_is_others(tmp_p
     file = tmp_path / "out" / "RiskAssessment.ndjson"
     file.write_bytes(foreign + first)
     (tmp_path / "in" / "z.ndjson").write_text(json.dumps(observation("new", "w001", "mg", "0.95", "2026-01-20")) + "\n")
-    _, summary = screener(tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / "out"))
+    _, summary = backfill(tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / "out"))
     assert summary["writes"] == writes(amended=2, unchanged=78)
     lines, before = file.read_bytes().splitlines(), set(first.splitlines())
     assert foreign.strip() in lines
@@ -113,7 +84,7 @@ def test_what_moved_to_another_share_is_seen_there(tmp_path: Path) -> None:
     """An Observation that now names somebody else is evidence against the assessment that rests on it, wherever she is."""
     resources = [patient("w1"), *stay("w1"), patient("w2")]
     out = str(tmp_path / "out")
-    screener(tmp_path, "--backfill", "--from", str(export(tmp_path / "a", resources)), "--to", out)
+    backfill(tmp_path, "--backfill", "--from", str(export(tmp_path / "a", resources)), "--to", out)
     moved = [{**r, "subject": {"reference": "Patient/w2"}} if r["id"] == "w1-mg" else r for r in resources]
     export(tmp_path / "b", moved)
     smaller = _SMALL.replace("4000", "60")
@@ -142,25 +113,6 @@ def test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was(tmp_path
 # Workers
 
 
-def twice(context: int, item: int) -> int:
-    return context * item
-
-
-def make_two() -> int:
-    return 2
-
-
-def fails(context: int, item: int) -> int:
-    if item == 3:
-        raise InputError("Item 3 is bad", "Mend it")
-    return item
-
-
-def dies(context: int, item: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_item_once(count: int) -> None:
     with Workers(count, make_two) as workers:
@@ -182,7 +134,7 @@ def test_a_worker_that_is_killed_ends_the_run_in_words() -> None:
 def test_workers_end_with_the_process_that_started_them() -> None:
     program = (
         "import os, time\n"
-        "from tests.ndjson.test_engine import make_two, sleeps\n"
+        "from tests.ndjson.tasks import make_two, sleeps\n"
         "from screener.ndjson.workers import Workers\n"
         "if __name__ == '__main__':\n"
         "    with Workers(2, make_two) as workers:\n"
@@ -199,15 +151,10 @@ def test_workers_end_with_the_process_that_started_them() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def sleeps(context: int, seconds: int) -> int:
-    time.sleep(seconds)
-    return os.getpid()
+# Scratch folders
 
 
-# Workplaces
-
-
-def test_a_workplace_is_its_owners_only_and_gone_afterwards(tmp_path: Path) -> None:
+def test_a_scratch_folder_is_its_owners_only_and_gone_afterwards(tmp_path: Path) -> None:
     with scratch(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         with scratch(tmp_path) as other:

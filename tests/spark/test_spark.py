@@ -1,17 +1,15 @@
 """A backfill on a real Spark cluster of two executors: the same as the folder engine's, byte for byte."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import clean_environment, writes
-from tests.e2e.test_folder import NOW, Json, stay
+from tests.command import Ended, screener, screener_process
+from tests.e2e.site import writes
 from tests.fhir_samples import observation, patient
-from tests.ndjson.test_engine import run as by_folder_engine
-from tests.ndjson.test_engine import scattered
+from tests.folders import NOW, Json, scattered, stay
+from tests.folders import run as by_folder_engine
 
 pytestmark = pytest.mark.spark
 
@@ -22,27 +20,20 @@ SUBMIT = (
 )
 
 
-def on_spark(tmp_path: Path, source: str, out: str, *more: str) -> tuple[subprocess.CompletedProcess[str], Json]:
+def on_spark(tmp_path: Path, source: str, out: str, *more: str) -> tuple[Ended, Json]:
     summary = tmp_path / "spark.json"
     summary.unlink(missing_ok=True)
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "screener", "run", "--backfill", "--engine", "spark", "--now", NOW),
-            *("--from", str(tmp_path / source), "--to", str(tmp_path / out), "--summary", str(summary), *more),
-        ],
-        env={
-            **clean_environment(),
-            "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'spark.sqlite'}",
-            "SCREENER_FOLDER_COMPLETE": "true",
-            "PYSPARK_SUBMIT_ARGS": SUBMIT,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "SPARK_WORKER_DIR": str(tmp_path / "work"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
+    ended = screener_process(
+        *("run", "--backfill", "--engine", "spark", "--now", NOW),
+        *("--from", str(tmp_path / source), "--to", str(tmp_path / out), "--summary", str(summary), *more),
         cwd=tmp_path,
+        expect=None,
+        timeout=280,
+        SCREENER_STATE_URL=f"sqlite:///{tmp_path / 'spark.sqlite'}",
+        SCREENER_FOLDER_COMPLETE="true",
+        PYSPARK_SUBMIT_ARGS=SUBMIT,
+        SPARK_LOCAL_IP="127.0.0.1",
+        SPARK_WORKER_DIR=str(tmp_path / "work"),
     )
     assert "Traceback (most recent call last)" not in ended.stderr.partition("Error: ")[0], ended.stderr
     return ended, json.loads(summary.read_text()) if summary.exists() else {}
@@ -56,7 +47,7 @@ def test_it_writes_what_the_folder_engine_writes_and_then_nothing_more(tmp_path:
     scattered(tmp_path / "in", 40)
     expected = by_folder_engine(tmp_path, "folder")
     ended, first = on_spark(tmp_path, "in", "spark")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert first["writes"] == writes(created=80)
     assert text(tmp_path / "spark" / "RiskAssessment.ndjson") == expected
     assert json.loads(text(tmp_path / "spark" / "Device.ndjson"))["resourceType"] == "Device"
@@ -77,12 +68,12 @@ def test_bad_lines_stop_it_before_it_writes_and_parquet_is_a_table(tmp_path: Pat
     lines = [json.dumps(resource) for resource in (patient("w1"), *stay("w1"))]
     (tmp_path / "in" / "a.ndjson").write_text("\n".join([*lines, '{"resourceType": "Obs']))
     ended, _ = on_spark(tmp_path, "in", "out", "--parquet")
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     assert "1 unreadable lines, the first in a.ndjson" in ended.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "in" / "a.ndjson").write_text("\n".join(lines))
     ended, summary = on_spark(tmp_path, "in", "out", "--parquet")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert (summary["outcomes"]["scored"], summary["writes"]["created"]) == ({"complete": 1}, 2)
     table = pq.read_table(tmp_path / "out" / "RiskAssessment.parquet")
     assert table.column_names == ["patient", "id", "text"]
@@ -97,6 +88,5 @@ def test_bad_lines_stop_it_before_it_writes_and_parquet_is_a_table(tmp_path: Pat
     ],
 )
 def test_what_spark_does_not_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    command = [sys.executable, "-m", "screener", "run", *arguments]
-    ended = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (ended.returncode, words in ended.stderr) == (2, True), ended.stderr
+    ended = screener("run", *arguments, cwd=tmp_path, expect=2)
+    assert words in ended.stderr

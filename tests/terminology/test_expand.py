@@ -5,9 +5,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,23 +12,16 @@ import requests
 
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.records import Exclusion
+from tests.command import Ended, screener
 from tests.scripted import Reply, scripted
 
 FRAGMENT = Path(__file__).with_name("fragment.json")
 SNOMED = "http://snomed.info/sct"
 
 
-def expand(folder: Path, base_url: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "codes", "expand", "--out", str(folder / "expanded.csv")],
-        env={**os.environ, "SCREENER_SERVER_BASE_URL": base_url, "SCREENER_SERVER_ATTEMPTS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-    )
-    assert ended.returncode == expect, ended.stderr
-    return ended
+def expand(folder: Path, base_url: str, expect: int = 0) -> Ended:
+    server = {"SCREENER_SERVER_BASE_URL": base_url, "SCREENER_SERVER_ATTEMPTS": "1"}
+    return screener("codes", "expand", "--out", str(folder / "expanded.csv"), cwd=folder, expect=expect, **server)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -104,11 +94,5 @@ def test_a_server_that_cannot_leaves_the_old_file(tmp_path: Path, status: int) -
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "expanded.csv").write_text("value_set,system,code\nno-such,http://snomed.info/sct,1\n")
     (tmp_path / "screener.toml").write_text('[codes]\nexpanded = "expanded.csv"\n')
-    ended = subprocess.run(
-        [sys.executable, "-m", "screener", "run", "--backfill", "--from", "x", "--to", "y"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert (ended.returncode, "row 1 cannot be used" in ended.stderr) == (2, True), ended.stderr
+    ended = screener("run", "--backfill", "--from", "x", "--to", "y", cwd=tmp_path, expect=2)
+    assert "row 1 cannot be used" in ended.stderr, ended.stderr
