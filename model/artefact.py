@@ -7,8 +7,6 @@ layout's version, the checksum, names, units and forms, that all numbers are fin
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from model.atomic import write_whole
 from model.errors import ArtefactError
 from model.predictors import MG, MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS
 
@@ -140,16 +139,7 @@ def write_artefact(document: Json, path: Path) -> None:
     """Write with numbers rounded to ten significant digits and with the checksum; the file appears whole or not at all."""
     rounded = _rounded(document)
     text = json.dumps({**rounded, "checksum": checksum(rounded)}, indent=1, allow_nan=False) + "\n"
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_whole(path, [text.encode()])
 
 
 def _rounded(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from screener.atomic import write_whole
+from model.atomic import write_whole
 from screener.clinical.codes import TableRow, read_table
 from screener.clinical.exclusions import shipped_rules, value_set
 from screener.errors import RequestRefused, ServerError

@@ -9,8 +9,16 @@ from html import escape
 from pathlib import Path
 
 # What each room may import, beside itself. Names are the first two of a module's; a package's own face is its first.
-_MODEL = ("model", "model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.stats")
-_BASE = ("screener", "screener.atomic", "screener.batches", "screener.errors")
+_MODEL = (
+    "model",
+    "model.artefact",
+    "model.atomic",
+    "model.errors",
+    "model.nomogram",
+    "model.predictors",
+    "model.stats",
+)
+_BASE = ("screener", "screener.batches", "screener.errors", "model.atomic")
 _RULES = (*_BASE, "model", "screener.clinical", "screener.assessment")
 _SERVER = (*_RULES, "screener.config", "screener.fhir")
 _STORES = (*_SERVER, "screener.stores", "screener.bulk")
@@ -19,7 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "model.errors": (),
     "model.predictors": (),
     "model.stats": ("model.errors",),
-    "model.artefact": ("model.errors", "model.predictors"),
+    "model.artefact": ("model.atomic", "model.errors", "model.predictors"),
     "model.nomogram": ("model.errors", "model.artefact"),
     "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors"),
     "model.frames": _MODEL,
@@ -32,7 +40,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "fhir_fixtures": (),
     "screener": (),
     "screener.errors": (),
-    "screener.atomic": (),
+    "model.atomic": (),
     "screener.batches": (),
     "screener.clinical": (*_BASE, "model"),
     "screener.assessment": (*_BASE, "model", "screener.clinical"),

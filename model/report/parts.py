@@ -1,13 +1,13 @@
 """Sections that more than one report has: what the paper's method gave on a cohort, as tables and figures."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model.atomic import write_whole
 from model.local import paper
 from model.local.cohort import LocalCohort
 from model.predictors import MG, OCN, PREDICTORS, P
@@ -42,9 +42,8 @@ TITLES = {
 def write_results(results: Json, folder: Path) -> Path:
     """`results.json` at full precision; it appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, temporary = folder / "results.json", folder / f".results.json.{os.getpid()}"
-    temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    path = folder / "results.json"
+    write_whole(path, [json.dumps(results, indent=1, allow_nan=False).encode(), b"\n"])
     return path
 
 

@@ -1,11 +1,11 @@
 """What is known of an export, in the folder that it fills: written before each step, so that any interruption can be resumed."""
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from model.atomic import write_whole
 from screener.bulk.protocol import Manifest, Request
 from screener.errors import InputError
 
@@ -79,13 +79,7 @@ def remove(folder: Path) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """A file for its owner only, on the disk before it has its name."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    write_whole(path, [content], private=True)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -106,26 +106,25 @@ class MappingTables(msgspec.Struct, frozen=True):
 class Mapper:
     """Maps resources. Build one and keep it: it remembers the codes and quantities that it has seen.
 
-    `base_url` is the source's own address; where it is None, absolute references count as local. `use_preliminary` takes
+    Absolute references count as local: which patient a resource belongs to is what the server matched it by. `use_preliminary` takes
     results of status preliminary as well; `for_cohort` also what only a validation cohort needs.
     """
 
     def __init__(
         self,
         tables: MappingTables,
-        base_url: str | None = None,
         *,
         use_preliminary: bool = False,
         for_cohort: bool = False,
     ) -> None:
-        self._recipe = (tables, base_url, use_preliminary, for_cohort)
+        self._recipe = (tables, use_preliminary, for_cohort)
         self._aliases = tables.aliases
         self._code_rows = [row for row in tables.codes if for_cohort or row.analyte not in COHORT_ONLY]
         self._codes = CodeMap(self._code_rows, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._observed = tables.effective.observed
-        self._patient = References("Patient", base_url).find
-        self._medication = References("Medication", base_url).find
+        self._patient = References("Patient").find
+        self._medication = References("Medication").find
         self._statements = Statements(
             tables.effective.by_code,
             CodeList(tables.menopause, tables.aliases),
@@ -267,8 +266,7 @@ class Mapper:
 
 def _mapper(
     tables: MappingTables,
-    base_url: str | None,
     use_preliminary: bool,  # noqa: FBT001 - see __reduce__
     for_cohort: bool,  # noqa: FBT001
 ) -> Mapper:
-    return Mapper(tables, base_url, use_preliminary=use_preliminary, for_cohort=for_cohort)
+    return Mapper(tables, use_preliminary=use_preliminary, for_cohort=for_cohort)

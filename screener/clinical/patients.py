@@ -19,12 +19,11 @@ _URN = "urn:uuid:"
 
 
 class References:
-    """Reads references to resources of one type. `base_url` is the source's own: other servers' resources are not ours."""
+    """Reads references to resources of one type. Absolute ones count as local, whatever server they name."""
 
-    def __init__(self, kind: str, base_url: str | None) -> None:
+    def __init__(self, kind: str) -> None:
         self._kind = kind
         self._pattern = re.compile(_PATH.format(kind=kind))
-        self._base = base_url.rstrip("/") + "/" if base_url else None
         self._paths = dates.Remembered(self._path, 65_536)
 
     def find(self, reference: wire.Reference | None) -> str:
@@ -41,12 +40,8 @@ class References:
         if text.startswith(_URN):
             return text[len(_URN) :]
         if "://" in text:
-            if self._base is None:
-                found = self._pattern.search(text)
-                return found[1] if found and found.end() == len(text) else ""
-            if not text.startswith(self._base):
-                return ""
-            text = text[len(self._base) :]
+            found = self._pattern.search(text)
+            return found[1] if found and found.end() == len(text) else ""
         found = self._pattern.fullmatch(text)
         return found[1] if found and not text.startswith("/") else ""
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from model.atomic import write_whole
 from screener import __version__
 from screener.clinical import labels
 from screener.cohort.comparison import HEADER
@@ -163,14 +163,8 @@ def write(
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """0600 from its first byte: without identifiers it is patient data all the same."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """For its owner only: without identifiers it is patient data all the same."""
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        temporary.replace(path)
+        write_whole(path, [content], private=True)
     except OSError as error:
         raise InputError(f"Cannot write {path.name}: {error.strerror}", "Check --out and its permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)

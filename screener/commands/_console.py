@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import structlog
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -89,11 +88,6 @@ def _listed(result: Result, console: Console) -> None:
     for line in result.listed:
         grid.add_row(line.patient, line.method.value, line.action, line.reason)
     console.print(grid)
-
-
-def safe(text: str) -> str:
-    """What a sender wrote, without any meaning to the terminal."""
-    return escape("".join(c if c.isprintable() else "?" for c in text))
 
 
 def counter(what: str) -> Callable[[int], None]:

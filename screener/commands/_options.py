@@ -124,3 +124,10 @@ def start_logging(log_format: str, *, verbose: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def safe(text: str) -> str:
+    """What a sender wrote, without any meaning to the terminal."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))

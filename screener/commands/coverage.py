@@ -11,6 +11,7 @@ from screener.commands._options import (
     from_folder_option,
     now_option,
     only_tag_option,
+    safe,
     settings_options,
 )
 from screener.commands.run import progress_bar
@@ -137,7 +138,7 @@ def _show(found: "Coverage") -> None:
             [(f"{a}, {reason}", say(n)) for a, reasons in found.refused.items() for reason, n in reasons.items()],
         )
     for kind, why in found.exclusions_not_checked.items():
-        console.print(f"Exclusions not checked: {kind} ({_safe(why)})", style="yellow")
+        console.print(f"Exclusions not checked: {kind} ({safe(why)})", style="yellow")
     console.print(f"\n[bold]Codes and units[/] of {say(found.women_sampled)} patients")
     _codes(console, found.mapped_codes, say)
     suggested = [seen for seen in found.unmapped_codes if seen.suggestion]
@@ -154,7 +155,7 @@ def _show(found: "Coverage") -> None:
 
 
 def _stated(console: "Console", seen: "SystemSeen", say: "_Counts") -> None:
-    said = _safe(seen.system) or "in words only"
+    said = safe(seen.system) or "in words only"
     if seen.system == "reference":
         said = "Medication resources of no listed code, or not readable"
     blind = (
@@ -166,7 +167,7 @@ def _stated(console: "Console", seen: "SystemSeen", say: "_Counts") -> None:
     console.print(f"  {seen.resource:<24}  {counts}  {said}{blind}")
     for code in seen.unmet[:_CODES_SHOWN]:
         points_to = f"  [yellow]reads like {', '.join(code.suspected)}[/]" if code.suspected else ""
-        named = " ".join(part for part in (_safe(code.code), _safe(code.text)) if part)
+        named = " ".join(part for part in (safe(code.code), safe(code.text)) if part)
         console.print(f"      {say(code.resources):>7} on no list: {named}{points_to}")
 
 
@@ -183,7 +184,7 @@ class _Counts:
 def _grid(console: "Console", rows: list[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, count in rows:
-        console.print(f"  {_safe(name):<{width}}  {count:>9}")
+        console.print(f"  {safe(name):<{width}}  {count:>9}")
 
 
 def _codes(console: "Console", codes: "list[CodeSeen]", say: _Counts) -> None:
@@ -191,15 +192,9 @@ def _codes(console: "Console", codes: "list[CodeSeen]", say: _Counts) -> None:
         what = seen.analyte
         if seen.suggestion:
             what = f"{seen.suggestion.analyte.value}?{f' ({seen.suggestion.reason})' if seen.suggestion.reason else ''}"
-        console.print(f"  [bold]{what}[/]  {_safe(seen.code)}  {_safe(seen.text)}  {say(seen.results)} results")
+        console.print(f"  [bold]{what}[/]  {safe(seen.code)}  {safe(seen.text)}  {say(seen.results)} results")
         for unit in seen.units:
             refused = "".join(f", {say(n)} {reason}" for reason, n in unit.refused.items())
             middle = f", median {unit.median:.4g}" if unit.median is not None else ""
-            suspicion = f"  [yellow]{_safe(unit.suspicion)}[/]" if unit.suspicion else ""
-            console.print(f"      {_safe(unit.unit) or 'no unit':<12} {say(unit.results)}{refused}{middle}{suspicion}")
-
-
-def _safe(text: str) -> str:
-    from screener.commands._console import safe
-
-    return safe(text)
+            suspicion = f"  [yellow]{safe(unit.suspicion)}[/]" if unit.suspicion else ""
+            console.print(f"      {safe(unit.unit) or 'no unit':<12} {say(unit.results)}{refused}{middle}{suspicion}")

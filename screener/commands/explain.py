@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from screener.commands._options import Common, from_folder_option, now_option, settings_options
+from screener.commands._options import Common, from_folder_option, now_option, safe, settings_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,17 +87,11 @@ def _rules(found: "Explanation", console: "Console") -> None:
             f"  {'[green]met[/]    ' if not rule.reason else '[red]not met[/]'} {rule.rule}{_because(rule.reason)}"
         )
         for line in rule.evidence:
-            console.print(f"            {_safe(line)}")
+            console.print(f"            {safe(line)}")
 
 
 def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
-
-
-def _safe(text: str) -> str:
-    from screener.commands._console import safe
-
-    return safe(text)
 
 
 def _measurements(found: "Explanation", console: "Console") -> None:
@@ -115,7 +109,7 @@ def _measurements(found: "Explanation", console: "Console") -> None:
     for row in found.measurements:
         value = f"{row.comparator}{short(row.value)} {row.unit}" if row.value is not None else "-"
         became = f"[red]refused: {row.refused}[/]" if row.refused else _fates(row.fates, found.reason)
-        grid.add_row(f"  {row.analyte}", row.date, _safe(row.sent), value, became, _safe(row.observation))
+        grid.add_row(f"  {row.analyte}", row.date, safe(row.sent), value, became, safe(row.observation))
     console.print(grid)
 
 
@@ -158,7 +152,7 @@ def _assessments(found: "Explanation", console: "Console") -> None:
         made = f"of {row.occasion}" if row.occasion else f"none: {row.reason}"
         console.print(f"  [bold]{row.method}[/] {made}; a run would {_DOES[row.action]}{_because(row.because)}")
         for note in row.caveats:
-            console.print(f"            {_safe(note)}")
+            console.print(f"            {safe(note)}")
 
 
 _DOES = {

@@ -110,6 +110,7 @@ def run(
     """
     if from_folder and workers != 1:
         _start_workers_ahead(Path(from_folder), workers or 0)
+    from model.atomic import write_whole
     from screener.run.options import Options
     from screener.run.runner import execute
 
@@ -145,7 +146,7 @@ def run(
     with progress_bar(common.log_format, "thousandths" if whole else "patients") as progress:
         result = execute(settings, options, progress)
     if summary_file is not None:
-        summary_file.write_text(result.summary.to_json(), encoding="utf-8")
+        write_whole(summary_file, [result.summary.to_json().encode()])
     show(result, common.log_format)
     if result.summary.exit_code:
         click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))

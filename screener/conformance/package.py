@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from screener.atomic import write_whole
+from model.atomic import write_whole
 from screener.errors import ServerError
 from screener.fhir.client import Client
 

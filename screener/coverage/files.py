@@ -1,10 +1,11 @@
 """The tables that a site completes: its own codes and units, as `codes.codes` and `codes.units` of the configuration read them."""
 
 import csv
-import os
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from model.atomic import write_whole
 from screener.clinical.codes import CodeRow
 from screener.clinical.records import Analyte
 from screener.clinical.suggestions import Suggestions
@@ -57,10 +58,9 @@ def _units(mapped: Sequence[CodeSeen], suggestions: Suggestions) -> Iterable[dic
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, [*(name for name in columns if name != "source"), "source"])
-        table.writeheader()
-        table.writerows(rows)
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, [*(name for name in columns if name != "source"), "source"])
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(path, [text.getvalue().encode()])
     return path

@@ -46,7 +46,6 @@ class Traffic(msgspec.Struct):
     requests: int = 0
     bytes_read: int = 0
     retries: int = 0
-    wait_seconds: float = 0.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -191,7 +190,6 @@ class Client:
     def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
         bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         self._keep_pace()
-        began = time.monotonic()
         try:
             response = self._session.request(
                 method,
@@ -209,7 +207,6 @@ class Client:
             raise _Transient(self._unreachable(error, what)) from error
         finally:
             self.traffic.requests += 1
-            self.traffic.wait_seconds += time.monotonic() - began
         self.traffic.bytes_read += len(body)
         self.server_time = self.server_time or _http_date(response.headers.get("Date", ""))
         answer = Answer(response.status_code, response.headers, body)

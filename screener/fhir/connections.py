@@ -67,5 +67,4 @@ class Connections:
             self._traffic.requests += sent.requests
             self._traffic.bytes_read += sent.bytes_read
             self._traffic.retries += sent.retries
-            self._traffic.wait_seconds += sent.wait_seconds
             client.traffic = Traffic()

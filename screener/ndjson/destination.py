@@ -4,7 +4,6 @@ The file is in the order of the patients' keys, so that it can be worked on shar
 did it. What others put into it stays, byte for byte.
 """
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Protocol, cast
 
 import msgspec
 
+from model.atomic import write_whole
 from screener.assessment.draft import Forms
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import AssessmentWriter, Json, device, local_id
 from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
+from screener.fhir.reads import Reference
 from screener.ndjson.files import Piece, blocks
 from screener.ndjson.scan import shard_of
 from screener.ndjson.spill import Segment, Spill, cannot_spill, open_private, stored
@@ -40,13 +41,9 @@ class _Method(msgspec.Struct):
     coding: tuple[_Coding, ...] = ()
 
 
-class _Subject(msgspec.Struct):
-    reference: str = ""
-
-
 class _Head(msgspec.Struct):
     id: str
-    subject: _Subject = msgspec.field(default_factory=_Subject)
+    subject: Reference = msgspec.field(default_factory=Reference)
     method: _Method = msgspec.field(default_factory=_Method)
 
 
@@ -272,8 +269,10 @@ class FolderDestination:
         assert standing is not None  # noqa: S101 - scan comes first
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _replace(self._folder / _DEVICES, (ENCODER.encode(device) + b"\n" for device in self._devices))
-            _replace(self._folder / ASSESSMENTS, _parts(standing))
+            write_whole(
+                self._folder / _DEVICES, (ENCODER.encode(device) + b"\n" for device in self._devices), private=True
+            )
+            write_whole(self._folder / ASSESSMENTS, _parts(standing), private=True)
         except OSError as error:
             raise InputError(
                 f"Cannot write to the folder {self._folder.name}: {error.strerror}",
@@ -326,16 +325,3 @@ def _damaged(file: Path) -> InputError:
     return InputError(
         f"{file.name} in the destination folder is damaged", "Restore it, or name another folder after --to"
     )
-
-
-def _replace(file: Path, parts: Iterator[bytes]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with open_private(temporary) as stream:
-            for part in parts:
-                stream.write(part)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

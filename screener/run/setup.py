@@ -122,7 +122,6 @@ def read_method(settings: Settings, *, for_cohort: bool = False) -> Method:
     except ModelError as error:
         raise ConfigurationError(f"The model cannot be used: {error}") from error
     tables = site_tables(settings.codes)
-    # Absolute references count as local: which patient a resource belongs to is what the server matched it by.
     mapper = Mapper(tables, use_preliminary=settings.codes.preliminary, for_cohort=for_cohort)
     return Method(artefact, tables, mapper)
 

@@ -17,6 +17,7 @@ from screener.assessment.resource import Json
 from screener.clinical.records import Method
 from screener.config.settings import DestinationSettings, OutputSettings
 from screener.fhir.client import Client
+from screener.fhir.reads import WithIdentifiers, WithSubject
 from screener.fhir.search import search
 from screener.stores.protocols import Receipt
 from screener.stores.server_destination import DECODER, ServerDestination
@@ -24,24 +25,6 @@ from screener.stores.server_destination import DECODER, ServerDestination
 log = structlog.get_logger()
 
 Identify = Callable[[Sequence[str], str], Mapping[str, str]]
-
-
-class _Identifier(msgspec.Struct):
-    system: str = ""
-    value: str = ""
-
-
-class _Reference(msgspec.Struct):
-    identifier: _Identifier = msgspec.field(default_factory=_Identifier)
-
-
-class _Subject(msgspec.Struct):
-    subject: _Reference = msgspec.field(default_factory=_Reference)
-
-
-class _Patient(msgspec.Struct):
-    id: str = ""
-    identifier: tuple[_Identifier, ...] = ()
 
 
 class OtherServerDestination(ServerDestination):
@@ -67,7 +50,7 @@ class OtherServerDestination(ServerDestination):
         """By what our assessments say of the source's patient."""
         params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
         for found in search(self._client, "RiskAssessment", params):
-            named = msgspec.json.decode(found.raw, type=_Subject).subject.identifier
+            named = msgspec.json.decode(found.raw, type=WithSubject).subject.identifier
             if named.system == self._source_system and named.value.startswith("Patient/"):
                 yield named.value.removeprefix("Patient/")
 
@@ -100,7 +83,7 @@ class OtherServerDestination(ServerDestination):
             names = ",".join(f"{self._system}|{_escaped(value)}" for value in wanted)
             params = [("identifier", names), *self._common()]
             for found in search(self._client, "Patient", params, post=True):
-                for name in msgspec.json.decode(found.raw, type=_Patient).identifier:
+                for name in msgspec.json.decode(found.raw, type=WithIdentifiers).identifier:
                     if name.system == self._system:
                         there.setdefault(name.value, set()).add(found.head.id)
         known = {patient: there.get(value, set()) for patient, value in values.items()}

@@ -8,6 +8,7 @@ import msgspec
 from screener.clinical.mapping import Mapper
 from screener.errors import InputError
 from screener.fhir.client import Client, decode
+from screener.fhir.reads import Reference
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -41,12 +42,8 @@ def patients_of_file(file: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Entity(msgspec.Struct):
-    reference: str = ""
-
-
 class _Member(msgspec.Struct):
-    entity: _Entity = msgspec.field(default_factory=_Entity)
+    entity: Reference = msgspec.field(default_factory=Reference)
     inactive: bool = False
 
 

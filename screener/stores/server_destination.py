@@ -16,20 +16,13 @@ from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.connections import Connections
+from screener.fhir.reads import WithSubject
 from screener.fhir.search import Found, search
 from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_source import ignored
 
 # Whole resources, decimals digit for digit.
 DECODER = msgspec.json.Decoder(float_hook=Decimal)
-
-
-class _Reference(msgspec.Struct):
-    reference: str = ""
-
-
-class _Subject(msgspec.Struct):
-    subject: _Reference = msgspec.field(default_factory=_Reference)
 
 
 class ServerDestination:
@@ -73,7 +66,7 @@ class ServerDestination:
         if self._settings.only_tag and self._output.tag:
             params.append(("_tag", self._output.tag))
         for found in search(self._client, "RiskAssessment", params):
-            reference = msgspec.json.decode(found.raw, type=_Subject).subject.reference
+            reference = msgspec.json.decode(found.raw, type=WithSubject).subject.reference
             if reference:
                 yield local_id(reference)
 

@@ -25,6 +25,7 @@ from screener.clinical.records import (
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, NotAuthenticated, RequestRefused, ServerError
 from screener.fhir.client import Client, decode
+from screener.fhir.reads import WithIdentifiers, WithSubject
 from screener.fhir.search import Found, Meta, search
 from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
@@ -36,10 +37,6 @@ log = structlog.get_logger()
 _BY_TEXT = "code:text"
 
 
-class _Reference(msgspec.Struct):
-    reference: str = ""
-
-
 class _Result(msgspec.Struct):
     status: str = ""
     meta: Meta = Meta()
@@ -47,20 +44,6 @@ class _Result(msgspec.Struct):
 
 class _Total(msgspec.Struct):
     total: int | None = None
-
-
-class _Subject(msgspec.Struct):
-    subject: _Reference = msgspec.field(default_factory=_Reference)
-    status: str = ""
-
-
-class _Identifier(msgspec.Struct):
-    system: str = ""
-    value: str = ""
-
-
-class _Identified(msgspec.Struct):
-    identifier: tuple[_Identifier, ...] = ()
 
 
 class ServerSource:
@@ -132,7 +115,7 @@ class ServerSource:
             for found in self._across_patients(params):
                 if not_before is not None and found.head.meta.lastUpdated:
                     self._check_window(found, not_before)
-                patient = self._mapper.patient_id(msgspec.json.decode(found.raw, type=_Subject).subject.reference)
+                patient = self._mapper.patient_id(msgspec.json.decode(found.raw, type=WithSubject).subject.reference)
                 if patient:
                     yield patient
 
@@ -275,7 +258,7 @@ class ServerSource:
         """The business identifier of each patient in a system, where there is exactly one."""
         found: dict[str, set[str]] = {}
         for entry in self._asking.find("Patient", patients, self._common()) if patients else ():
-            named = msgspec.json.decode(entry.raw, type=_Identified).identifier
+            named = msgspec.json.decode(entry.raw, type=WithIdentifiers).identifier
             found.setdefault(entry.head.id, set()).update(n.value for n in named if n.system == system and n.value)
         return {patient: next(iter(found[patient])) for patient in patients if len(found.get(patient, ())) == 1}
 

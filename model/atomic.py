@@ -1,0 +1,22 @@
+"""Files that are there whole or not at all. For the model and for the job: the model knows nothing of the job."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_whole(file: Path, parts: Iterable[bytes], *, private: bool = False) -> None:
+    """Write beside `file`, flush to the disk, then take its place: what stood there stays until all is written.
+
+    `private`: for its owner only from its first byte, because it holds patient data. OSError where the disk is full or forbidden.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.writelines(parts)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
