@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast bench lint types lock clean
+.PHONY: help setup demo test test-fast bench lint types docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,7 +32,10 @@ lint: setup ## ruff: rules and formatting
 types: setup ## mypy --strict
 	$(BIN)/mypy
 
-test: lint types ## lint, types and every test, those against a real HAPI FHIR server included
+docs: setup ## the documentation as a site, in build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+test: lint types docs ## lint, types, documentation and every test, those against a real HAPI FHIR server included
 	$(BIN)/python tests/hapi/launcher.py ensure-tools
 	$(BIN)/python -m pytest --durations=15
 
@@ -44,7 +47,7 @@ bench: setup ## measure against peers and limits; BENCH="--only offline" for one
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 lock: setup ## resolve the dependencies again
-	$(BIN)/uv pip compile pyproject.toml --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --group docs --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
 
 clean: ## remove what the targets made, the environment included

@@ -84,3 +84,9 @@ EXPORT_DELETION = Deviation(
     specified=202,
     hapi=404,
 )
+BATCH_DECLARED = Deviation(
+    "CapabilityStatement.rest.interaction: whether batch is declared (HAPI takes batches and declares only transaction)",
+    "http.html#capabilities",
+    specified=True,
+    hapi=False,
+)

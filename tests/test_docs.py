@@ -1,0 +1,96 @@
+"""Every command of the README and of docs/ works: those in blocks are run in their order, those in the text are looked up."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import click
+import pytest
+import requests
+
+from fhir_fixtures.population import bundles, generate
+from screener.cli import cli
+from screener.config.settings import ServerSettings
+from screener.fhir.client import Client
+from screener.sandbox.app import SandboxServer
+from screener.sandbox.seeding import seed
+from tests.command import screener
+from tests.fhir_samples import observation, patient
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# `make demo` and `make test` are what CI runs; installing is what brought the tests here.
+# The sandbox takes no definitions: tests/conformance loads them into HAPI.
+NOT_OURS = ("git ", "make ", "python3 -m venv ", "export PATH=", "screener conformance --load")
+SERVER, TOKEN_FILE = "https://fhir.hospital.example/fhir", "/run/secrets/fhir-token"
+TODAY = date(2026, 1, 31)
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of its blocks that call something, without their comments."""
+    found: list[str] = []
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        lines = (line.partition(" #")[0].strip() for line in block.splitlines())
+        found += [line for line in lines if re.match(r"(?:[A-Z_]+=\S+ )*(?:screener|export|git|make|python3) ", line)]
+    return found
+
+
+WITH_COMMANDS = [page for page in PAGES if any("screener " in line for line in commands(page))]
+
+
+@pytest.fixture(scope="module")
+def hospital() -> Iterator[str]:
+    """A server with a synthetic population, most of whom had a DXA, and the patient of the examples."""
+    with SandboxServer() as server, Client(ServerSettings(base_url=server.base_url)) as client:
+        seed(client, bundles(generate(1200, 5, TODAY, dxa_share=0.9), size=500), lambda _: None)
+        for resource in (patient("4711"), observation("mg", "4711", "mg", "0.80", f"{TODAY}T08:00:00Z")):
+            path = f"{server.base_url}/{resource['resourceType']}/{resource['id']}"
+            requests.put(path, json=resource, timeout=30).raise_for_status()
+        yield server.base_url
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
+def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    environment = {
+        "SCREENER_SERVER_BASE_URL": hospital,
+        "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}",
+        "SCREENER_FOLDER_COMPLETE": "true",
+        "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3",
+    }
+    if page.name != "README.md":  # which says itself what writing needs
+        environment |= {"SCREENER_WRITE": "on", "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "true"}
+    if page.name == "folders.md":
+        screener("export", "--out", str(tmp_path / "export"), cwd=tmp_path, **environment)
+    ran = 0
+    for line in commands(page):
+        if line.startswith(NOT_OURS):
+            continue
+        words = shlex.split(line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token")))
+        given = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+        if words[0] == "export":
+            environment |= given
+            continue
+        arguments = words[words.index("screener") + 1 :]
+        if arguments == ["export", "--out", "export"]:  # done already, for the commands that read it
+            arguments[-1] = "another"
+        screener(*arguments, cwd=tmp_path, **{**environment, **given})
+        ran += 1
+    assert ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_text_names_exists(page: Path) -> None:
+    """Commands and options between backticks, in text and in tables."""
+    for said in re.findall(r"`screener ([a-z][^`]*)`", page.read_text(encoding="utf-8")):
+        command: click.Command = cli
+        words = said.split()
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            with click.Context(command) as context:
+                found = command.get_command(context, words.pop(0))
+            assert found is not None, said
+            command = found
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= {*known, "--help", "--version"}, said
