@@ -1,3 +1,3 @@
-"""screener: keeps osteoporosis RiskAssessments on a FHIR server in step with its Observations."""
+"""screener: keeps osteoporosis RiskAssessments on a FHIR server up to date with its Observations."""
 
 __version__ = "0.1.0"

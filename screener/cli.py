@@ -12,7 +12,7 @@ from screener import __version__
 from screener.errors import ExitCode, ScreenerError, UnforeseenError
 
 COMMANDS = {
-    "run": ("screener.commands.run:run", "Bring the assessments into step with the results."),
+    "run": ("screener.commands.run:run", "Bring the assessments up to date with the results."),
     "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
     "coverage": ("screener.commands.coverage:coverage", "What a source holds, before anything is installed."),
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
@@ -68,7 +68,7 @@ Exit codes: 0 done, 2 usage or configuration, 3 finished but some patients faile
 def cli() -> None:
     """Find postmenopausal women who may be worth a DXA scan, from what a FHIR server already knows.
 
-    screener reads laboratory results, weight and height, and keeps two RiskAssessments of each eligible woman in step with
+    screener reads laboratory results, weight and height, and keeps two RiskAssessments of each eligible woman up to date with
     them: the risk by a published nomogram, and the flag "serum magnesium at or below 0.845 mmol/L".
     """
 

@@ -1,6 +1,6 @@
 """Everything about one patient: what was found, what each rule says of it, and what becomes of her assessments.
 
-Only verdicts and changes are put into words here; every decision is made where the job makes it.
+This only puts verdicts and changes into words. Every decision is made where the job makes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -55,7 +55,8 @@ class _ValueSet(msgspec.Struct):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """What came of it: codes found in all, those that no shipped value set has, and concepts that the server does not know."""
+    """The result: how many codes were found, how many of them no shipped value set has, and the concepts that the server does not
+    know."""
 
     found: int
     new: int

@@ -1,1 +1,1 @@
-"""Bulk Data Access: an export of the FHIR server into a folder of NDJSON, resumed wherever it was interrupted."""
+"""Bulk Data Access: exports the FHIR server into a folder of NDJSON, and resumes where it was interrupted."""

@@ -1,4 +1,4 @@
-"""An export from beginning to end: asked for, waited for, fetched by several connections, checked, and resumed where it was left."""
+"""An export from beginning to end: kick-off, waiting, fetching by several connections, checking, and resuming."""
 
 import gzip
 import os
@@ -72,7 +72,7 @@ def export_once(settings: Settings, folder: Path) -> Finished:
 
 
 def export_changes(settings: Settings, folder: Path, since: datetime) -> Finished:
-    """The Observations that changed since an instant. What the folder holds of another night is given up: nothing rests on it."""
+    """Export the Observations that changed since an instant. What the folder holds from another night is removed."""
     if settings.server.only_tag:
         raise ConfigurationError("An export cannot be narrowed to server.only_tag", "Leave out --bulk, or the tag")
     request = needed(settings, types=("Observation",), since=since, relevant=True)
@@ -82,12 +82,12 @@ def export_changes(settings: Settings, folder: Path, since: datetime) -> Finishe
 
 
 def _too_old(held: Finished) -> bool:
-    """An export of the day before yesterday is no truth to write by."""
+    """Whether the export is more than a day old, too old to write by."""
     return datetime.now(UTC) - parse_instant(held.transaction_time) > timedelta(hours=24)
 
 
 class _Told:
-    """Progress as log lines, one in ten seconds at most."""
+    """Logs the progress, once in ten seconds at most."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -147,7 +147,7 @@ def _waited(client: Client, where: str, settings: BulkSettings) -> Manifest:
 
 
 def _pause(found: Waiting, last: float, longest: float) -> float:
-    """As the server asks, else longer each time; never beyond the configuration's limit."""
+    """How long to wait: as the server asks, else longer each time, up to the configuration's limit."""
     return min(found.seconds if found.seconds is not None else last * 1.5, longest)
 
 
@@ -170,7 +170,7 @@ class _Fetch:
             connections.map(self._one, missing)
 
     def _one(self, client: Client, placed: tuple[str, Output]) -> None:
-        """To a temporary file, checked, on the disk, named; and only then into the journal."""
+        """Fetch one file to a temporary file, check it, flush it to the disk, rename it, and only then note it in the journal."""
         place, file = placed
         kind, _, number = place.partition("/")
         temporary = self._folder / f".{kind}-{number}.part"
@@ -225,7 +225,7 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
 
 
 def _judge_errors(journal: Journal, manifest: Manifest, settings: BulkSettings, host: str) -> None:
-    """What the server could not export is missing from the files: such an export is not the whole truth."""
+    """Stop where the server reports errors: what it could not export is missing from the files."""
     lost = sum(journal.done[f"error/{number}"].resources for number in range(len(manifest.error)))
     if lost > settings.errors_allowed:
         raise ServerError(

@@ -1,4 +1,4 @@
-"""What is known of an export, in the folder that it fills: written before each step, so that any interruption can be resumed."""
+"""The state of an export, in the folder that it fills. It is written before each step, so that any interruption can be resumed."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Journal(msgspec.Struct):
-    """One export on its way."""
+    """One export in progress."""
 
     base_url: str
     request: Request
@@ -66,7 +66,7 @@ def finish(folder: Path, whole: Finished) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Take away a whole export, and the folder with it where nothing else is in it."""
+    """Remove a whole export, and the folder with it where nothing else is in it."""
     held = finished(folder)
     if held is None:
         return

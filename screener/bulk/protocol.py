@@ -1,4 +1,4 @@
-"""The conversation of an export (hl7.org/fhir/uv/bulkdata, export): kick-off, status, deletion."""
+"""The requests and answers of an export (hl7.org/fhir/uv/bulkdata, export): kick-off, status, deletion."""
 
 import re
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def status(client: Client, where: str) -> Manifest | Waiting:
 
 
 def discard(client: Client, where: str) -> None:
-    """Tell the server that the export is no longer needed; one that will not hear of it does no harm."""
+    """Tell the server that the export is no longer needed. A server that refuses does no harm."""
     try:
         client.delete(where, what="an export that is done")
     except ServerError as error:

@@ -1,4 +1,4 @@
-"""What a run needs of an export."""
+"""The export that a run needs."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -36,7 +36,7 @@ _JUDGED = {
 
 
 def check_writable(out: Path) -> None:
-    """InputError where a cohort could not be written to `out`: said before the source is read."""
+    """InputError where a cohort could not be written to `out`. Called before the source is read."""
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"A cohort is written as .csv or .parquet, not as {out.name}", "Change the suffix after --out")
     if not out.resolve().parent.is_dir():
@@ -89,9 +89,9 @@ def dictionary(
     source: Mapping[str, Any],
     least_count: int,
 ) -> dict[str, Any]:
-    """What the columns mean, how the women were chosen and labelled, and the books. `source`: what it could not give.
+    """What the columns mean, how the women were chosen and labelled, and the counts. `source`: what it could not give.
 
-    Raises AccountError where the books do not add up.
+    Raises AccountError where the counts do not add up.
     """
     return {
         "format": FORMAT,

@@ -36,7 +36,7 @@ class Design(msgspec.Struct, frozen=True):
 
 
 class Pulled(msgspec.Struct):
-    """The women of the cohort, labelled or not, and the books: every patient seen is a woman here or left out for a reason."""
+    """The women of the cohort, labelled or not, and the counts: every patient seen is a woman here or left out for a reason."""
 
     seen: int = 0
     women: list[Woman] = []

@@ -32,7 +32,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What a call leaves: the books, the comparison and the files."""
+    """What a call leaves: the counts, the comparison and the files."""
 
     counts: dict[str, Any]
     compared: Sequence[Sequence[str]]

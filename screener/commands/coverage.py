@@ -71,10 +71,10 @@ def coverage(
     now: datetime | None,
     only_tag: str | None,
 ) -> None:
-    """What the source holds of what the nomogram needs; nothing is written to it, and no patient is named.
+    """Say what the source holds of what the nomogram needs. Nothing is written to it, and no patient is named.
 
-    How many women have each result where the job would look for it, and how many would be scored, flagged, or miss what; which codes
-    and units are seen, which of them nobody mapped, with a suggestion; which values are refused and why.
+    It counts the women who have each result where the job would look for it, and those who would be scored or flagged, or would lack
+    something. It lists the codes and units that are seen, suggests what unmapped ones may be, and says which values are refused and why.
     """
     from screener.config.tables import site_tables
     from screener.coverage.files import write_tables

@@ -44,10 +44,10 @@ def explain(
     as_json: bool,
     now: datetime | None,
 ) -> None:
-    """Everything about one PATIENT (the logical id), and nothing written.
+    """Explain the outcome of one PATIENT (the logical id). Nothing is written.
 
-    Each result that was found, as sent and in the model's unit, used or not and why; each rule and what it rests on; the nomogram's
-    points; the assessments that follow, and how they differ from those that stand. What it prints is patient data.
+    It shows each result that was found, as sent and in the model's unit, whether it is used, and why not; each rule and what it rests
+    on; the nomogram's points; the assessments that follow, and how they differ from those that stand. What it prints is patient data.
     """
     from contextlib import ExitStack
 

@@ -31,9 +31,7 @@ Interrupted at any point, the same command goes on where it was.
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="These resource types instead of those that a run reads."
 )
-@click.option(
-    "--since", type=Instant(), help="Only what changed since then: not the whole truth, and no run takes it for that."
-)
+@click.option("--since", type=Instant(), help="Only what changed since then. No backfill takes such a folder.")
 @click.option(
     "--restart", is_flag=True, help="Give up the export that the folder is in the middle of, and begin again."
 )

@@ -98,7 +98,7 @@ def cohort(
 
 
 def _show(made: "Made", log_format: str) -> None:
-    """The books and the comparison on standard output; one JSON line with --log-format json."""
+    """The counts and the comparison on standard output; one JSON line with --log-format json."""
     from screener.cohort.comparison import HEADER
 
     if log_format == "json":

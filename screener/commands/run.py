@@ -33,7 +33,7 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
 @click.option(
     "--backfill", is_flag=True, help="Everyone with a magnesium result or an assessment of ours: a full reconcile."
 )
-@click.option("--dry-run", is_flag=True, help="Everything but the writes.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option(
     "--from", "from_folder", metavar="DIR", help="Read this folder of NDJSON, not the server (with Spark: or a URI)."
 )
@@ -49,7 +49,7 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     "--engine",
     type=click.Choice(["folder", "spark"]),
     default="folder",
-    help="What works on folders: this machine, or Apache Spark (see deploy/spark).",
+    help="Work on folders on this machine, or on Apache Spark (see deploy/spark).",
 )
 @click.option("--parquet", is_flag=True, help="With Spark: assessments as Parquet (patient, id, text), not as NDJSON.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
@@ -65,10 +65,12 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
 @click.option(
     "--until",
     type=Instant(),
-    help="Begin no further batch after this; the same command then goes on with a backfill where it was (exit code 6).",
+    help="Begin no batch after this instant (exit code 6). The same command later goes on where a backfill was.",
 )
 @click.option(
-    "--restart", is_flag=True, help="With --backfill: begin again, though an earlier one did not come to its end."
+    "--restart",
+    is_flag=True,
+    help="With --backfill: begin again, even where an earlier one was stopped and would go on.",
 )
 @click.option(
     "--workers",
@@ -103,7 +105,7 @@ def run(
     summary_file: Path | None,
     show_patients: bool,
 ) -> None:
-    """Bring the assessments into step with the results: once, now.
+    """Bring the assessments up to date with the results, once and now.
 
     Without --backfill only patients whose magnesium, phosphate, beta-CTx or P1NP results changed since the last run are looked at.
     Running twice writes nothing new; what a crash left undone, the next run does.

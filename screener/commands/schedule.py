@@ -20,8 +20,8 @@ Without a resident process, let the platform's cron call `screener run` instead.
 def schedule(common: Common, *, run_now: bool) -> None:
     """Run every night, and a full reconcile every week, until stopped.
 
-    One run at a time; a start that was missed by less than schedule.misfire_grace_seconds is made up for, several missed ones are
-    made up for by one. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
+    Runs come one at a time. A start that was missed by less than schedule.misfire_grace_seconds takes place late; several missed ones
+    take place once. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
     """
     from screener.run.schedule import Worker
 

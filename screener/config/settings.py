@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """The FHIR server that the job reads from and, unless another place is given, writes to."""
+    """The FHIR server that the job reads from and, unless another destination is given, writes to."""
 
     base_url: str = Field("", description="FHIR base, e.g. https://fhir.hospital.example/fhir")
     token: SecretStr | None = Field(None, description="bearer token; from the environment only")
@@ -225,7 +225,7 @@ class FolderSettings(Section):
 
 
 class CohortSettings(Section):
-    """The site's own codes of the truth that a validation cohort is labelled by (`screener model cohort`)."""
+    """The site's own codes of T-scores and diagnoses, which label a validation cohort (`screener model cohort`)."""
 
     t_scores: Path | None = Field(None, description="CSV of T-score codes, columns system, code")
     diagnoses: Path | None = Field(None, description="CSV of diagnoses, columns resources, system, code, match")

@@ -55,7 +55,7 @@ def _code_systems(canonical: Canonical, artefacts: Sequence[Artefact]) -> dict[s
 
 
 def _sentences(texts: Texts, prefix: str) -> dict[str, str]:
-    """The codes that sentences are written for; of several sentences of one code the one that says least."""
+    """The codes that have a sentence; of several sentences of one code the one with the fewest details."""
     found: dict[str, str] = {}
     for key, sentence in sorted(texts.sentences.items()):
         if key.startswith(prefix):

@@ -1,1 +1,1 @@
-"""What a source holds of what the nomogram needs: asked before anything is installed."""
+"""What a source holds of what the nomogram needs, before anything is installed."""

@@ -80,7 +80,7 @@ class Coverage(msgspec.Struct, frozen=True):
 
 def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
     """Read and count. Nothing is written anywhere. Raises ScreenerError where the source cannot be read."""
-    # What cannot be read is told, and does not stop: that is what is asked here.
+    # What cannot be read is reported and does not stop the command: that is what the user wants to know.
     settings = settings.model_copy(update={"exclusions": settings.exclusions.at_most_optional()})
     with ExitStack() as stack:
         method = read_method(settings)
@@ -148,7 +148,7 @@ def _tally(
 
 
 def _stated(source: FullSource, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
-    """Of a type that cannot be read that is told, as for the judging."""
+    """The statements of one type. A type that cannot be read is reported as not checked."""
     try:
         rows = list({row.id: row for row in source.read_more(reader, patients)}.values())
         known = source.medicines({row.medicine for row in rows if row.medicine})
@@ -203,7 +203,7 @@ class _Look:
         self._flagged += occasion is not None and at_or_below(occasion.mg)
 
     def _there(self, verdict: Verdict) -> Iterable[Analyte]:
-        """Which analytes a woman who may be assessed has, around her newest magnesium."""
+        """The analytes that a woman who may be assessed has around her newest magnesium."""
         if Method.FLAG not in verdict.occasions:
             return ()
         facts = [fact for fact in verdict.view.facts if occasions.not_in_future(fact, self._now_us)]
@@ -214,7 +214,7 @@ class _Look:
     def told(
         self, least: int, patients: int, women: int | None, sampled: int, tally: Tally, excluding: list[SystemSeen]
     ) -> Coverage:
-        """All of it, small counts suppressed."""
+        """The answer, with small counts suppressed."""
         return Coverage(
             instant=instant_text(self._now_us),
             suppressed_below=least,

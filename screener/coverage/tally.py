@@ -1,4 +1,4 @@
-"""Codes and units as they were seen, counted; texts and counts of few patients are not told."""
+"""Counts codes and units as they were seen. Texts and counts of few patients are not shown."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -164,7 +164,7 @@ class Tally:
         return sorted(found, key=lambda seen: (seen.suggestion is None, -(seen.results or 0), seen.code))
 
     def few(self) -> int:
-        """How many unmapped codes are seen in too few patients to be told."""
+        """How many unmapped codes are seen in too few patients to be shown."""
         return sum(not analyte and len(code.patients) < self._least for (_, analyte), code in self._codes.items())
 
     def _seen(self, name: str, analyte: str, code: _Code) -> CodeSeen:
@@ -211,5 +211,5 @@ class Tally:
 
 
 def shown(count: int, least: int) -> int | None:
-    """A count that may be told: None for one that is above nothing and below `least`."""
+    """The count, or None where it is above 0 and below `least`."""
     return count if count == 0 or count >= least else None

@@ -1,1 +1,1 @@
-"""Folders of NDJSON, as source and as destination, in memory that does not grow with them."""
+"""Folders of NDJSON as source and as destination. Memory does not grow with the folder."""

@@ -1,6 +1,7 @@
-"""Whose results changed, by an export of what changed (`_since`): for nights with more of it than a search should page through.
+"""Finds whose results changed by an export of the changes (`_since`). For nights with more changes than a search should page
+through.
 
-Such an export names the patients and is no truth about them: the whole record of each is then read from the server.
+The export only names the patients. The whole record of each is then read from the server.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""A folder as destination: our assessments in one file, replaced as a whole when the run has ended well.
+"""A folder as destination. Our assessments are in one file, which is replaced as a whole when the run has ended well.
 
-The file is in the order of the patients' keys, so that it can be worked on shard by shard, and is the same however many processes
-did it. What others put into it stays, byte for byte.
+The file is in the order of the patients' keys, so that each shard can be worked on alone and the file is the same for any number of
+processes. Lines of others stay as they are, byte for byte.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ class _Head(msgspec.Struct):
 
 
 class Line(msgspec.Struct, array_like=True, gc=False):
-    """One assessment as it stands in the file: whose it is, and whether one of our methods made it."""
+    """One line of the file: the patient, the id, and whether one of our methods made it."""
 
     patient: str
     id: str
@@ -70,7 +70,7 @@ _encode_lines = msgspec.msgpack.Encoder().encode
 
 
 class ShardAssessments(Protocol):
-    """What stood when the run began, by shard of the patients, and what is to stand."""
+    """The assessments of a folder by shard of the patients: as they were when the run began, and as they will be."""
 
     @property
     def shards(self) -> int:
@@ -84,7 +84,8 @@ class ShardAssessments(Protocol):
 
 
 class StandingFile(msgspec.Struct, frozen=True):
-    """Where the assessments lie that stood when the run began; a shard that was worked on since lies in a file of its own."""
+    """Where the assessments are on disk: those from before the run in the spill, each shard that was worked on in a file of its
+    own."""
 
     scratch: Path
     shards: int
@@ -112,7 +113,7 @@ class StandingFile(msgspec.Struct, frozen=True):
 
 
 class LineWriter:
-    """Puts changes into words, with what a server would set: ids, versions, times. Keep one: it remembers its forms."""
+    """Writes changes as JSON, with what a server would set: ids, versions, times. Keep one: it remembers its forms."""
 
     def __init__(self, now: str) -> None:
         self._now = now
@@ -158,11 +159,11 @@ class FolderShardDestination:
         return found
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """None: a folder takes any."""
+        """Nobody: a folder takes assessments of any patient."""
         return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """In memory, until another shard is turned to or the run ends."""
+        """Keep the changes in memory until another shard is worked on or the run ends."""
         return [self._apply(change) for change in changes]
 
     def _apply(self, change: Change) -> Receipt:
@@ -175,7 +176,7 @@ class FolderShardDestination:
         return Receipt(change, WriteResult.DONE, id=name, version=version)
 
     def finish(self) -> None:
-        """What was worked on to the disk."""
+        """Write the shard in memory to the disk."""
         self._turn_to(-1)
 
     def _turn_to(self, shard: int) -> None:
@@ -203,7 +204,7 @@ class FolderDestination:
         self._standing: StandingFile | None = None
 
     def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
-        """Put the Device beside the assessments; its id is its identity, for no server gives it one."""
+        """Put the Device beside the assessments. No server gives it an id, so its id is its identity."""
         name = device_uuid(writer.source_system)
         wanted = {"id": name, **device(writer)}
         self._devices = _load(self._folder / _DEVICES)
@@ -222,15 +223,15 @@ class FolderDestination:
         return self._whole().standing(patients)
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """None: a folder takes any."""
+        """Nobody: a folder takes assessments of any patient."""
         return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """Kept aside; `finish` puts them in place."""
+        """Keep the changes; `finish` writes them to the file."""
         return self._whole().apply(changes)
 
     def finish(self) -> None:
-        """Everything in place, or what the folder held as it was."""
+        """Replace the file. Where that fails, the folder stays as it was."""
         whole = self._whole()
         whole.finish()
         self.replace(changed=whole.changed)
@@ -242,12 +243,12 @@ class FolderDestination:
         return self._all
 
     def planned_shards(self) -> int:
-        """In how many shards the folder is worked on."""
+        """How many shards the assessments need."""
         file = self._folder / ASSESSMENTS
         return 1 + (file.stat().st_size if file.exists() else 0) // _SHARD_BYTES
 
     def scan(self, shards: int) -> StandingFile:
-        """Deal what stands to the shards."""
+        """Sort the assessments that stand into shards."""
         spill: Spill[Line] = Spill(self._scratch / "standing", shards, _encode_lines)
         segments: list[Segment] = []
         held = 0
@@ -262,7 +263,7 @@ class FolderDestination:
         return self._standing
 
     def replace(self, *, changed: bool) -> None:
-        """Write to temporary files, flush them to the disk, put them in place of the old ones; nothing where nothing changed."""
+        """Write the new files whole and then take the place of the old ones; do nothing where nothing changed."""
         if not (changed or self._new_device):
             return
         standing = self._standing
@@ -296,7 +297,7 @@ class FolderDestination:
 
 
 def in_order(lines: Iterable[Line]) -> list[Line]:
-    """As they stand in a destination: by the key of the patient, and then by ids."""
+    """Sorted as a destination has them: by the patient's key, then by ids."""
     return sorted(lines, key=lambda line: (shard_key(line.patient), line.patient, line.id))
 
 

@@ -14,7 +14,7 @@ BLOCK_BYTES = 1 << 18  # beyond it every block costs fresh pages of memory: meas
 LINE_BYTES = 64 << 20  # a longer line is no resource that a server would take
 TOO_LONG = "the line is longer than 64 MB"
 CUT_SHORT = "the compressed file is cut short or damaged"
-_GZIP_GAIN = 12  # what NDJSON of FHIR shrinks to, more or less: for planning only
+_GZIP_GAIN = 12  # how many times smaller NDJSON of FHIR gets, roughly: for planning only
 
 
 class Piece(NamedTuple):
@@ -31,7 +31,8 @@ class Piece(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some whole lines, and at which byte of the (decompressed) file they begin. `problem` stands for a line that is none."""
+    """Some whole lines, and the byte of the (decompressed) file at which they begin. `problem` says what is wrong with a line that
+    cannot be read."""
 
     start: int
     data: bytes

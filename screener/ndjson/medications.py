@@ -1,6 +1,7 @@
 """The Medication resources of a folder. Some servers make one for every prescription, so there may be more than memory should hold.
 
-Kept whole are those that some rule is about, which are few; of all others only a hash of the id, in a file that every process maps.
+Those that a rule is about are few and are kept whole. Of all others only a hash of the id is kept, in a file that every process
+maps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,7 +69,8 @@ def gathered(found: Iterable[Medicine], matters: Callable[[Medicine], bool], fil
                 parts.append(np.array(chunk, dtype=_KNOWN))
                 chunk = []
     harmless = np.concatenate([*parts, np.array(chunk, dtype=_KNOWN)])
-    # One that mattered once and does not any more: of equal versions the one that matters counts.
+    # A Medication may have been of interest in one copy and not in another: of equal versions the one of interest
+    # counts.
     order = np.lexsort((harmless["number"], harmless["updated_us"], harmless["key"]))
     harmless = harmless[order]
     for name, medicine in list(newest.items()):

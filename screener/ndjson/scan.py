@@ -1,6 +1,6 @@
-"""The first pass: the lines of a folder into rows, dealt to shards of the patients.
+"""The first pass: maps the lines of a folder to rows, and sorts the rows into shards of the patients.
 
-Pieces of the files are read independently of each other, in any order, by any process; what they leave is the same.
+Pieces of the files are read independently, in any order, by any process, with the same result.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Bad(NamedTuple):
-    """A line that could not be used: where it begins, and why in general terms."""
+    """A line that could not be used: where it begins, and why, without its content."""
 
     file: Path
     offset: int
@@ -49,7 +49,7 @@ class Bad(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What one piece gave, and where it lies."""
+    """The result of one piece, and where it is on disk."""
 
     piece: int
     bytes_read: int
@@ -80,7 +80,7 @@ class Scanner:
     def __init__(
         self, mapper: Mapper, scratch: Path, name: str, shards: int, codes: frozenset[str] | None = None
     ) -> None:
-        """Files in `scratch` begin with `name`. `codes`: lines that none of them is in need not be decoded."""
+        """Files in `scratch` begin with `name`. `codes`: lines without any of them need not be decoded."""
         self._mapper, self._shards = mapper, shards
         self._lines = Prefilter(codes).lines if codes else _all_lines
         self._traces_file = scratch / f"{name}.traces"
@@ -119,7 +119,7 @@ class Scanner:
         )
 
     def _take(self, line: bytes) -> str:
-        """One line's rows to their shards; returns its resource type."""
+        """Sort the rows of one line into shards; returns its resource type."""
         resource, rows = self._mapper.open(line)
         if resource is None:
             head = decode_head(line)

@@ -1,4 +1,5 @@
-"""A folder for the temporary files of a run: its owner's only, gone with the run, and gone at the next run where it was killed."""
+"""A folder for the temporary files of a run. Only its owner can read it. It is removed with the run; where the run was killed, by
+the next run."""
 
 import fcntl
 import os
@@ -35,7 +36,7 @@ def scratch(parent: Path | None) -> Iterator[Path]:
 
 
 def _sweep(above: Path) -> None:
-    """Remove what killed runs left: their locks are nobody's."""
+    """Remove what killed runs left: nobody holds their locks."""
     for folder in above.glob(f"{_PREFIX}*"):
         with suppress(OSError), (folder / _LOCK).open("rb") as lock:
             if folder.stat().st_uid == os.getuid():

@@ -1,4 +1,4 @@
-"""Shards of the patients of a folder that was gone through: what a run asks of them, one shard in memory at a time."""
+"""Shards of the patients of a folder, after the first pass, as a source. One shard is in memory at a time."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -31,7 +31,7 @@ _decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
 
 
 class ShardRows(Protocol):
-    """Rows by shard of the patients: what a shard's run needs to know of a folder that was gone through."""
+    """The rows of a folder by shard of the patients: what the run of a shard needs."""
 
     @property
     def shards(self) -> int:
@@ -49,11 +49,11 @@ class ShardRows(Protocol):
         """The rows of a shard, of the newest copies only."""
 
     def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
-        """The rows of these Observations, whosever they are."""
+        """The rows of these Observations, of any patient."""
 
 
 class ScanResult(msgspec.Struct, frozen=True):
-    """What the first pass leaves: where everything lies. The same for every process that reads it."""
+    """The result of the first pass: where everything is on disk. Every process can read it."""
 
     scratch: Path
     shards: int
@@ -79,9 +79,9 @@ class ScanResult(msgspec.Struct, frozen=True):
         return [row for row in rows if _counts(row, newest)] if newest else rows
 
     def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
-        """The rows of these Observations, whosever they are."""
+        """The rows of these Observations, of any patient."""
         keys = [key_of("Observation", name) for name in observations]
-        for shard in sorted(self.resources.shares_with(keys)):
+        for shard in sorted(self.resources.shards_with(keys)):
             yield from (row for row in self.rows(shard) if resource_of(row)[1] in observations)
 
 
@@ -90,13 +90,13 @@ class FolderShardSource:
 
     def __init__(
         self,
-        shelves: ShardRows,
+        rows_by_shard: ShardRows,
         mapper: Mapper,
         needs: Mapping[str, str],
         shards: Sequence[int],
         ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
     ) -> None:
-        self._shelves, self._mapper, self._needs = shelves, mapper, needs
+        self._rows_by_shard, self._mapper, self._needs = rows_by_shard, mapper, needs
         self._shards, self._ask = shards, ask
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
@@ -104,26 +104,26 @@ class FolderShardSource:
         self.reading = Reading()
 
     def population(self, scope: Scope) -> Iterator[str]:
-        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        """Patients with a Mg result, usable or not. A folder holds everything and has no watermark."""
         if scope.mode is Mode.NAMED:
-            yield from (p for p in scope.patients if shard_of(p, self._shelves.shards) in self._shards)
+            yield from (p for p in scope.patients if shard_of(p, self._rows_by_shard.shards) in self._shards)
             return
         for shard in self._shards:
             self._shard(shard)
             yield from self._measured
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
-        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        """The record of each patient; it is empty where the folder holds nothing of her."""
         rows = (
             row
             for patient in patients
             for row in self._of(patient)
             if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
         )
-        return gather(patients, rows, dict.fromkeys(patients, self._shelves.unchecked), self._needs)
+        return gather(patients, rows, dict.fromkeys(patients, self._rows_by_shard.unchecked), self._needs)
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
-        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        """Women in the folder, by id. A partial birth date counts as its latest day."""
         latest = date.fromisoformat(born_until).toordinal()
         found = sorted(
             row.patient
@@ -134,10 +134,10 @@ class FolderShardSource:
         return found[:at_most], len(found)
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
-        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        """An export may have been narrowed, so an Observation that is not in it counts as not seen, never as deleted."""
         wanted = frozenset(observations)
         found: dict[str, list[Fact | Refusal]] = {}
-        for row in self._shelves.results(wanted):
+        for row in self._rows_by_shard.results(wanted):
             if isinstance(row, Fact | Refusal):
                 found.setdefault(resource_of(row)[1], []).append(row)
         here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
@@ -151,13 +151,13 @@ class FolderShardSource:
             yield from self._shard(shard).items()
 
     def _of(self, patient: str) -> list[Settled]:
-        return self._shard(shard_of(patient, self._shelves.shards)).get(patient, [])
+        return self._shard(shard_of(patient, self._rows_by_shard.shards)).get(patient, [])
 
     def _shard(self, shard: int) -> dict[str, list[Settled]]:
         if self._held[0] != shard:
             by_patient: dict[str, list[Settled]] = {}
             measured: set[str] = set()
-            for row in self._mapper.resolve_medications(self._shelves.rows(shard), self._shelves.medicines):
+            for row in self._mapper.resolve_medications(self._rows_by_shard.rows(shard), self._rows_by_shard.medicines):
                 held = by_patient.get(row.patient)
                 if held is None:
                     by_patient[row.patient] = [row]
@@ -170,7 +170,7 @@ class FolderShardSource:
 
 
 def _counts(row: AnyRow, newest: Outdated) -> bool:
-    """Whether a row is of the newest copy of its resource; of one without an id every copy counts."""
+    """Whether a row is from the newest copy of its resource. Of a resource without an id every copy counts."""
     kind, name = resource_of(row)
     latest = newest.get(key_of(kind, name)) if name else None
     return latest is None or is_newest(row.version, latest)

@@ -49,7 +49,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class FolderSource:
-    """Goes through the whole folder once, when something is first asked of it."""
+    """Reads the whole folder once, when it is first asked for something."""
 
     def __init__(
         self,
@@ -77,24 +77,24 @@ class FolderSource:
     # As a source: everyone
 
     def population(self, scope: Scope) -> Iterator[str]:
-        """Patients with a Mg result, usable or not; a folder is the whole truth and has no watermark."""
+        """Patients with a Mg result, usable or not. A folder holds everything and has no watermark."""
         return self._whole().population(scope)
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
-        """The record of each patient; one of whom the folder says nothing has an empty record."""
+        """The record of each patient; it is empty where the folder holds nothing of her."""
         return self._whole().records(patients, standing)
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
-        """Those whom the folder holds, by id; a partial birth date counts by its latest day."""
+        """Women in the folder, by id. A partial birth date counts as its latest day."""
         return self._whole().women(born_until, at_most)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
-        """Those that a rule is about with their codes; of all others it is only known that they are there."""
+        """Those that a rule is about come with their codes. Of all others only their existence is known."""
         held = self._whole_table().medicines
         return {name: held[name] for name in names if name in held}
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
-        """An export may be narrowed without a trace, so what is not in it is not seen; nothing counts as gone."""
+        """An export may have been narrowed, so an Observation that is not in it counts as not seen, never as deleted."""
         return self._whole().basis(observations)
 
     def read_more(self, mapper: RowMapper[R], patients: Sequence[str]) -> list[R]:
@@ -118,7 +118,7 @@ class FolderSource:
     # The first pass
 
     def planned_shards(self) -> int:
-        """In how many shards the folder is worked on; InputError for a folder that cannot be."""
+        """How many shards the folder needs. InputError for a folder that cannot be used."""
         self._export = finished(self._folder)
         if self._export and self._export.since:
             raise InputError(
@@ -131,7 +131,7 @@ class FolderSource:
         return min(_MOST_SHARDS, 1 + size_bytes // _SHARD_BYTES)
 
     def scan(self, shards: int, progress: Callable[[int, int], None] | None = None) -> ScanResult:
-        """Go through the folder, and judge whether it may be used. `progress` is told of bytes read, of all."""
+        """Read the folder, and decide whether it may be used. `progress` gets the bytes read and the bytes of all."""
         work = pieces(self._files, PIECE_BYTES)
         scanned: list[Scanned] = []
         whole, done = sum(piece.size_bytes for piece in work), 0
@@ -147,7 +147,7 @@ class FolderSource:
             copies = workers.map(compare, [(traces, deal) for deal in range(shards)])
             newest = [segment for segment in copies if segment is not None]
         self._judge_bad_lines(scanned)
-        # What was asked for and is not there has no resources.
+        # A type that the export asked for and that has no file has no resources.
         kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
         unchecked = judge_missing_types(self._folder.name, kinds, self._needs, complete=self._settings.complete)
         off = {kind for kind, need in self._needs.items() if need == "off"}
@@ -180,7 +180,7 @@ class FolderSource:
         return usable(codes)
 
     def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
-        """A lost line may be the diagnosis that excludes a woman: more than the site allows stop the run."""
+        """A line that cannot be read may be the diagnosis that excludes a woman. More of them than the site allows stop the run."""
         bad = [line for found in scanned for line in found.bad]
         self.reading.bad_lines = len(bad)
         told = [(line.file.name, line_number(line.file, line.offset), line.problem) for line in bad[:_BAD_LINES_TOLD]]
@@ -256,7 +256,7 @@ def scan(context: Context, item: tuple[int, Piece]) -> Scanned:
 
 
 def compare(context: Context, item: tuple[Sequence[Segment], int]) -> Segment | None:
-    """The outdated copies among the traces of one deal, dealt to the shards that hold them."""
+    """Find the outdated copies in one group of traces, and sort them into the shards that hold them."""
     segments, deal = item
     found = outdated(read_traces(context.scratch, segments, deal))
     if not found:

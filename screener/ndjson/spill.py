@@ -1,6 +1,6 @@
-"""What does not fit into memory, on disk: rows by shard, written by one process and read by any.
+"""Rows that do not fit into memory, on disk, by shard. One process writes a file and any process reads it.
 
-A writer keeps what it is given until `flush`, which appends it to the writer's own file, shard by shard, and returns where it lies.
+Rows are kept in memory until `flush`, which appends them to the writer's own file, shard by shard, and returns where they are.
 """
 
 import os
@@ -16,30 +16,30 @@ T = TypeVar("T")
 
 
 class Segment(NamedTuple):
-    """Where the shards of one flush lie in a file: shard `i` from `offsets[i]` to `offsets[i + 1]`."""
+    """Where the shards of one flush are in a file: shard `i` from `offsets[i]` to `offsets[i + 1]`."""
 
     file: str
     offsets: Sequence[int]
 
     @property
     def size_bytes(self) -> int:
-        """What it takes on disk."""
+        """Its size on disk."""
         return self.offsets[-1] - self.offsets[0]
 
 
 class Spill(Generic[T]):
-    """Writes things of one kind, shard by shard."""
+    """Writes rows of one kind, shard by shard."""
 
     def __init__(self, file: Path, shards: int, encode: Callable[[list[T]], bytes]) -> None:
         self._file, self._encode = file, encode
         self._held: list[list[T]] = [[] for _ in range(shards)]
 
     def add(self, shard: int, thing: T) -> None:
-        """Keep one thing for its shard."""
+        """Keep one row for its shard."""
         self._held[shard].append(thing)
 
     def flush(self) -> Segment:
-        """To the disk. InputError where that is full or cannot be written."""
+        """Write the rows to the disk. InputError where it is full or cannot be written."""
         segment = append(self._file, (self._encode(things) if things else b"" for things in self._held))
         for things in self._held:
             things.clear()
@@ -59,7 +59,7 @@ def append(file: Path, shards: Iterable[bytes]) -> Segment:
 
 
 def stored(folder: Path, segments: Iterable[Segment], shard: int) -> Iterator[bytes]:
-    """What the flushes hold of a shard, in their order."""
+    """The rows of a shard in all flushes, in the order of the flushes."""
     with ExitStack() as stack:
         streams: dict[str, BinaryIO] = {}  # as many as there were writers
         for segment in segments:

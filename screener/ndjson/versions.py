@@ -1,4 +1,4 @@
-"""Copies: a resource that comes several times in a folder counts as its newest copy says, wherever the copies lie.
+"""Finds the newest copy of each resource: of a resource that comes several times in a folder only the newest copy counts.
 
 Every resource that is read leaves a trace: a hash of its type and id, its version, and the shard in which its rows are (or none). The
 traces are dealt by hash, so that all copies of a resource come together, and are compared there. What is told to the shards is only
@@ -29,7 +29,7 @@ Outdated = dict[bytes, tuple[int, int]]  # by key: updated_us and number of the 
 
 
 def key_of(kind: str, name: str) -> bytes:
-    """96 bits that stand for a resource: two of a hundred million shard one with a probability of 1e-13."""
+    """96 bits that stand for a resource. Two of a hundred million resources have the same with a probability of 1e-13."""
     return xxhash.xxh3_128_digest(name.encode(), _seed(kind))[:12]
 
 
@@ -74,9 +74,8 @@ def _traces(kind: str, names: list[str], versions: list[Version], shards: list[i
 
 
 def outdated(traces: Traces) -> dict[int, list[tuple[bytes, int, int]]]:
-    """By shard: the resources of which it has rows of another copy than the newest, each with that one's version.
-
-    `traces` are all of some keys.
+    """By shard, the resources of which the shard holds an older copy, each with the version of the newest. `traces` are all traces
+    of some keys.
     """
     order = np.lexsort((traces["number"], traces["updated_us"], traces["check"], traces["key"]))
     traces = traces[order]
@@ -99,22 +98,22 @@ def outdated(traces: Traces) -> dict[int, list[tuple[bytes, int, int]]]:
 
 
 def is_newest(version: Version, newest: tuple[int, int]) -> bool:
-    """Whether a copy is the newest one, as its trace says it."""
+    """Whether a copy is the newest one."""
     return (version.updated_us, min(version.number, _LARGEST)) == newest
 
 
 def read_traces(folder: Path, segments: Iterable[Segment], deal: int) -> Traces:
-    """The traces of one deal."""
+    """The traces of one group."""
     return np.frombuffer(b"".join(stored(folder, segments, deal)), dtype=_TRACE)
 
 
 class Index:
-    """The traces of a whole folder, asked for single resources."""
+    """The traces of a whole folder, for questions about single resources."""
 
     def __init__(self, folder: Path, segments: Sequence[Segment], shards: int) -> None:
         self._folder, self._segments, self._shards = folder, segments, shards
 
-    def shares_with(self, keys: Iterable[bytes]) -> set[int]:
+    def shards_with(self, keys: Iterable[bytes]) -> set[int]:
         """The shards in which there are rows of some of these resources."""
         found: set[int] = set()
         for traces in self._of(keys):

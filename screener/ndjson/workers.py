@@ -1,7 +1,7 @@
-"""Work spread over processes, and the same work in this one where it is little.
+"""Runs tasks in several processes, or in this one where there is little work.
 
-Processes are started afresh and not forked: this one has threads. Each makes its own context once; a task is a function of the
-context and an item. What a task raises comes out of `map`, and the other processes are then stopped.
+Processes come from a server that has no threads, because this one has some. Each makes its own context once; a task is a function
+of the context and an item. What a task raises is raised by `map`, and the other processes are stopped.
 """
 
 import gc
@@ -28,15 +28,15 @@ R = TypeVar("R")
 
 # What every worker needs, imported once by the process that they are forked from.
 _PRELOADED = ["screener.run.shards", "screener.clinical.preloaded"]
-# One process is through with so much before another has started.
+# One process has read so much before another has started.
 _WORTH_SHARING_BYTES = 24 << 20
-_AHEAD = 2  # tasks given out for each process: one in work, one waiting
+_AHEAD = 2  # tasks handed to each process: one in work, one waiting
 _context: Any = None
 _most_bytes = 0  # that the workers of one pool held together
 
 
 def cores() -> int:
-    """How many processes this one may keep busy."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -75,7 +75,7 @@ def peak_rss_bytes_of_workers() -> int:
 
 
 class Workers:
-    """So many processes, each with the context that `make` gives it; with one, everything is done here."""
+    """`count` processes, each with the context that `make` gives it. With one, everything is done in this process."""
 
     def __init__(self, count: int, make: Callable[..., object], *arguments: object) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -130,7 +130,7 @@ class Workers:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the cycle collector: a task makes many rows, and rows refer to nothing that refers to them."""
+    """Switch the cycle collector off: a task makes many rows, and rows are never part of a cycle."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -145,7 +145,7 @@ def _begin(make: Callable[..., object], arguments: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers itself
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _context = make(*arguments)
-    # What lives as long as the process need not be looked through; and rows refer to nothing that refers to them.
+    # What lives as long as the process need not be collected, and rows are never part of a cycle.
     gc.freeze()
     gc.disable()
 

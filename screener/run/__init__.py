@@ -1,1 +1,1 @@
-"""What a run tells people and machines: counts and codes, never patients."""
+"""A run: what it needs, its steps, its schedule, and what it says of itself."""

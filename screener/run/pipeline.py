@@ -1,7 +1,7 @@
 """The job, top to bottom: plan, read, judge, reconcile, write, count.
 
-Patients go through in batches. A batch that is written is done whatever happens later, for the same run again finds it as it
-ought to be; so a crash is cured by running again.
+Patients are worked on in batches. A batch that is written stays right whatever happens later: the next run finds it as it ought to
+be. So a crash is cured by running again.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Watch(Protocol):
-    """What wants to know how the run goes on; every method may be called from the run's thread only."""
+    """Is called as the run goes on, always from the run's thread."""
 
     def before_write(self) -> None:
         """Called before each batch is written: raise to stop (a lost lease, a signal)."""
@@ -35,7 +35,7 @@ class Watch(Protocol):
         """Called after each batch."""
 
     def batch_done(self, last_patient: str) -> None:
-        """Called when all patients up to this one, in the order of their places, are done."""
+        """Called when all patients up to this one, in the order of their keys, are done."""
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Called with the receipts of each batch."""
@@ -60,7 +60,7 @@ class Stores(NamedTuple):
 
 
 def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally) -> None:
-    """Bring the destination to the desired state for the patients of the plan; `tally` is the result.
+    """Write what ought to stand for the patients of the plan. `tally` has the result.
 
     Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
     """
@@ -70,7 +70,7 @@ def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: W
     watch.progress(done, len(patients))
     for part in batches(patients, plan.batch_patients):
         tally.begin(part)
-        batch.bring_into_step(part)
+        batch.work_on(part)
         tally.close()
         watch.batch_done(part[-1])
         done += len(part)
@@ -80,7 +80,7 @@ def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: W
 
 
 def _population(plan: Plan, stores: Stores) -> list[str]:
-    """Each patient once, in the order of their places: two runs over the same patients write in the same order."""
+    """Each patient once, in the order of their keys: two runs over the same patients write in the same order."""
     found = set(stores.source.population(plan.scope))
     if plan.scope.mode is Mode.BACKFILL:
         found.update(stores.destination.patients())
@@ -149,7 +149,7 @@ def _guarded(failed: Failed, patient: str, rule: Callable[..., T], *arguments: o
 
 
 class _Batch:
-    """Some hundred patients at a time, through all the stages."""
+    """Takes some hundred patients at a time through all the steps."""
 
     def __init__(
         self, plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally
@@ -157,8 +157,8 @@ class _Batch:
         self._plan, self._rules, self._validator = plan, rules, validator
         self._stores, self._watch, self._tally = stores, watch, tally
 
-    def bring_into_step(self, patients: Sequence[str]) -> None:
-        """Read, judge, reconcile and write one batch; then alone each change that did not go through."""
+    def work_on(self, patients: Sequence[str]) -> None:
+        """Read, judge, reconcile and write one batch; then try each change that failed once more, alone."""
         writes: list[Change] = []
         for decision in self._known_there(self._decide(patients)):
             self._tally.judged(decision.verdict)
@@ -179,7 +179,8 @@ class _Batch:
         self._tally.ended(patient, Outcome.FAILED, "internal_error")
 
     def _known_there(self, decisions: list[Decision]) -> Iterator[Decision]:
-        """Without those who are to get a first assessment at a destination that does not know them: that is their outcome."""
+        """The decisions without those of patients whom the destination does not know and who would get a first assessment: that is
+        their outcome."""
         new = [d.verdict.patient for d in decisions if any(c.action is Action.CREATE for c in d.changes)]
         unknown = frozenset(self._stores.destination.unknown(new)) if new else frozenset()
         for decision in decisions:
@@ -209,7 +210,7 @@ class _Batch:
         return receipts
 
     def _once_more(self, patient: str, methods: frozenset[Method]) -> None:
-        """Look again and decide restart: a conflict means that somebody else was there between our look and our write.
+        """Read and decide again: a conflict means that somebody else wrote between our reading and our writing.
 
         One at a time. Only the methods with a change that failed: what went through for the other is counted.
         """

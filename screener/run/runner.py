@@ -31,12 +31,12 @@ from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, S
 
 log = structlog.get_logger()
 
-_GIVEN_UP_AFTER = timedelta(days=7)  # a full run that was left so long ago begins again
+_GIVEN_UP_AFTER = timedelta(days=7)  # a backfill that was left so long ago begins again
 _ACTIONS: dict[Action, ReceiptAction] = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a run leaves: its summary, and the difference patient by patient where that was asked for."""
+    """The summary of a run, and the difference patient by patient where that was asked for."""
 
     summary: Summary
     listed: Sequence[Listed] = ()
@@ -48,7 +48,7 @@ class Stopped(ScreenerError):
 
 
 class DeadlineReached(Stopped):
-    """The run was given until now, and goes on when it is called again."""
+    """The time that the run was given is up; it goes on when it is called again."""
 
     exit_code = ExitCode.DEADLINE
 
@@ -90,7 +90,7 @@ class Runner:
         self._started = self._servers.clock
         self._lease: Lease | None = None
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
-        self._begun = ""  # what the watermark moves to: the instant that the data stand for, perhaps of an earlier call
+        self._begun = ""  # what the watermark moves to: the instant of the data, perhaps that of an earlier call
 
     @property
     def _dry(self) -> bool:
@@ -132,7 +132,7 @@ class Runner:
         self._remember()
         result = self._close(plan.scope, reading)
         if self._options.bulk_folder is not None:
-            remove(self._options.bulk_folder)  # patient data: a run that came to its end leaves none behind
+            remove(self._options.bulk_folder)  # patient data: removed when the run has come to its end
         return result
 
     def _open_source(self) -> setup.Opened:
@@ -194,11 +194,11 @@ class Runner:
 
     @property
     def _resumable(self) -> bool:
-        """Whether the run is a full one whose place is kept: what stopped it may stop it again."""
+        """Whether the run is a backfill whose progress is kept: what stopped it may stop it again."""
         return self._options.backfill and not (self._dry or self._options.partial or self._options.from_folder)
 
     def _done_until(self, as_of: datetime) -> str:
-        """The patient up to which an earlier call got; what its data stood for is then this run's, for the watermark. "" for none."""
+        """The last patient of an earlier call, "" for none. The watermark then takes the instant of that call's data."""
         self._begun = instant_text(as_of)
         held = self._state.unfinished(self._names.watermark) if self._resumable else None
         if held is None:
@@ -217,7 +217,7 @@ class Runner:
     # The pipeline's Watch.
 
     def batch_done(self, last_patient: str) -> None:
-        """Failures first, then the place: what a kill leaves between the two is done twice and not lost."""
+        """Save the failures first, then the progress: after a kill between the two, patients are done twice and none is lost."""
         if self._resumable:
             self._remember_failures()
             self._state.done_until(self._names.watermark, self._begun, last_patient)
@@ -228,7 +228,7 @@ class Runner:
             self._lease.check()
 
     def progress(self, done: int, total: int) -> None:
-        """Tell whoever watches; stop between two batches where that was asked for."""
+        """Report the progress; stop between two batches where that was asked for."""
         if self._progress:
             self._progress(done, total)
         if done < total and self._options.until and datetime.now(UTC) >= self._options.until:
@@ -241,7 +241,7 @@ class Runner:
             )
 
     def written(self, receipts: Sequence[Receipt]) -> None:
-        """Into the ledger, before the next batch is begun; a folder is its own record."""
+        """Write receipts into the ledger before the next batch begins. A folder needs none."""
         if self._options.to_folder:
             return
         self._state.record_receipts(self._id, [_ledger_row(receipt) for receipt in receipts])
@@ -249,7 +249,8 @@ class Runner:
     # The watermark and the counts.
 
     def _since(self) -> str:
-        """Of a nightly run, the instant since which changes are looked for; "" for a backfill. ConfigurationError for neither."""
+        """The instant since which a nightly run looks for changes; "" for a backfill. ConfigurationError where there is no
+        watermark."""
         if self._options.backfill:
             return ""
         if self._options.since:
@@ -286,10 +287,10 @@ class Runner:
         return frozenset(row.patient_id for row in self._state.retry_patients(self._names.watermark))
 
     def _remember(self) -> None:
-        """Failed patients are tried again by the next run.
+        """Save the patients that failed: the next run tries them again.
 
-        Only a run that came to its end says who need not be, and only if it judged by today's clock: one that stopped may have
-        judged a patient and not yet written.
+        Only a run that came to its end removes patients from the retry set, and only if it judged by today's clock: a run that
+        stopped may have judged a patient without writing.
         """
         if self._dry:
             return
@@ -299,14 +300,14 @@ class Runner:
         self._remember_failures()
 
     def _remember_failures(self) -> None:
-        """Those that are not remembered yet."""
+        """Save the failures that are not saved yet."""
         new = {name: why for name, why in self._tally.failed_patients.items() if name not in self._remembered}
         if new:
             self._state.remember_failures(self._names.watermark, new, instant_text(self._started))
             self._remembered.update(new)
 
     def _close(self, scope: Scope, reading: Reading) -> Result:
-        """The watermark moves last, and only for a run that looked at all that it stands for, and still has its lease."""
+        """End the run. The watermark moves last, and only for a run that looked at everything and still has its lease."""
         tally = self._tally
         self.before_write()
         moves = not (self._dry or self._options.partial or self._options.from_folder)

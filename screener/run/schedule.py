@@ -1,4 +1,4 @@
-"""The resident worker: APScheduler starts the runs, one at a time; a signal ends it in good order."""
+"""The resident worker: APScheduler starts the runs, one at a time; a signal ends the worker after the batch in hand."""
 
 import re
 import signal
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """Runs the job by the schedule until it is told to stop."""
+    """Runs the job by the schedule until a signal stops it."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError for a time zone or cron expression that cannot be read."""
@@ -33,7 +33,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
         scheduler = BackgroundScheduler(
-            # One thread: one run at a time, whichever of the two it is.
+            # One thread, so one run at a time.
             executors={"default": ThreadPoolExecutor(max_workers=1)},
             job_defaults={
                 "coalesce": True,
@@ -54,7 +54,7 @@ class Worker:
         log.info("stopped")
 
     def _run(self, name: str) -> None:
-        """A run that fails is logged, and the next one comes at its time: the watermark has not moved."""
+        """Run once. A run that fails is logged; the next one comes at its time, from the same watermark."""
         if self._stop.is_set():
             return
         try:

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 class ServerFeatures(NamedTuple):
-    """A server, its clock before the first query, and what it says of itself."""
+    """A server, its clock before the first query, and its CapabilityStatement."""
 
     client: Client
     clock: datetime
@@ -50,7 +50,7 @@ class ServerFeatures(NamedTuple):
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is the embedded server, which is there for trying."""
+        """Whether it is the embedded server."""
         return self.statement.software.name == SANDBOX_NAME
 
     def offers(self, resource_type: str) -> bool:
@@ -99,7 +99,7 @@ class Servers(NamedTuple):
 
 
 class Method(NamedTuple):
-    """How a run reads and judges: the model, the tables of the site, and the map step by them."""
+    """What a run reads and judges by: the model, the site's tables, and the mapper made of them."""
 
     artefact: Artefact
     tables: MappingTables

@@ -36,7 +36,7 @@ class ShardTask(msgspec.Struct, frozen=True):
 def run_shards(
     task: ShardTask, source: FolderSource, destination: FolderDestination, watch: Watch, tally: RunTally
 ) -> None:
-    """The same as `pipeline.run` for these stores. Raises ScreenerError where the run cannot go on: the destination is as it was."""
+    """Does what `pipeline.run` does, for folders. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     shards = max(source.planned_shards(), destination.planned_shards())
     work = Progress(watch, shards)
     scanned = source.scan(shards, work.read)
@@ -53,17 +53,17 @@ def run_shards(
 
 
 class Progress:
-    """How far the run is, in thousandths: of the time, reading takes the larger part."""
+    """Reports the progress in thousandths. Reading takes the larger part of the time."""
 
     def __init__(self, watch: Watch, shards: int) -> None:
         self._watch, self._shards = watch, shards
 
     def read(self, done: int, whole: int) -> None:
-        """So many bytes of all."""
+        """So many bytes have been read."""
         self._watch.progress(700 * done // max(whole, 1), 1000)
 
     def judged(self, done: int) -> None:
-        """So many shards."""
+        """So many shards have been judged."""
         self._watch.progress(700 + 300 * done // self._shards, 1000)
 
 
@@ -72,13 +72,13 @@ class Context:
 
     def __init__(self, task: ShardTask, scanned: ScanResult, standing: StandingFile) -> None:
         self.task, self.scanned, self.standing = task, scanned, standing
-        # These remember what they have seen.
+        # These are kept because they remember what they have seen.
         self.validator = Validator(every=False)
         self.lines = LineWriter(task.now)
 
 
 def judge_shard(context: Context, shard: int) -> tuple[Counts, bool]:
-    """One shard of the patients through the pipeline; returns its counts, and whether anything of it changed."""
+    """Take one shard through the pipeline; returns its counts, and whether anything changed."""
     task, scanned = context.task, context.scanned
     source = FolderShardSource(scanned, task.mapper, task.needs, [shard])
     destination = FolderShardDestination(context.standing, [shard], context.lines)
@@ -90,7 +90,7 @@ def judge_shard(context: Context, shard: int) -> tuple[Counts, bool]:
 
 
 class Unwatched:
-    """Watches nothing: a shard's run is watched from outside."""
+    """Does nothing: the run of all shards is watched."""
 
     def before_write(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The plan of a backfill on Spark: what is shuffled, what is broadcast, what is written.
+"""The plan of a backfill on Spark: what it shuffles, broadcasts and writes.
 
 Two shuffles: the traces of resources by key (who has an older copy), and everything of a patient to one partition. The medicines are
 broadcast. The output is sorted by the patients' keys, as the folder engine writes it: its parts one behind the other are the same bytes.
@@ -51,7 +51,7 @@ class Locations(NamedTuple):
 def run_on_spark(
     shard_task: ShardTask, locations: Locations, device_: Json, settings: FolderSettings, watch: Watch, tally: RunTally
 ) -> Reading:
-    """The same as `engine.run_shards`. Raises ScreenerError where the run cannot go on: the destination is as it was."""
+    """Does what `shards.run_shards` does. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     with _session() as spark:
         try:
             return _Backfill(spark, shard_task, locations, settings).run(device_, watch, tally)
@@ -167,7 +167,7 @@ class _Backfill:
         return parts.repartition(shards, "shard").select("part", "patient", "payload")
 
     def _write(self, lines: DataFrame, device_: Json) -> None:
-        """Beside what stands, then in its place."""
+        """Write beside what stands, then take its place."""
         ordered = lines.orderBy("shard_key", "patient", "id")
         name = "RiskAssessment.parquet" if self._locations.parquet else _ASSESSMENTS
         new = self._files.path(f"_{name}.new")
@@ -191,7 +191,7 @@ class _Files:
         self._configuration = spark._jsc.hadoopConfiguration()  # noqa: SLF001
 
     def path(self, name: str) -> str:
-        """Of a thing in the destination."""
+        """The path of a file in the destination."""
         return f"{self._root}/{name}"
 
     def exists(self, name: str) -> bool:
@@ -200,7 +200,7 @@ class _Files:
         return bool(there.getFileSystem(self._configuration).exists(there))
 
     def replace(self, new: str, old: str) -> None:
-        """Put one in the place of the other."""
+        """Replace one file by the other."""
         source, target = self._path(new), self._path(old)
         system = target.getFileSystem(self._configuration)
         if system.exists(target):
@@ -226,7 +226,7 @@ def _session() -> Iterator[SparkSession]:
 
 
 def _told(error: Exception) -> ScreenerError:
-    """Spark's messages may quote what they failed on: only their kind is told."""
+    """The error for people. Spark's messages may quote patient data, so only their kind is said."""
     kind = getattr(error, "getCondition", lambda: None)() or type(error).__name__
     return ScreenerError(
         f"Spark could not do it ({kind})",

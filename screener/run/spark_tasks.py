@@ -1,4 +1,4 @@
-"""What runs in Spark's Python workers: lines into rows, and a partition of patients through the pipeline.
+"""What runs in Spark's Python workers: mapping lines to rows, and taking a partition of patients through the pipeline.
 
 Both are functions from Arrow batches to Arrow batches, made from the same pure parts as the folder engine.
 """
@@ -175,7 +175,7 @@ class Held:
         return self._rows
 
     def results(self, observations: Collection[str]) -> Iterator[AnyRow]:
-        """The rows of these Observations, whosever they are."""
+        """The rows of these Observations, of any patient."""
         for row in (*self._rows, *self._elsewhere):
             kind, name = resource_of(row)
             if kind == "Observation" and name in observations:

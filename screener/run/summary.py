@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 
 
 class Watermark(msgspec.Struct, frozen=True):
-    """From where the run looked for changes and where the next one will; None for a run that moves none."""
+    """Since when the run looked for changes, and since when the next one will; None for a run that moves no watermark."""
 
     from_: str | None = msgspec.field(name="from", default=None)
     to: str | None = None

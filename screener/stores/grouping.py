@@ -1,4 +1,4 @@
-"""Rows of the map, gathered by patient."""
+"""Groups rows by patient."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ def gather(
     unchecked: Mapping[str, Sequence[str]],
     needs: Mapping[str, str],
 ) -> list[PatientRecord]:
-    """A record for each of `patients`, with those of the rows that are theirs.
+    """A record for each of `patients`, with her rows.
 
     `unchecked`: the excluding resource types that were not read, by patient. A resource that could not be understood stops its
     patient where `needs` says that its type is required (or does not name it: a Patient); else its type counts as not checked.

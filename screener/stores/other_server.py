@@ -47,7 +47,7 @@ class OtherServerDestination(ServerDestination):
         self._there: dict[str, str] = {}  # patients of the batch: the Patient there
 
     def patients(self) -> Iterator[str]:
-        """By what our assessments say of the source's patient."""
+        """Ids at the source, from the logical reference in our assessments."""
         params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
         for found in search(self._client, "RiskAssessment", params):
             named = msgspec.json.decode(found.raw, type=WithSubject).subject.identifier
@@ -55,7 +55,7 @@ class OtherServerDestination(ServerDestination):
                 yield named.value.removeprefix("Patient/")
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
-        """By the identities that our assessments of these patients have."""
+        """Searches by the identities of our assessments of these patients."""
         names = [
             f"{self._canonical.identifier}|urn:uuid:{assessment_uuid(self._source_system, patient, method)}"
             for patient in patients
@@ -74,7 +74,7 @@ class OtherServerDestination(ServerDestination):
         return {patient: list(by_patient[patient].values()) for patient in patients if patient in by_patient}
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:
-        """Those without a business identifier, or whom the server does not show exactly once under it."""
+        """Patients without a business identifier, or whom the server does not show exactly once under it."""
         asked = sorted(patients)
         values = self._identify(asked, self._system)
         there: dict[str, set[str]] = {}
@@ -91,7 +91,7 @@ class OtherServerDestination(ServerDestination):
         return [patient for patient in asked if patient not in self._there]
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """As they are to stand there."""
+        """Write them with the references that hold at this server."""
         return super().apply([self._put_into_words(change) for change in changes])
 
     def _put_into_words(self, change: Change) -> Change:
@@ -122,7 +122,7 @@ class OtherServerDestination(ServerDestination):
 
 
 def _with_references(resource: Json, put: Callable[[Json], Json]) -> Json:
-    """The resource with the references to what it rests on put otherwise: those of `basis`, and those of the evidence."""
+    """The resource with `put` applied to the references to its evidence, in `basis` and in the extensions."""
 
     def of(extension: Json) -> Json:
         parts = [

@@ -1,4 +1,4 @@
-"""Patients by a list: for servers that do not search across patients, and for a ward or a study."""
+"""Reads lists of patients: for servers that do not search across patients, and for a ward or a study."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def is_id(text: str) -> bool:
 
 
 def patients_of_file(file: Path) -> tuple[str, ...]:
-    """One logical id a line; empty lines and those that begin with # are passed over. InputError names a line that holds none."""
+    """One logical id a line. Empty lines and lines that begin with # are skipped. InputError names a line that holds no id."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

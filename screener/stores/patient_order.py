@@ -1,7 +1,7 @@
-"""The order in which patients are gone through: spread evenly, and the same in every run, for every source, on any machine.
+"""The order in which patients are worked on: spread evenly, and the same in every run, for every source, on any machine.
 
 By a hash of the id and not by the id, so that a range of the keys holds its fair share of the patients: a folder is worked on shard by
-shard, and a list of the first hundred is no ward's.
+shard, and the first hundred patients are not those of one ward.
 """
 
 import zlib

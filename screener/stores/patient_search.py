@@ -1,4 +1,4 @@
-"""How a server is asked for the resources of patients: of many in one search, or of one at a time where it takes no more.
+"""Searches for the resources of patients: of many in one search, or of one at a time where the server takes no more.
 
 Hospitals' record systems often search within one patient only, by `patient`, and some want a category besides. Which kind of server it
 is comes from its CapabilityStatement, or from its own 400; what was found out is said once and kept for the run.
@@ -23,8 +23,8 @@ CATEGORIES = {
 }
 
 
-class Asking:
-    """Asks for patients' resources. `many`: the server searches for several patients at once, as far as is known."""
+class PatientSearch:
+    """Searches for patients' resources. `many`: the server takes several patients in one search, as far as is known."""
 
     def __init__(self, client: Client, settings: ServerSettings, *, many: bool) -> None:
         self._client, self._settings = client, settings
@@ -51,7 +51,7 @@ class Asking:
         self._connections.close()
 
     def _fall_back(self, kind: str, patient: str, narrowed: Parameters, refused: RequestRefused) -> None:
-        """From now on one at a time, if that is what the server refused; else its refusal stands."""
+        """Search for one patient at a time from now on, if that is what the server refused; else raise its refusal."""
         try:
             self._of_one(self._client, kind, patient, narrowed)
         except RequestRefused:

@@ -1,4 +1,4 @@
-"""The two protocols of a store, and what passes through them."""
+"""What a source and a destination must offer, and the values that pass between them and a run."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -33,7 +33,7 @@ class WriteResult(StrEnum):
     """How a write ended."""
 
     DONE = "done"
-    CONFLICT = "conflict"  # somebody else was faster: look again, then decide anew
+    CONFLICT = "conflict"  # somebody else was faster: read and decide again
     REJECTED = "rejected"
 
 
@@ -49,7 +49,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct):
-    """What a source saw and could not use, counted."""
+    """Counts of what a source could not use."""
 
     bad_lines: int = 0
     bytes_read: int = 0
@@ -57,7 +57,7 @@ class Reading(msgspec.Struct):
 
 
 class PatientRow(Protocol):
-    """A row that says whose it is."""
+    """A row that names its patient."""
 
     @property
     def patient(self) -> str:
@@ -95,7 +95,7 @@ class Source(Protocol):
         """
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
-        """What has become of these Observations, each asked for by its id."""
+        """The present state of these Observations, each read by its id."""
 
 
 class FullSource(Source, Protocol):
@@ -129,7 +129,7 @@ class Destination(Protocol):
         """Write the changes (only those that write); a receipt for each, in the same order."""
 
     def finish(self) -> None:
-        """The run has ended well: make what was written durable."""
+        """Make what was written durable: the run has ended well."""
 
 
 class FullDestination(Destination, Protocol):

@@ -61,7 +61,7 @@ class ServerDestination:
         return f"Device/{held['id']}"
 
     def patients(self) -> Iterator[str]:
-        """From one paged search by our method codes; where only tagged patients count, by the tag of what we write."""
+        """One paged search by our method codes, and by the tag of what we write where only tagged patients count."""
         params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
         if self._settings.only_tag and self._output.tag:
             params.append(("_tag", self._output.tag))
@@ -71,7 +71,7 @@ class ServerDestination:
                 yield local_id(reference)
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
-        """From one search for all of them, by POST."""
+        """One search for all of them, by POST."""
         subjects = ",".join(f"Patient/{patient}" for patient in patients)
         params = [("subject", subjects), ("method", self._methods()), *self._common()]
         by_patient: dict[str, dict[str, Json]] = {}
@@ -85,11 +85,11 @@ class ServerDestination:
         return {patient: list(held.values()) for patient, held in by_patient.items()}
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """None: the patients are this server's own."""
+        """Nobody: the patients are on this server."""
         return ()
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """In batches; a batch may be sent twice, for creation is conditional and updates name the version read."""
+        """Write in batches. A batch may be sent twice: creation is conditional, and updates name the version that was read."""
         size = self._output.bundle_entries
         parts = self._connections.map(self._send, list(batches(changes, size)))
         receipts = [receipt for part in parts for receipt in part]
@@ -105,7 +105,7 @@ class ServerDestination:
         return [self._receipt(client, change, result) for change, result in zip(part, results, strict=True)]
 
     def _receipt(self, client: Client, change: Change, result: bundles.EntryResult) -> Receipt:
-        """Of what was sent twice, a conflict may be with our own first sending: what stands then says so."""
+        """A conflict of an entry that was sent twice may be with our own first sending: then what stands is what we sent."""
         receipt = _receipt(change, result)
         if not result.again or receipt.result is not WriteResult.CONFLICT or not receipt.id:
             return receipt
@@ -121,7 +121,7 @@ class ServerDestination:
         return DECODER.decode(answer.body) if answer.status == 200 else None
 
     def _check_what_is_kept(self, receipts: Sequence[Receipt]) -> None:
-        """Once a run: a server that alters what we own would have every assessment rewritten every night."""
+        """Read one assessment back, once a run: a server that alters our fields would make every run rewrite every assessment."""
         sent = next(
             (r for r in receipts if r.result is WriteResult.DONE and r.change.action is not Action.RETRACT), None
         )
@@ -141,7 +141,7 @@ class ServerDestination:
         self._keeps_what_is_sent = True
 
     def finish(self) -> None:
-        """A server keeps what it was sent."""
+        """Nothing to do: a server has stored what it was sent."""
 
     def _entry(self, change: Change) -> dict[str, object]:
         assert change.resource is not None  # noqa: S101 - only changes that write come here

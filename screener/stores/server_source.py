@@ -29,7 +29,7 @@ from screener.fhir.reads import WithIdentifiers, WithSubject
 from screener.fhir.search import Found, Meta, search
 from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
-from screener.stores.patient_search import Asking, needs_a_list
+from screener.stores.patient_search import PatientSearch, needs_a_list
 from screener.stores.protocols import Mode, R, Reading, RowMapper, Scope
 
 log = structlog.get_logger()
@@ -64,7 +64,7 @@ class ServerSource:
         so far whether a patient's exclusions can still make a difference. `by_code`: the searches that together
         find Observations by the codes of themselves and of their components; `many`: the server searches for several patients at
         once."""
-        self._asking = Asking(client, settings, many=many)
+        self._patients = PatientSearch(client, settings, many=many)
         self._client, self._settings, self._mapper = client, settings, mapper
         self._needs, self._may_matter = needs, may_matter
         self.reading = Reading()
@@ -75,7 +75,7 @@ class ServerSource:
         self._not_offered: set[str] = set()
 
     def population(self, scope: Scope) -> Iterator[str]:
-        """Patients from one paged search that asks for no more than whose result it is."""
+        """Patients from one paged search that asks only for the subject of each result."""
         if scope.mode is Mode.NAMED:
             yield from scope.patients
         elif scope.mode is Mode.BACKFILL:
@@ -88,7 +88,7 @@ class ServerSource:
             yield from self._with_results(self._ways(LABORATORY), [("_lastUpdated", f"ge{asked}")], not_before=since)
 
     def _undated(self) -> Iterator[str]:
-        """Results that say only when they were issued: a search by date does not find them."""
+        """Patients with results that only say when they were issued: a search by date does not find these."""
         try:
             yield from self._with_results(self._ways((Analyte.MG,), refused=True), [("date:missing", "true")])
         except RequestRefused:
@@ -128,14 +128,14 @@ class ServerSource:
             raise needs_a_list(self._client.host, error) from error
 
     def _check_window(self, found: Found, not_before: datetime) -> None:
-        """A server that ignores a parameter answers everything, in silence: look whether it did."""
+        """Check that the server has not ignored the search parameter: some servers do, and answer everything."""
         slack_us = 1_000_000
         updated_us = instant_us(found.head.meta.lastUpdated)
         if updated_us and updated_us < int(not_before.timestamp() * 1_000_000) - slack_us:
             raise ignored(self._client.host, "_lastUpdated")
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
-        """Patients first, then the results of those who may be assessed, then the exclusions of those with a result."""
+        """Read Patients, then the results of those who may be assessed, then the exclusions of those with a result."""
         rows: list[Mapped] = list(self._rows("Patient", patients))
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
         eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
@@ -224,7 +224,7 @@ class ServerSource:
             return
         asked = set(patients)
         params = [*self._common(), *narrowed]
-        for found in self._found(self._asking.find(kind, patients, params), params):
+        for found in self._found(self._patients.find(kind, patients, params), params):
             if kind == "Observation":
                 self._control = self._control or found.head.id
             for row in self._mapped(to_rows, found):
@@ -257,14 +257,14 @@ class ServerSource:
     def identifiers(self, patients: Sequence[str], system: str) -> dict[str, str]:
         """The business identifier of each patient in a system, where there is exactly one."""
         found: dict[str, set[str]] = {}
-        for entry in self._asking.find("Patient", patients, self._common()) if patients else ():
+        for entry in self._patients.find("Patient", patients, self._common()) if patients else ():
             named = msgspec.json.decode(entry.raw, type=WithIdentifiers).identifier
             found.setdefault(entry.head.id, set()).update(n.value for n in named if n.system == system and n.value)
         return {patient: next(iter(found[patient])) for patient in patients if len(found.get(patient, ())) == 1}
 
     def close(self) -> None:
         """Give the connections back."""
-        self._asking.close()
+        self._patients.close()
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """By the administrative gender and the birth date; the first ones that the server gives."""
@@ -275,7 +275,7 @@ class ServerSource:
         return [entry.head.id for entry in islice(found, at_most)], total.total
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
-        """Each Observation by its id; gone (404, 410) counts only while a control read succeeds."""
+        """Read each Observation by its id. Gone (404, 410) counts only while a control read succeeds."""
         return {name: self._basis(name) for name in sorted(observations)}
 
     def _basis(self, name: str) -> Basis:
@@ -321,7 +321,7 @@ def _setting(kind: str) -> str:
 
 
 def ignored(host: str, parameter: str) -> ServerError:
-    """A server that answers what was not asked for: nothing may be concluded from its answers."""
+    """The error of a server that answers what was not asked for: nothing may be concluded from its answers."""
     return ServerError(
         f"{host} ignores the search parameter {parameter}: it answered what was not asked for",
         "Nothing may be concluded from its answers; ask its vendor, or read from a bulk export (--from DIR)",

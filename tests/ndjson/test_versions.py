@@ -37,7 +37,7 @@ def test_a_share_is_told_of_every_outdated_copy_and_of_no_other(
                 told.setdefault(shard, {}).update({key: (us, number) for key, us, number in entries})
         index = Index(folder, segments, shards)
         keys = {key_of(kind, name) for kind, name, _, _ in copies}
-        assert index.shares_with(keys) == {shard for *_, shard in copies if shard != NOWHERE}
+        assert index.shards_with(keys) == {shard for *_, shard in copies if shard != NOWHERE}
         newest_of = index.newest(keys)
     for kind, name, version, shard in copies:
         newest = max(copy[2] for copy in copies if copy[:2] == (kind, name))
