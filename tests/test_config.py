@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from screener.config.settings import InvalidSettings, Settings, load
+from screener.config.loading import InvalidSettings, load
+from screener.config.settings import Settings
 from screener.errors import ConfigurationError
 from screener.run.schedule import triggers, with_day_names
 

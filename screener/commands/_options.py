@@ -58,7 +58,7 @@ class Common(NamedTuple):
 
     def settings(self, *, only_tag: str | None = None) -> "Settings":
         """Start logging, and read the configuration. `only_tag` wins over the configuration's."""
-        from screener.config.settings import load
+        from screener.config.loading import load
 
         start_logging(self.log_format, verbose=self.verbose)
         return load(self.config_file, self.profile, {"server": {"only_tag": only_tag}} if only_tag else {})

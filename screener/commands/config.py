@@ -36,7 +36,7 @@ def check(common: Common) -> None:
     \b
     Example:  screener config check --config /etc/screener/screener.toml
     """
-    from screener.config.settings import InvalidSettings
+    from screener.config.loading import InvalidSettings
     from screener.run.preflight import problems
 
     found = problems(common.settings())

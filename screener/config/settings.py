@@ -1,29 +1,17 @@
-"""Settings: defaults, profile, `screener.toml`, environment, flags; the later ones win.
-
-Every problem is found in one pass and named with its key, its value and what would do instead. Unknown keys are errors:
-a misspelt limit must not be a limit that is silently not applied.
-"""
+"""All that can be set: sections, defaults, limits. Unknown keys are errors: a misspelt limit must not be ignored in silence."""
 
 import hashlib
 import json
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from screener.assessment.identity import Canonical
 from screener.assessment.texts import available
 from screener.clinical.policy import Policy
-from screener.errors import ConfigurationError
-
-PREFIX = "SCREENER_"
-FILE = Path("screener.toml")
-_NOT_SETTINGS = frozenset({"SCREENER_CONFIG", "SCREENER_PROFILE"})
 
 Need = Literal["required", "optional", "if_offered", "off"]
 
@@ -280,163 +268,3 @@ class Settings(Section):
         parts = self.model_dump_json(include={"policy", "exclusions", "codes"})
         text = "\n".join([parts, self.server.only_tag, *tables])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-PROFILES: dict[str, dict[str, Any]] = {
-    "hapi-sandbox": {
-        # hapi.fhir.org: 500 entries a page at most, purged often, no personal data; only what carries our seed tag.
-        "write": "on",
-        "acknowledge_uncalibrated": True,
-        "server": {
-            "base_url": "https://hapi.fhir.org/baseR4",
-            "page_size": 500,
-            "batch_patients": 50,
-            "only_tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic",
-        },
-        "output": {
-            "canonical": "https://example.org/fhir/osteoporosis-screener/hapi-sandbox",
-            "tag": "https://example.org/fhir/osteoporosis-screener/CodeSystem/seed|synthetic",
-        },
-    },
-}
-
-
-class Problem(NamedTuple):
-    """One thing wrong with the configuration."""
-
-    key: str
-    value: str
-    remedy: str
-
-
-class InvalidSettings(ConfigurationError):
-    """All problems of a configuration at once."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        lines = [f"  {p.key} = {p.value}: {p.remedy}" for p in problems]
-        headline = f"The configuration has {len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([headline, *lines]))
-        self.problems = problems
-
-
-def load(
-    path: Path | None = None,
-    profile: str | None = None,
-    flags: Mapping[str, Any] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Settings:
-    """The effective settings.
-
-    `path`: the TOML file; None takes SCREENER_CONFIG, else `screener.toml` in the working folder where there is one. `flags`: a
-    nested mapping like the file. Raises InvalidSettings with every problem, ConfigurationError for an unreadable file.
-    """
-    environment = os.environ if environment is None else environment
-    in_file = _read(path, environment)
-    profiles = {**PROFILES, **in_file.pop("profile", {})}
-    name = profile or environment.get("SCREENER_PROFILE", "")
-    if name and name not in profiles:
-        raise ConfigurationError(f"There is no profile {name!r}", f"Known profiles: {', '.join(sorted(profiles))}")
-    problems: list[Problem] = []
-    for section in ("server", "destination"):
-        if "token" in in_file.get(section, {}):
-            remedy = f"put it into a file ({section}.token_file) or SCREENER_{section.upper()}_TOKEN"
-            problems.append(Problem(f"{section}.token", "(hidden)", remedy))
-    merged: dict[str, Any] = {}
-    for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
-        _overlay(merged, layer)
-    return _validated(merged, problems)
-
-
-def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        problems.extend(_problem(detail) for detail in error.errors())
-        raise InvalidSettings(problems) from None
-    if problems:
-        raise InvalidSettings(problems)
-    return settings
-
-
-def _problem(detail: Any) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        section = Settings() if len(detail["loc"]) == 1 else getattr(Settings(), str(detail["loc"][0]))
-        known = ", ".join(type(section).model_fields)
-        return Problem(key, repr(detail["input"]), f"unknown key; known here: {known}")
-    shown = "(hidden)" if key.endswith("token") else repr(detail["input"])
-    return Problem(key, shown, detail["msg"][0].lower() + detail["msg"][1:])
-
-
-def _read(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    chosen = path or (Path(environment["SCREENER_CONFIG"]) if environment.get("SCREENER_CONFIG") else None)
-    if chosen is None and not FILE.is_file():
-        return {}
-    file = chosen or FILE
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot read {file.name}: {error.strerror}", "Check the path and its permissions"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file.name} is not valid TOML: {error}", "Mend that line") from error
-    for layer in (found, *found.get("profile", {}).values()):
-        _beside(layer, file.absolute().parent)
-    return found
-
-
-def _beside(layer: dict[str, Any], folder: Path) -> None:
-    """The files that a layer names, as paths: a file of settings names others from where it lies, wherever the command is called."""
-    for section, name in _FILES:
-        values = layer.get(section) if section else layer
-        given = values.get(name) if isinstance(values, dict) else None
-        if isinstance(values, dict) and isinstance(given, str) and given:
-            shipped = name == "model" and _SHIPPED_MODEL.fullmatch(given)
-            values[name] = given if shipped else str(folder / given)
-
-
-_FILES = (
-    ("", "model"),
-    ("server", "token_file"),
-    ("server", "ca_bundle"),
-    ("destination", "token_file"),
-    ("destination", "ca_bundle"),
-    ("folder", "temporary"),
-    ("codes", "codes"),
-    ("codes", "units"),
-    ("codes", "exclusions"),
-    ("codes", "expanded"),
-    ("cohort", "t_scores"),
-    ("cohort", "diagnoses"),
-)
-_SHIPPED_MODEL = re.compile(r"[A-Za-z0-9-]+")  # an id; a file has a dot or a slash
-
-
-def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
-    """SCREENER_WRITE is `write`, SCREENER_STATE_URL is `url` in `[state]`."""
-    layer: dict[str, Any] = {}
-    for name, text in sorted(environment.items()):
-        if not name.startswith(PREFIX) or name in _NOT_SETTINGS:
-            continue
-        key = name.removeprefix(PREFIX).lower()
-        section, _, rest = key.partition("_")
-        if key in Settings.model_fields and key not in _sections():
-            layer[key] = text
-        elif section in _sections() and rest:
-            layer.setdefault(section, {})[rest] = text
-        else:
-            problems.append(Problem(name, "(set)", "no setting has this name; see `screener config show`"))
-    return layer
-
-
-def _sections() -> frozenset[str]:
-    return frozenset(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))
-
-
-def _overlay(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _overlay(base[key], value)
-        else:
-            base[key] = dict(value) if isinstance(value, Mapping) else value

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from model import ModelError, load_artefact
-from screener.config.settings import Problem, Settings
+from screener.config.loading import Problem
+from screener.config.settings import Settings
 from screener.config.tables import site_tables
 from screener.errors import ScreenerError
 from screener.fhir.client import Client

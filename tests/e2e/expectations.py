@@ -9,7 +9,7 @@ import msgspec
 from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
-from screener.config.settings import load
+from screener.config.loading import load
 
 Json = dict[str, Any]
 

@@ -146,7 +146,7 @@ def test_when_the_time_is_up_the_run_says_so_by_its_exit_code(sandbox: Site) -> 
 
 _BACKFILL_UNTIL_SIGNAL = """
 import signal, threading, time
-from screener.config.settings import load
+from screener.config.loading import load
 from screener.run.runner import Stopped, execute
 from screener.run.options import Options
 stop = threading.Event()
