@@ -41,7 +41,6 @@ class _Contains(msgspec.Struct):
 
 class _Parameter(msgspec.Struct):
     name: str = ""
-    valueUri: str = ""  # noqa: N815 - FHIR's name
 
 
 class _Expansion(msgspec.Struct):

@@ -6,9 +6,10 @@ from typing import Any
 
 from model import load_artefact
 from screener.assessment.identity import Canonical
-from screener.assessment.resource import AssessmentWriter
+from screener.assessment.resource import AssessmentWriter, Json, desired_by
 from screener.assessment.texts import Texts
-from screener.clinical.records import Analyte, Demographics, Fact, Moment, PatientRecord, Refusal, Version
+from screener.clinical.judge import Verdict
+from screener.clinical.records import Analyte, Demographics, Fact, Method, Moment, PatientRecord, Refusal, Version
 
 OCCASION = date(2025, 6, 1)
 NOW = datetime(2026, 1, 31, 2, tzinfo=UTC)
@@ -77,3 +78,8 @@ def writer(**fields: Any) -> AssessmentWriter:
         **fields,
     }
     return AssessmentWriter(**given)
+
+
+def desired(verdict: Verdict, by: AssessmentWriter) -> dict[Method, Json]:
+    """For each method that has an occasion, the resource that ought to stand."""
+    return {method: desired_by(verdict, method, by) for method in verdict.occasions}

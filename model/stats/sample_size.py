@@ -15,7 +15,6 @@ from model.errors import ModelError
 
 Array = NDArray[np.float64]
 _Z = 1.959963984540054  # of a 95 % interval
-_NODES = 100  # of the quadrature: enough for six digits up to a standard deviation of 3
 
 
 class Development(NamedTuple):
@@ -112,15 +111,6 @@ def external_validation(
         calibration_slope=_people_for_slope(linear_predictor, asked.calibration_slope),
         c_statistic=_people_for_c(prevalence, c_statistic, asked.c_statistic),
     )
-
-
-def normal_linear_predictor(mean: float, sd: float) -> LinearPredictor:
-    """Normally distributed log odds, as the nodes and weights of Gauss and Hermite."""
-    if not math.isfinite(mean):
-        raise ModelError("the mean of the linear predictor is no number")
-    _require_inside("sd of the linear predictor", sd, 0, math.inf)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    return LinearPredictor(mean + sd * nodes, weights / weights.sum())
 
 
 def observed_linear_predictor(values: Array) -> LinearPredictor:

@@ -60,11 +60,6 @@ class AssessmentWriter(msgspec.Struct, frozen=True):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-def desired(verdict: Verdict, writer: AssessmentWriter) -> dict[Method, Json]:
-    """For each method that has an occasion, the resource that ought to stand (without status, id and version)."""
-    return {method: desired_by(verdict, method, writer) for method in verdict.occasions}
-
-
 def device(writer: AssessmentWriter) -> Json:
     """The Device that performs the assessments: the algorithm and its model."""
     return {
@@ -79,7 +74,7 @@ def device(writer: AssessmentWriter) -> Json:
 
 
 def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Json:
-    """The same for one method; KeyError where it has no occasion."""
+    """The resource that ought to stand for a method, without status, id and version; KeyError where it has no occasion."""
     occasion = verdict.occasions[method]
     canonical, texts = writer.canonical, writer.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None

@@ -1,4 +1,4 @@
-"""A verdict as the job would have reached it when the results came in.
+"""The verdict that the job would have reached when the results came in.
 
 A site's own patients are looked at with hindsight, and hindsight selects: a woman whose DXA showed osteoporosis is treated for it,
 and treatment excludes. Were she judged by what holds today, the cases would be missing from the very cohort that counts them.

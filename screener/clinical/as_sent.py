@@ -1,6 +1,7 @@
-"""Results as they were sent, beside what became of them: for people who look into one patient, or into a site's codes and units.
+"""Results as they were sent, with what the mapper made of them: for people who look into one patient, or into a site's codes and
+units.
 
-Whether a result is used, and why not, is what the map step says; nothing is judged here.
+The mapper says whether a result is used, and why not; nothing is judged here.
 """
 
 from collections.abc import Iterator

@@ -36,9 +36,9 @@ V = TypeVar("V")
 
 
 class Remembered(dict[K, V]):
-    """What `read` made of each key, up to `limit` keys; then it starts anew. A hit costs one look-up in a dict.
+    """Remembers what `read` made of each key, up to `limit` keys; then it is emptied. A hit costs one look-up in a dict.
 
-    What `read` raises is raised again each time: errors are not remembered.
+    Errors are not remembered: what `read` raises is raised again each time.
     """
 
     def __init__(self, read: Callable[[K], V], limit: int) -> None:

@@ -139,7 +139,7 @@ L = TypeVar("L", bound=ListRow)
 
 
 class CodeList(Generic[L]):
-    """Rows found by the codings of a concept."""
+    """Finds rows by the codings of a concept."""
 
     def __init__(self, rows: Iterable[L], aliases: Mapping[str, str]) -> None:
         self._aliases = aliases
@@ -214,7 +214,7 @@ def _key(row: ExclusionRow) -> tuple[str, str, str, str]:
 
 @cache
 def _shipped() -> tuple[ExclusionRow, ...]:
-    """In the order of the tables, which is as fixed as a sorted one. A code of two sets of one rule has two rows: they agree."""
+    """The shipped rows, in the order of the tables. A code of two sets of one rule has two rows, and they agree."""
     return tuple(row for rule in shipped_rules() for row in _of_rule(rule, value_set(rule.value_set)))
 
 

@@ -151,7 +151,7 @@ class Mapper:
         }
 
     def __reduce__(self) -> tuple[Callable[..., "Mapper"], tuple[object, ...]]:
-        """For another process: the tables, and nothing of what is remembered."""
+        """For another process: the tables only, without what is remembered."""
         return _mapper, self._recipe
 
     def map(self, raw: bytes | msgspec.Raw) -> Rows:

@@ -1,4 +1,4 @@
-"""One view of a patient out of rows in any order: of every resource only its latest copy.
+"""Makes one view of a patient from rows in any order: only the latest copy of each resource counts.
 
 Copies are merged before anything is filtered. A corrected or withdrawn copy may arrive in another page or file than the
 old one; filtering first would let the old one win.

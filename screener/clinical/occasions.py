@@ -26,7 +26,7 @@ def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
 def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> tuple[Fact, ...]:
     """The newest Mg with all the other predictors around it, Mg first; empty where no Mg has them all.
 
-    A Mg known only by a comparator ("<0.5") has no value for the nomogram and is passed over.
+    A Mg known only by a comparator ("<0.5") has no value for the nomogram and is skipped.
     """
     for mg in mg_newest_first:
         if not mg.comparator:

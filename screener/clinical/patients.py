@@ -1,4 +1,4 @@
-"""Whose a resource is, which copy of it this is, and who the patient is."""
+"""Which patient a resource belongs to, which copy of it this is, and who the patient is."""
 
 import re
 from functools import lru_cache

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Windows and limits of the clinical rules; the defaults are argued for in the README.
+    """Windows and limits of the clinical rules; docs/how-a-run-works.md explains them.
 
     `minimum_age_surgical_years` is the least age of women whose ovaries were removed: below 50 the model extrapolates, and says so.
     `premenopause_days`: so long a documented pre- or perimenopausal state counts; after that menopause is presumed from age, as where

@@ -1,4 +1,4 @@
-"""Reads the shipped lists where it is imported: by the process that the workers of a folder are forked from."""
+"""Reads the shipped lists on import. The process that workers are forked from imports it once for all of them."""
 
 from screener.clinical import exclusions, suspicions
 

@@ -1,4 +1,4 @@
-"""What passes between the stages: facts, refusals, and all that is known of one patient.
+"""The records that pass between the steps: facts, refusals, and all that is known of one patient.
 
 The records are frozen and packed as arrays, so that the same bytes can serve as worker pipe, spill file and shuffle row.
 Times are whole microseconds since 1970-01-01T00:00Z (`_us`); days are proleptic ordinals (`date.toordinal`) of the

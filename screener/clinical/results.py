@@ -1,4 +1,4 @@
-"""Observations into rows: a measurement of ours becomes a fact or a refusal, and what documents menopause a statement of it."""
+"""Maps Observations to rows: a measurement becomes a fact or a refusal, and what documents menopause becomes a statement."""
 
 from collections.abc import Callable, Collection
 
@@ -43,7 +43,7 @@ class Results:
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
 
     def rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
-        """What one Observation gives, its components included; () where it does not concern us."""
+        """The rows of one Observation, its components included; () where it does not concern us."""
         own = self._own_rows(observation, raw)
         if not observation.component or not wire.present(observation.component):
             return own

@@ -1,4 +1,4 @@
-"""By which route a medicine is taken: into the body as a whole, or at one place. The codes and words are in data/routes.csv."""
+"""The route by which a medicine is taken: into the body as a whole, or at one place. The codes and words are in data/routes.csv."""
 
 from collections.abc import Iterable
 from functools import cache

@@ -6,7 +6,7 @@ from functools import lru_cache
 from screener.clinical import dates, wire
 from screener.clinical.records import Span, Version
 
-_LONGEST_DAYS = 36_525  # a hundred years: what claims to run longer has no end
+_LONGEST_DAYS = 36_525  # a hundred years: a longer span counts as one without an end
 _DAYS = {"d": 1.0, "wk": 7.0, "mo": 30.4375, "a": 365.25, "h": 1 / 24, "min": 1 / 1440, "s": 1 / 86_400}
 
 NOT_MEANT = frozenset(

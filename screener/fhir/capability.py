@@ -20,7 +20,6 @@ class _Resource(msgspec.Struct):
     type: str = ""
     interaction: list[_Interaction] = []
     searchParam: list[_Parameter] = []  # noqa: N815 - FHIR's name
-    conditionalCreate: bool = False  # noqa: N815
 
 
 class _Rest(msgspec.Struct):

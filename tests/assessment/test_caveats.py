@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from screener.assessment.resource import AssessmentWriter, at_prevalence, desired
+from screener.assessment.resource import AssessmentWriter, at_prevalence
 from screener.assessment.texts import Texts
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
-from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, writer
+from tests.builders import NOW_US, PATIENT, complete, desired, fact, moment, record, writer
 
 JUST_NOW = 150  # days after the occasion of the builders: results of then are not old
 

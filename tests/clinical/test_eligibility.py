@@ -3,12 +3,11 @@
 import pytest
 
 from model import load_artefact
-from screener.assessment.resource import desired
 from screener.assessment.texts import Texts, available
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Exclusion, Menopause, Method, Outcome, Version
-from tests.builders import NOW_US, OCCASION, complete, record, woman, writer
+from tests.builders import NOW_US, OCCASION, complete, desired, record, woman, writer
 
 DAY = OCCASION.toordinal()
 YOUNG = woman(birth_date="1979-03-02")  # 46 on the occasion

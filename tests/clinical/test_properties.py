@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screener.assessment.reconcile import Action, reconcile
-from screener.assessment.resource import desired
 from screener.assessment.validate import Validator
 from screener.clinical import ucum
 from screener.clinical.codes import Match
@@ -22,6 +21,7 @@ from screener.clinical.mapping import MalformedResource
 from screener.clinical.records import Analyte, Demographics, Method, Outcome
 from screener.clinical.units import Reading, UnitTable, range_table, unit_table
 from screener.clinical.wire import decode_quantity
+from tests.builders import desired
 from tests.clinical.judged import MAPPER, NEEDS, RULES, Json, mapped, verdict
 from tests.clinical.oddities import records
 

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from model import assess, load_artefact
-from screener.assessment.resource import desired
 from screener.assessment.validate import Validator
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact, Method, Outcome
-from tests.builders import NOW_US, complete, fact, record, writer
+from tests.builders import NOW_US, complete, desired, fact, record, writer
 
 ARTEFACT = load_artefact()
 ON = Policy(reduced_nomograms=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from model.artefact import Nomogram, Predictor
 from model.errors import ModelError
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, P
-from model.report.style import BLUE, DOUBLE, GREY, INK, SINGLE, VERMILION, drawn, new
+from model.report.style import BLUE, DOUBLE, GREY, INK, VERMILION, drawn, new
 
 LABELS = {
     AGE: "Age (years)",
@@ -221,21 +221,3 @@ def _given(predictor: Predictor, example: Mapping[str, float]) -> float:
             f"the example's {predictor.name} lies outside its axis, {low:g} to {high:g} {predictor.unit}; draw another"
         )
     return value
-
-
-def reading_bars(points: Mapping[str, float]) -> Figure:
-    """A woman's points by predictor (`Assessment.points` of one row), the largest first, as horizontal bars (89 mm wide).
-
-    Points below none, of a value beyond the axis, run to the left.
-    """
-    rows = sorted(points.items(), key=lambda row: row[1])
-    values = [float(value) for _, value in rows]
-    with drawn():
-        figure, (panel,) = new(SINGLE, 0.22 * len(rows) + 0.45)
-        bars = panel.barh([LABELS[name] for name, _ in rows], values, color=BLUE, height=0.6)
-        panel.bar_label(bars, fmt="%.0f", padding=2, fontsize=6.5)
-        panel.axvline(0, color=INK, lw=0.6)
-        panel.set(xlabel="Points", xlim=(min(0.0, *(1.2 * value for value in values)), max(105, *values) * 1.02))
-        panel.tick_params(axis="y", length=0)
-        panel.spines["left"].set_visible(False)
-    return figure

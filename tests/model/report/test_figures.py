@@ -22,7 +22,7 @@ from model.report.figures.calibration import Curve, calibration
 from model.report.figures.decision import decision
 from model.report.figures.forest import Odds, forest
 from model.report.figures.lasso import lasso
-from model.report.figures.nomogram import LABELS, nomogram, predictor_scale, pretty, reading_bars
+from model.report.figures.nomogram import LABELS, nomogram, predictor_scale, pretty
 from model.report.figures.roc import Drawn, roc
 from model.stats.calibration import hosmer_lemeshow
 from model.stats.decision import NetBenefit, net_benefit
@@ -43,10 +43,6 @@ OUTCOME = (np.random.default_rng(4).random(400) < RISK).astype(float)
 
 def a_nomogram() -> Figure:
     return nomogram(CATEGORY, WOMAN, "All six predictors")
-
-
-def a_bar_chart() -> Figure:
-    return reading_bars({AGE: 48.9, BMI: 71.0, P1NP: 0.6})
 
 
 def a_lasso() -> Figure:
@@ -82,7 +78,7 @@ def an_agreement() -> Figure:
     return agreement(RISK, np.clip(RISK + 0.03, 0, 1), CATEGORY, CONTINUOUS)
 
 
-ALL = [a_nomogram, a_bar_chart, a_lasso, a_roc, a_calibration, a_decision, a_forest, an_agreement]
+ALL = [a_nomogram, a_lasso, a_roc, a_calibration, a_decision, a_forest, an_agreement]
 each_figure = pytest.mark.parametrize("draw", ALL, ids=lambda draw: draw.__name__)
 each_nomogram = pytest.mark.parametrize("drawing", DRAWINGS.values(), ids=DRAWINGS)
 
@@ -247,13 +243,6 @@ def test_a_model_recalibrated_far_away_still_has_ticks_of_risk(shift: float) -> 
     )
     _, risk = nomograms._totals(moved)
     assert len(risk.ticks) >= 2
-
-
-def test_bars_are_the_points_with_the_largest_on_top() -> None:
-    (panel,) = reading_bars({AGE: 48.9, BMI: 71.0, P1NP: -3.0}).axes
-    assert [bar.get_width() for bar in panel.patches] == [-3.0, 48.9, 71.0]
-    assert [label.get_text() for label in panel.get_yticklabels()] == [LABELS[P1NP], LABELS[AGE], LABELS[BMI]]
-    assert panel.get_xlim()[0] < -3
 
 
 def test_lasso_draws_coefficients_and_counts_and_marks_both_penalties() -> None:

@@ -8,13 +8,19 @@ import pytest
 from model.errors import ModelError
 from model.stats.sample_size import (
     Development,
+    LinearPredictor,
     Widths,
     development,
     external_validation,
     max_r2_cox_snell,
-    normal_linear_predictor,
     observed_linear_predictor,
 )
+
+
+def normal_linear_predictor(mean: float, sd: float) -> LinearPredictor:
+    """Normally distributed log odds, as the 100 nodes and weights of Gauss and Hermite: six digits up to a standard deviation of 3."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    return LinearPredictor(mean + sd * nodes, weights / weights.sum())
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,3 @@ def test_validations_that_cannot_be() -> None:
         external_validation(0.5, 0.7, observed_linear_predictor(np.zeros(10)))
     with pytest.raises(ModelError, match="finite"):
         observed_linear_predictor(np.array([0.0, math.nan]))
-    with pytest.raises(ModelError, match="is no number"):
-        normal_linear_predictor(math.nan, 1)
-    with pytest.raises(ModelError, match="sd of the linear predictor is 0"):
-        normal_linear_predictor(0, 0)
