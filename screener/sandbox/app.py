@@ -68,25 +68,17 @@ class Api:
         return self._bundles.process(await _body(request), bodies="return=representation" in _prefer(request))
 
     async def search(self, request: Request) -> Answer:
-        lenient = "handling=lenient" in _prefer(request)
-        return self._do.search(request.path_params["kind"], _query(request), lenient=lenient)
+        return self._do.search(request.path_params["kind"], _query(request))
 
     async def search_by_post(self, request: Request) -> Answer:
         if _media_type(request) != _FORM:
             raise Refused(415, "not-supported", f"_search by POST takes {_FORM}")
         form = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
-        lenient = "handling=lenient" in _prefer(request)
-        return self._do.search(request.path_params["kind"], [*_query(request), *form], lenient=lenient)
+        return self._do.search(request.path_params["kind"], [*_query(request), *form])
 
     async def create(self, request: Request) -> Answer:
         criteria = request.headers.get("If-None-Exist")
         return self._do.create(request.path_params["kind"], await _body(request), criteria)
-
-    async def conditional_update(self, request: Request) -> Answer:
-        criteria, resource = request.url.query, await _body(request)
-        return self._do.conditional_update(
-            request.path_params["kind"], criteria, resource, request.headers.get("If-Match")
-        )
 
     async def conditional_delete(self, _: Request) -> Answer:
         raise no_conditional_delete()
@@ -135,7 +127,6 @@ def create_app(store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_
         "/fhir/{kind}": {
             "GET": api.search,
             "POST": api.create,
-            "PUT": api.conditional_update,
             "DELETE": api.conditional_delete,
         },
         "/fhir/{kind}/_search": {"POST": api.search_by_post},

@@ -26,7 +26,7 @@ def statement(base_url: str, started: datetime) -> Json:
                 "mode": "server",
                 "security": {"description": "None: it is reached from this machine only"},
                 "resource": [_resource(kind, definition) for kind, definition in DEFINITIONS.items()],
-                "interaction": [{"code": "batch"}, {"code": "transaction"}],
+                "interaction": [{"code": "batch"}],
                 "operation": [
                     {"name": "export", "definition": f"{_BULK}/export"},
                     {"name": "patient-export", "definition": f"{_BULK}/patient-export"},

@@ -2,8 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -37,7 +35,6 @@ class Interactions:
     def __init__(self, store: Store, base_url: str, expiry_seconds: float) -> None:
         self.store, self.base_url = store, base_url
         self.pages = Pages(base_url, expiry_seconds)
-        self._unchecked: list[Version] | None = None
 
     # Reading
 
@@ -63,9 +60,9 @@ class Interactions:
         link = f"{self.base_url}/{kind}/{name}/_history"
         return Answer(200, self.pages.first(Snapshot("history", past[::-1]), count, link))
 
-    def search(self, kind: str, params: Parameters, *, lenient: bool = False) -> Answer:
+    def search(self, kind: str, params: Parameters) -> Answer:
         """http.html#search"""
-        query = parse(known(kind), params, self.base_url, lenient=lenient)
+        query = parse(known(kind), params, self.base_url)
         found = run(self.store, query)
         if query.count_only:
             return Answer(200, ENCODER.encode({"resourceType": "Bundle", "type": "searchset", "total": len(found)}))
@@ -82,35 +79,20 @@ class Interactions:
 
     def create(self, kind: str, resource: Any, if_none_exist: str | None = None) -> Answer:
         """http.html#create and #ccreate; the server gives the id."""
-        content = self.content(kind, resource)
+        content = self._content(kind, resource)
         with self.store.atomic():
-            existing = self.only_match(kind, if_none_exist) if if_none_exist is not None else None
+            existing = self._only_match(kind, if_none_exist) if if_none_exist is not None else None
             if existing:
                 return Answer(200, existing.body, existing, written=True)
-            return self.put_new(kind, str(uuid.uuid4()), content)
-
-    def put_new(self, kind: str, name: str, content: Json) -> Answer:
-        """Create under an id that is known to be free."""
-        return self._put(kind, name, content)
+            return self._put(kind, str(uuid.uuid4()), content)
 
     def update(self, kind: str, name: str, resource: Any, if_match: str | None = None) -> Answer:
         """http.html#update and #upsert; If-Match as in http.html#concurrency."""
-        content = self.content(kind, resource)
+        content = self._content(kind, resource)
         if content.get("id") != name or not ID.fullmatch(name):
             raise bad_request("The resource has no id, or another one than the URL, or it is no FHIR id")
         with self.store.atomic():
             self._check_match(self.store.latest(kind, name), if_match)
-            return self._put(kind, name, content)
-
-    def conditional_update(self, kind: str, criteria: str, resource: Any, if_match: str | None = None) -> Answer:
-        """http.html#cond-update"""
-        content = self.content(kind, resource)
-        with self.store.atomic():
-            existing = self.only_match(kind, criteria)
-            self._check_match(existing, if_match)
-            name = existing.id if existing else str(content.get("id", uuid.uuid4()))
-            if content.get("id", name) != name or not ID.fullmatch(name):
-                raise bad_request("The resource has another id than the one that the criteria find, or no FHIR id")
             return self._put(kind, name, content)
 
     def delete(self, kind: str, name: str, if_match: str | None = None) -> Answer:
@@ -123,7 +105,7 @@ class Interactions:
                 return Answer(200, ENCODER.encode(said))
             return Answer(204, version=version)
 
-    def only_match(self, kind: str, criteria: str) -> Version | None:
+    def _only_match(self, kind: str, criteria: str) -> Version | None:
         """The one resource that the criteria find, None for none. Raises Refused (412) for several, or for no criteria."""
         query = parse(known(kind), parse_qsl(criteria.rpartition("?")[2], keep_blank_values=True), self.base_url)
         found = run(self.store, query) if query.selective else []
@@ -131,7 +113,7 @@ class Interactions:
             raise Refused(412, "multiple-matches", "The criteria are not selective enough")
         return found[0] if found else None
 
-    def content(self, kind: str, resource: Any) -> Json:
+    def _content(self, kind: str, resource: Any) -> Json:
         """The resource, looked over: an object, of the type that the URL says; own absolute references made relative."""
         if not isinstance(resource, dict):
             raise bad_request("The body is no resource")
@@ -141,18 +123,6 @@ class Interactions:
             raise bad_request("meta is no object")
         found: Json = _relative(resource, f"{self.base_url}/")
         return found
-
-    @contextmanager
-    def deferred_checks(self) -> Iterator[None]:
-        """References are checked at the end: entries of a transaction may refer to each other in any order."""
-        self._unchecked = []
-        try:
-            yield
-            written, self._unchecked = self._unchecked, None
-            for version in written:
-                self._check(version)
-        finally:
-            self._unchecked = None
 
     def _put(self, kind: str, name: str, content: Json) -> Answer:
         with self.store.atomic():
@@ -165,9 +135,6 @@ class Interactions:
 
     def _check(self, version: Version) -> None:
         """Refuse references to what never was, where R4 has a search parameter for them (as HAPI FHIR does)."""
-        if self._unchecked is not None:
-            self._unchecked.append(version)
-            return
         for path, target in checked_references(version.resource(), DEFINITIONS[version.kind]):
             if not self.store.known(target):
                 raise Refused(400, "not-found", f"{version.kind}.{path} refers to a resource that does not exist")

@@ -1,12 +1,11 @@
 """Search parameters into a query, and a query into the versions it finds (FHIR R4, search.html).
 
-Unknown parameters, modifiers and prefixes are refused with 400, for a search that drops one in silence answers too much;
-`Prefer: handling=lenient` drops unknown parameters as http.html#search allows. A parameter with an empty value is ignored.
+Unknown parameters, modifiers and prefixes are refused with 400, for a search that drops one in silence answers too much. A
+parameter with an empty value is ignored.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -37,7 +36,6 @@ class Query(msgspec.Struct):
     tests: list[Test] = []
     count: int = DEFAULT_COUNT
     elements: tuple[str, ...] = ()
-    sort: str = ""
     total: bool = True
     count_only: bool = False
 
@@ -47,7 +45,7 @@ class Query(msgspec.Struct):
         return bool(self.groups or self.ids or self.tests)
 
 
-def parse(kind: str, params: Parameters, base_url: str, *, lenient: bool = False) -> Query:
+def parse(kind: str, params: Parameters, base_url: str) -> Query:
     """The query that the parameters ask. Raises Refused (400) for what is unknown or cannot be read."""
     query, definition = Query(kind), DEFINITIONS[kind]
     for name, value in params:
@@ -57,7 +55,7 @@ def parse(kind: str, params: Parameters, base_url: str, *, lenient: bool = False
             known = _criterion(query, definition, name, value, base_url) or _result_parameter(query, name, value)
         except ValueError as error:
             raise bad_request(f"The value of the search parameter {printable(name)} cannot be read: {error}") from None
-        if not known and not lenient:
+        if not known:
             raise _unknown(kind, name)
     return query
 
@@ -94,8 +92,6 @@ def _result_parameter(query: Query, name: str, value: str) -> bool:
         query.count_only = query.count_only or query.count == 0
     elif name == "_elements":
         query.elements = tuple(element for element in value.split(",") if element)
-    elif name == "_sort":
-        query.sort = _choice(value, _SORTS)
     elif name == "_total":
         query.total = _choice(value, ("accurate", "estimate", "none")) != "none"
     elif name == "_summary":
@@ -111,7 +107,7 @@ def _whole_number(value: str) -> int:
     return min(int(value[:9]), MAXIMUM_COUNT)
 
 
-def _choice(value: str, choices: Sequence[str] | dict[str, Any]) -> str:
+def _choice(value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"supported are {', '.join(choices)}")
     return value
@@ -174,26 +170,11 @@ def _updated(version: Version) -> tuple[dates.Range, ...]:
 
 
 def run(store: Store, query: Query) -> list[Version]:
-    """All that the query finds, in order: by creation, or as `_sort` says; what has no date comes last."""
+    """All that the query finds, in the order of creation."""
     ids = frozenset[str].intersection(*query.ids) if query.ids else None
     found = store.select(query.kind, query.groups, ids)
     found = [version for version in found if all(test(version) for test in query.tests)]
-    found.sort(key=lambda version: version.rank)
-    key, reverse = _SORTS[query.sort]
-    if query.sort in ("date", "-date"):
-        dated = sorted((version for version in found if version.dates), key=key, reverse=reverse)
-        return dated + [version for version in found if not version.dates]
-    return sorted(found, key=key, reverse=reverse)
-
-
-_SORTS: dict[str, tuple[Callable[[Version], Any], bool]] = {
-    "": (lambda version: version.rank, False),
-    "_id": (lambda version: version.id, False),
-    "_lastUpdated": (lambda version: version.updated_ms, False),
-    "-_lastUpdated": (lambda version: version.updated_ms, True),
-    "date": (lambda version: min(version.dates), False),
-    "-date": (lambda version: max(version.dates), True),
-}
+    return sorted(found, key=lambda version: version.rank)
 
 
 def subset(resource: Json, elements: Sequence[str]) -> Json:

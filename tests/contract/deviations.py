@@ -21,9 +21,6 @@ STALE_IF_MATCH = Deviation(
 STALE_IF_MATCH_IN_BATCH = Deviation(
     "The same as an entry of a batch: the entry's status", "http.html#concurrency", specified=412, hapi=409
 )
-STALE_IF_MATCH_IN_TRANSACTION = Deviation(
-    "The same as an entry of a transaction: the status of the whole", "http.html#trules", specified=412, hapi=409
-)
 UNKNOWN_MODIFIER = Deviation(
     "A search with a modifier that the server does not know: the status (HAPI drops the criterion and answers everything)",
     "search.html#modifiers",
@@ -42,23 +39,11 @@ MANDATORY_ELEMENTS = Deviation(
     specified={"status", "code"},
     hapi=set(),
 )
-STALE_IF_MATCH_CONDITIONAL = Deviation(
-    "The same on a conditional PUT: the status (HAPI ignores If-Match there and writes)",
-    "http.html#concurrency",
-    specified=412,
-    hapi=200,
-)
 IF_MATCH_OF_NOTHING = Deviation(
     "PUT with an If-Match where nothing stands under the id: the status (HAPI creates)",
     "http.html#concurrency",
     specified=412,
     hapi=201,
-)
-LENIENT_HANDLING = Deviation(
-    "An unknown search parameter with Prefer: handling=lenient: the status",
-    "http.html#search",
-    specified=200,
-    hapi=400,
 )
 OWN_ABSOLUTE_SUBJECT = Deviation(
     "A search by the absolute URL of a subject on the server itself: how many are found",

@@ -61,38 +61,6 @@ def test_conditional_creates_in_a_batch_each_stand_alone(server: Server) -> None
     assert statuses(again) == [200]
 
 
-def test_conditional_create_in_a_transaction(server: Server) -> None:
-    """http.html#trules: ifNoneExist has the same meaning there."""
-    server.stored(server.patient())
-    entry = post_entry(server.assessment("a"), ifNoneExist=server.if_none_exist("a"))
-    assert statuses(server.bundle("transaction", entry)) == [201]
-    assert statuses(server.bundle("transaction", entry)) == [200]
-    assert server.search("RiskAssessment", _tag=server.tag, _total="accurate").json()["total"] == 1
-
-
-def test_conditional_update_creates_then_updates(server: Server) -> None:
-    """http.html#cond-update: no match creates, one match updates."""
-    server.stored(server.patient())
-    url = f"RiskAssessment?{server.if_none_exist('a')}"
-    created = server.send("PUT", url, server.assessment("a"))
-    assert created.status_code == 201
-    updated = server.send("PUT", url, server.assessment("a", status="amended"))
-    assert (updated.status_code, updated.headers["ETag"]) == (200, 'W/"2"')
-    assert updated.json()["id"] == created.json()["id"]
-    unchanged = server.send("PUT", url, server.assessment("a", status="amended"))
-    assert (unchanged.status_code, unchanged.headers["ETag"]) == (200, 'W/"2"')
-
-
-def test_conditional_update_with_several_matches_is_412(server: Server) -> None:
-    """http.html#cond-update: multiple matches, 412."""
-    server.stored(server.patient())
-    for _ in range(2):
-        server.send("POST", "RiskAssessment", server.assessment("a"))
-    answer = server.send("PUT", f"RiskAssessment?{server.if_none_exist('a')}", server.assessment("a"))
-    assert answer.status_code == 412
-    assert is_outcome(answer)
-
-
 def test_a_stale_version_in_a_batch_fails_alone(server: Server) -> None:
     """http.html#trules: ifMatch as If-Match; the other entries of the batch stand."""
     server.stored(server.patient("a"), {**server.patient("a"), "active": False}, server.patient("b"))
@@ -102,22 +70,3 @@ def test_a_stale_version_in_a_batch_fails_alone(server: Server) -> None:
     assert statuses(answer) == [server.says(deviations.STALE_IF_MATCH_IN_BATCH), 200]
     assert server.send("GET", f"Patient/{server.id('a')}").headers["ETag"] == 'W/"2"'
     assert server.send("GET", f"Patient/{server.id('b')}").json()["gender"] == "female"
-
-
-def test_a_stale_version_in_a_transaction_fails_it(server: Server) -> None:
-    """http.html#trules: all or nothing."""
-    server.stored(server.patient("a"), {**server.patient("a"), "active": False})
-    stale = put_entry({**server.patient("a"), "gender": "female"}, ifMatch='W/"1"')
-    answer = server.bundle("transaction", put_entry(server.patient("b")), stale)
-    assert answer.status_code == server.says(deviations.STALE_IF_MATCH_IN_TRANSACTION)
-    assert server.send("GET", f"Patient/{server.id('b')}").status_code == 404
-
-
-def test_a_stale_version_on_a_conditional_update(server: Server) -> None:
-    """http.html#concurrency holds for every update."""
-    server.stored(server.patient())
-    url = f"RiskAssessment?{server.if_none_exist('a')}"
-    for status in ("preliminary", "final"):
-        server.send("PUT", url, server.assessment("a", status=status))
-    answer = server.send("PUT", url, server.assessment("a", status="amended"), If_Match='W/"1"')
-    assert answer.status_code == server.says(deviations.STALE_IF_MATCH_CONDITIONAL)
