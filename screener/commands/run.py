@@ -77,7 +77,7 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Processes that work on folders [one on each core; one for a small folder].",
+    help="At most N processes work on a folder [one on each core]; a small folder takes one.",
 )
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")

@@ -63,7 +63,7 @@ class FolderSource:
     ) -> None:
         """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
         the server that the folder is an export of what became of Observations that are not in it. `scratch` takes temporary
-        files. `workers`: how many processes; 0 for what suits the folder's size."""
+        files. `workers`: at most so many processes; 0 for one on each core."""
         self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
         self._scratch, self.workers, self._ask = scratch, workers, ask
         self._export: Finished | None = None

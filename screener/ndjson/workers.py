@@ -40,9 +40,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes_for(size_bytes: int, wanted: int = 0) -> int:
-    """How many processes to work with on so many bytes: as many as wanted; where that is 0, one on each core, but one on little work."""
-    return wanted or (cores() if size_bytes >= _WORTH_SHARING_BYTES else 1)
+def processes_for(size_bytes: int, most: int = 0) -> int:
+    """How many processes to work with on so many bytes: one on little work, else `most`, or one on each core where that is 0."""
+    return (most or cores()) if size_bytes >= _WORTH_SHARING_BYTES else 1
 
 
 def start_ahead() -> None:

@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     source_uri: str = ""  # for Spark, the folders as they were named
     destination_uri: str = ""
     parquet: bool = False
-    workers: int = 0  # processes that work on folders; 0 for what suits the folder's size
+    workers: int = 0  # at most so many processes work on a folder; 0 for one on each core
 
     @property
     def partial(self) -> bool:

@@ -55,7 +55,8 @@ def command(tmp_path: Path, *arguments: str, **more: Any) -> subprocess.Complete
 _SMALL = """
 import sys
 from screener.ndjson import destination
-from screener.ndjson import source
+from screener.ndjson import source, workers
+workers._WORTH_SHARING_BYTES = 0
 source.PIECE_BYTES, source._SHARD_BYTES, destination._SHARD_BYTES = 700, 4000, 4000
 from screener.cli import main
 if __name__ == "__main__":
@@ -179,7 +180,7 @@ def test_the_sizes_that_the_tests_make_small_are_there() -> None:
     assert min(source.PIECE_BYTES, source._SHARD_BYTES, destination._SHARD_BYTES) > 1 << 20
 
 
-def test_a_small_folder_is_worked_on_by_one_process_unless_more_are_asked_for() -> None:
-    assert processes_for(1_000_000) == 1
+def test_a_small_folder_is_worked_on_by_one_process() -> None:
+    assert processes_for(1_000_000) == processes_for(1_000_000, most=3) == 1
     assert processes_for(1 << 30) == cores()
-    assert processes_for(1_000_000, wanted=3) == 3
+    assert processes_for(1 << 30, most=3) == 3
