@@ -1,4 +1,4 @@
-"""An assessment that is to be made: as a dictionary where somebody looks into it, as bytes where it is only written.
+"""An assessment to be created: as a dictionary where somebody reads it, as bytes where it is only written.
 
 Most of an assessment is the same for every woman of one kind: the same results at hand, the same caveats. A form is the assessment of
 the first woman of a kind, cut at the values that are her own. It is cut where the encoded text shows these values, checked on the
@@ -32,7 +32,7 @@ from screener.clinical.dates import Remembered, instant_text
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method, Scores
 
-_CHECKED = 3  # women of each kind
+_CHECKED = 3  # the first women of each kind, written by the ordinary way
 _MOST_FORMS = 4096
 _REMEMBERED = 65_536
 
@@ -43,25 +43,25 @@ Form = tuple[bytes, ...]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def _number_anew(value: Decimal) -> bytes:
+def _encode_number(value: Decimal) -> bytes:
     return _encode(plain(value))
 
 
-def _instant_anew(instant_us: int) -> bytes:
+def _encode_instant(instant_us: int) -> bytes:
     return _encode(instant_text(instant_us))
 
 
-def _per_cent_anew(fraction: str) -> bytes:
+def _encode_per_cent(fraction: str) -> bytes:
     return _encode(per_cent(float(fraction)))
 
 
-_number = Remembered(_number_anew, _REMEMBERED).__getitem__
-_instant = Remembered(_instant_anew, _REMEMBERED).__getitem__
-_per_cent = Remembered(_per_cent_anew, _REMEMBERED).__getitem__
+_number = Remembered(_encode_number, _REMEMBERED).__getitem__
+_instant = Remembered(_encode_instant, _REMEMBERED).__getitem__
+_per_cent = Remembered(_encode_per_cent, _REMEMBERED).__getitem__
 
 
 class Draft:
-    """What ought to stand for a patient and a method by which nothing stands yet."""
+    """The assessment that ought to stand for a patient and a method, where none stands yet."""
 
     __slots__ = ("_caveats", "_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "writer")
 
@@ -153,7 +153,7 @@ class Forms:
         return text
 
     def _values(self, draft: Draft) -> list[bytes]:
-        """What is a woman's own, as JSON, in the order in which a dressed resource has it."""
+        """The values that differ from woman to woman, as JSON, in the order in which a dressed resource has them."""
         occasion, codes = draft.occasion, draft.caveats
         values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.writer, codes))]
         for fact in occasion.facts:
@@ -185,7 +185,7 @@ class Forms:
 
 
 def _cut(text: bytes, values: list[bytes]) -> Form | None:
-    """The text between the values, which stand in it in their order: each is an element's value or an array's elements."""
+    """The text between the values, which are in it in their order. Each value is the value of an element, or elements of an array."""
     parts, start = [], 0
     for value in values:
         at = _element(text, value, start)

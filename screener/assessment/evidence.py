@@ -70,7 +70,7 @@ def _against_basis(view: PatientView, resource: Json, basis: Mapping[str, Basis]
 
 def _against_result(found: Basis, used: _Used, view: PatientView) -> str:
     if found.gone:
-        # Where not even the patient is shown to us, a missing result says what we may see, not what there is.
+        # Where the patient is not shown to us either, a missing result may only be one that we may not see.
         return "basis_gone" if view.demographics is not None else ""
     refused = [row for row in found.rows if isinstance(row, Refusal)]
     if found.withdrawn or any(row.withdrawn for row in refused):
@@ -87,7 +87,8 @@ def _says_something_else(found: Basis, refused: list[Refusal], used: _Used, view
     now = {row.analyte.value: plain(row.value) for row in facts}
     if now:
         return any(now.get(name) != value for name, value in used.values.items())
-    # It gave a usable result once and gives none now. Where it was altered since, by the source; else by the site's tables.
+    # It gave a usable result once and gives none now. Where it was altered since, the source changed it; else the
+    # site's tables did.
     altered = 0 < used.updated_us < found.updated_us
     return altered or any(row.reason in _CONTENT_REASONS for row in refused)
 

@@ -171,7 +171,7 @@ class _Step:
         return self._amend(wanted, kept, "corrected" if occasion(wanted) == occasion(kept) else "final")
 
     def _amend(self, wanted: Json, kept: Json, status: str) -> Change:
-        """`status` "" means the same occasion: as it stands where nothing differs, else by what differs."""
+        """Amend what stands; unchanged where nothing differs. `status` "" means the same occasion."""
         canonical = self._writer.canonical
         fields = difference(wanted, kept, canonical)
         if not status:
@@ -205,7 +205,7 @@ class _Step:
         return self._of(Action.RETRACT, kept, resource=resource, reason=reason)
 
     def _no_longer_applies(self, kept: Json) -> str:
-        """What is known that ends the use of a standing assessment, as a code; "" where nothing is.
+        """Why a standing assessment no longer applies, as a code; "" where it still does.
 
         Only what was seen counts: that she died, is kept out, or that the results have grown too old.
         """
@@ -218,7 +218,7 @@ class _Step:
         return ""
 
     def _lapse(self, kept: Json, reason: str) -> Change:
-        """Say once, coded and in words, that it no longer applies, and so that no search by risk finds it; it stays what it was else."""
+        """Say once, as code and in words, that it no longer applies. No search by risk finds it then; all else stays."""
         writer = self._writer
         url = writer.canonical.extension("no-longer-applies")
         coding = {"system": writer.canonical.lapse, "code": reason}

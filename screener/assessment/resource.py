@@ -44,7 +44,7 @@ _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
 class AssessmentWriter(msgspec.Struct, frozen=True):
-    """Who writes, in which words: constant for a run.
+    """What is the same for all assessments of a run: who writes them, by which model, in which language.
 
     `device` is the reference to the algorithm's Device at the destination; `fraction` writes probabilities as fractions
     instead of per cent.
@@ -195,7 +195,7 @@ def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:
     ]
 
 
-# What a doctor must know first. What is not named here follows, by its name.
+# What a doctor must know first. Caveats that are not named here follow in the order of their names.
 _FIRST = (
     "osteoporosis",
     "fragility_fracture",
@@ -223,7 +223,7 @@ def caveat_codes(occasion: Occasion, scores: Scores | None, writer: AssessmentWr
 
 
 def _uncalibrated(scores: Scores, writer: AssessmentWriter) -> str:
-    """With what the risk and its interval correspond to at the site's own prevalence, where the site says it."""
+    """The caveat of an uncalibrated risk, with what risk and interval correspond to at the site's own prevalence."""
     if writer.prevalence is None:
         return "uncalibrated"
     there = float(writer.prevalence) / 100

@@ -44,7 +44,8 @@ class Validator:
 
 def _shape(value: Any) -> Any:
     if isinstance(value, dict):
-        # Our resources of one kind have their elements in one order; another order is only another shape.
+        # Resources of one kind have their elements in one order. Another order is another shape, and is validated once
+        # more.
         return tuple([(name, _shape(part)) for name, part in value.items()])
     if isinstance(value, list):
         # Elements of one shape are valid together where one of them is: how many there are does not matter.

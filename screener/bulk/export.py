@@ -213,12 +213,12 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
             msgspec.json.decode(last)
     except (EOFError, gzip.BadGzipFile, zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"{what[0].upper()}{what[1:]} is cut short or damaged", "Call again: it is fetched anew"
+            f"{what[0].upper()}{what[1:]} is cut short or damaged", "Call again: it is fetched again"
         ) from error
     if file.count is not None and resources != file.count:
         raise ServerError(
             f"{what[0].upper()}{what[1:]} holds {resources} resources, and the manifest says {file.count}",
-            "Call again: it is fetched anew; if it stays so, ask the server's vendor",
+            "Call again: it is fetched again; if it stays so, ask the server's vendor",
         )
     stream.seek(0, os.SEEK_END)
     return zipped, resources

@@ -251,7 +251,7 @@ def _expanded(row: Mapping[str, Any], number: int) -> ValueSetCode:
     if row.get("value_set") not in value_set_names() or not row.get("system") or not row.get("code"):
         raise ConfigurationError(
             f"The file of expanded value sets: row {number} cannot be used",
-            "Make the file anew with `screener codes expand`; its columns are value_set, system, code and source",
+            "Make the file again with `screener codes expand`; its columns are value_set, system, code and source",
         )
     return ValueSetCode(str(row["system"]), str(row["code"]), "exact", str(row.get("source", "")))
 

@@ -134,7 +134,7 @@ def above_range(observation: wire.Observation, raw: bytes | msgspec.Raw) -> bool
     return _above[bytes(observation.interpretation), bytes(observation.valueQuantity), bytes(ranges)]
 
 
-def _above_anew(texts: tuple[bytes, bytes, bytes]) -> bool:
+def _read_above(texts: tuple[bytes, bytes, bytes]) -> bool:
     interpretation, quantity, ranges = map(msgspec.Raw, texts)
     concepts = _decode_concepts(_or_empty(interpretation))
     if any(coding.code in _HIGH for concept in concepts for coding in concept.coding or ()):
@@ -149,7 +149,7 @@ def _above_anew(texts: tuple[bytes, bytes, bytes]) -> bool:
     return value is not None and bool(known) and value > max(known)
 
 
-_above = dates.Remembered(_above_anew, _REMEMBERED)
+_above = dates.Remembered(_read_above, _REMEMBERED)
 
 
 def _decimal(raw: msgspec.Raw) -> Decimal | None:

@@ -39,7 +39,7 @@ class Results:
         """`usable`: the statuses whose results are taken. `patient` reads references."""
         self._codes, self._units, self._menopause = codes, units, menopause
         self._statements, self._patient, self._usable = statements, patient, usable
-        self._match = dates.Remembered(self._match_anew, _REMEMBERED)
+        self._match = dates.Remembered(self._read_match, _REMEMBERED)
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
 
     def rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
@@ -175,7 +175,7 @@ class Results:
                 return stated[0].status
         return "post" if means == "age_at_menopause" and wire.present(observation.valueQuantity) else ""
 
-    def _match_anew(self, code: bytes) -> tuple[Match | None, str, bool]:
+    def _read_match(self, code: bytes) -> tuple[Match | None, str, bool]:
         """What an Observation's code means: an analyte; something that documents menopause; whether it is on the list of what excludes."""
         concept = wire.decode_concept(code) if code else wire.CodeableConcept()
         listed = bool(self._statements.listed("Observation", concept))

@@ -32,8 +32,8 @@ class Statements:
     ) -> None:
         self._excluding, self._menopause = excluding, menopause
         self._patient, self._medication = patient, medication
-        self._rules = dates.Remembered(self._rules_anew, _REMEMBERED)
-        self._states = dates.Remembered(self._states_anew, _REMEMBERED)
+        self._rules = dates.Remembered(self._read_rules, _REMEMBERED)
+        self._states = dates.Remembered(self._read_states, _REMEMBERED)
 
     def menopause(self, resource: str, code: bytes) -> tuple[MenopauseRow, ...]:
         """The rows on menopause that a concept, as sent, meets in a resource type."""
@@ -121,7 +121,7 @@ class Statements:
 
     # What repeats is read once
 
-    def _rules_anew(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
+    def _read_rules(self, key: tuple[str, bytes]) -> tuple[ExclusionRow, ...]:
         resource, code = key
         return self._found(resource, wire.decode_concept(code)) if code else ()
 
@@ -130,7 +130,7 @@ class Statements:
         rows = self._excluding.find(resource, concept)
         return tuple(row for row in rows if row.effect != "none") if rows else suspected(resource, concept)
 
-    def _states_anew(self, key: tuple[str, bytes]) -> tuple[MenopauseRow, ...]:
+    def _read_states(self, key: tuple[str, bytes]) -> tuple[MenopauseRow, ...]:
         resource, code = key
         return self._menopause.find(resource, wire.decode_concept(code)) if code else ()
 

@@ -1,4 +1,4 @@
-"""What a server says that it can do, held against what the job needs, before anything else is asked of it."""
+"""Compares what a server says that it can do with what the job needs, before anything else is asked of it."""
 
 from collections.abc import Iterable
 
@@ -67,7 +67,7 @@ def read(client: Client) -> Capability:
 
 
 def lacks(statement: Capability, readable: Iterable[str], *, writes: bool) -> list[str]:
-    """What the job needs and the statement does not declare; empty where nothing is missing."""
+    """What the job needs and the server does not declare; empty where nothing is missing."""
     found = [f"search of {kind}" for kind in sorted(readable) if not _can(statement, kind, "search-type")]
     if writes:
         found += [

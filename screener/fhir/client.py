@@ -84,7 +84,7 @@ class Client:
             self._session.verify = str(settings.ca_bundle)
         self._token = _token(settings)
         self._next_at = 0.0  # monotonic: before that no request is sent
-        self.server_time: datetime | None = None  # of the first answer
+        self.server_time: datetime | None = None  # from the Date header of the first answer
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +167,7 @@ class Client:
         return self._repeated(lambda: self._once(method, target, what, allow, arguments))
 
     def _repeated(self, once: Callable[[], T]) -> T:
-        """What `once` gives, tried again after failures that may pass."""
+        """Call `once` until it succeeds; failures that may pass are tried again."""
         attempts = stamina.retry_context(
             on=self._again, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
         )
@@ -214,7 +214,7 @@ class Client:
         return answer
 
     def _keep_pace(self) -> None:
-        """Wait until the configured rate allows the next request; what was not used up is not saved for later."""
+        """Wait until the configured rate allows the next request. Unused time is not saved for later."""
         if self._settings.requests_per_second:
             now = time.monotonic()
             time.sleep(max(self._next_at - now, 0.0))

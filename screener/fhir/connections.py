@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Connections:
-    """So many clients, made when they are first needed and kept. What they sent and received is added to `traffic`."""
+    """Up to `count` clients, made when they are first needed and kept. What they sent and received is added to `traffic`."""
 
     def __init__(self, settings: ServerSettings, count: int, traffic: Traffic | None = None) -> None:
         self._settings, self._count = settings, count
@@ -61,7 +61,7 @@ class Connections:
         return [future.result() for future in futures]
 
     def _add_up(self) -> None:
-        """Only here, where no thread is at work: counters are not made for several."""
+        """Add up the counters. Called only while no thread is at work: they are not thread-safe."""
         for client in self._clients:
             sent = client.traffic
             self._traffic.requests += sent.requests

@@ -12,8 +12,10 @@ from screener.fhir.client import Answer, Client, decode
 
 Parameters = Sequence[tuple[str, str]]
 
-_ASK_AGAIN = 3  # how often an expired search is begun anew
-_EMPTY_PAGES = 3  # consecutive empty pages with a `next` after which a server is held to page for ever
+_ASK_AGAIN = 3  # how often an expired search is started again
+_EMPTY_PAGES = (
+    3  # after so many empty pages with a `next` the server is taken to page for ever (HAPI with _count=-1 does)
+)
 
 
 class Meta(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The database under the state: SQLite or PostgreSQL, opened with care, its errors told in our words."""
+"""The database of the state: SQLite or PostgreSQL. Its errors become messages that say what to do."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The lease: one run at a time, found out by the database, kept alive by a heartbeat, given up when its holder dies."""
+"""The lease: one run at a time. The database decides who has it, a heartbeat keeps it, and it ends when its holder dies."""
 
 import logging
 import threading

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def begin_run(connection: Connection, run: RunStart) -> None:
-    """Write the run down, with the process that carries it."""
+    """Enter the run, with its process."""
     if connection.execute(select(runs.c.number).where(runs.c.run_id == run.run_id)).first():
         raise StateError(f"The run {run.run_id} is in the ledger already", "Give every run an id of its own")
     process = current_process()

@@ -1,4 +1,4 @@
-"""Who holds a lease, told so exactly that a dead holder is known for dead. Linux; elsewhere nothing is concluded."""
+"""Names the process that holds a lease so exactly that a dead holder is recognised. On Linux; elsewhere nothing is concluded."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ class Process:
 
 
 def current_process() -> Process:
-    """This process (asked anew each time, as a fork has another number)."""
+    """This process. Not remembered: a fork has another number."""
     pid = os.getpid()
     return Process(socket.gethostname(), pid, _space(), _stat(pid)[1])
 

@@ -1,4 +1,4 @@
-"""What the state hands in and out: plain, frozen records. Opaque ids and counts only, never a clinical value."""
+"""The records that go into the state and come out of it. Opaque ids and counts only, never a clinical value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class RunStart:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A full run that did not come to its end: when it began, and up to which patient id (in their order) it is done."""
+    """A backfill that did not come to its end: when it began, and the last patient (in their order) that is done."""
 
     started: str
     done_until: str
