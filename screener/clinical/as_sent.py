@@ -10,8 +10,8 @@ from decimal import Decimal
 import msgspec
 
 from screener.clinical import wire
-from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import Analyte, Fact, Medicine, Refusal, Row
+from screener.clinical.mapping import Mapper
+from screener.clinical.records import Analyte, Fact, MalformedResource, Medicine, Refusal, Row
 from screener.clinical.suspicions import suspected
 
 

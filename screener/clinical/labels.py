@@ -13,9 +13,9 @@ import msgspec
 from screener.clinical import exclusions, observations, spans, wire
 from screener.clinical.codes import SiteRows, TableRow, code_table, decimal_of, read_rows, system_aliases
 from screener.clinical.exclusions import CodeList, ListRow
-from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.mapping import Mapper
 from screener.clinical.patients import version
-from screener.clinical.records import Analyte, Row, Version
+from screener.clinical.records import Analyte, MalformedResource, Row, Version
 
 # WHO 1994: osteoporosis is a T-score of -2.5 or less.
 T_SCORE_CUT_OFF = Decimal("-2.5")

@@ -23,10 +23,12 @@ from screener.clinical.exclusions import (
 from screener.clinical.patients import References, demographics, version
 from screener.clinical.records import (
     COHORT_ONLY,
+    NO_PATIENT,
     Analyte,
     Demographics,
     Exclusion,
     Fact,
+    MalformedResource,
     Medicine,
     Menopause,
     Refusal,
@@ -36,11 +38,6 @@ from screener.clinical.records import (
 from screener.clinical.results import Results
 from screener.clinical.statements import Statements
 from screener.clinical.units import RangeRow, UnitRow, UnitTable, range_table, unit_table
-
-
-class MalformedResource(ValueError):
-    """The bytes are not one JSON object that names its resource type. The message never holds content."""
-
 
 Settled = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable
 Mapped = Settled | UnresolvedMedication
@@ -123,12 +120,13 @@ class Mapper:
         self._codes = CodeMap(self._code_rows, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._observed = tables.effective.observed
-        self._patient = References("Patient").find
+        patients = References("Patient")
+        self._patient, self._is_unclear = patients.find, patients.is_unclear
         self._medication = References("Medication").find
         self._statements = Statements(
             tables.effective.by_code,
             CodeList(tables.menopause, tables.aliases),
-            self._patient,
+            patients,
             self._medication,
         )
         self._results = Results(
@@ -136,7 +134,7 @@ class Mapper:
             UnitTable(tables.units, tables.ranges),
             self._menopause,
             self._statements,
-            self._patient,
+            patients,
             observations.USABLE | {"preliminary"} if use_preliminary else observations.USABLE,
         )
         self._by_type: dict[type, Callable[[Any, bytes | msgspec.Raw], Rows]] = {
@@ -253,14 +251,17 @@ class Mapper:
         meta = wire.lenient(envelope.meta, wire.Meta)
         if kind == "Patient":
             return (Unreadable(id_, kind, id_, version(meta)),) if id_ else ()
-        patient = self._patient(wire.lenient(envelope.subject, wire.Reference))
-        if not patient:
-            return ()
+        subject = wire.lenient(envelope.subject, wire.Reference)
+        patient = self._patient(subject)
         if kind == "Observation":
-            return self._results.salvaged(envelope, patient, id_, version(meta))
+            return self._results.salvaged(envelope, patient, id_, version(meta)) if patient else ()
         concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
         if concept and self._statements.none_of_ours(kind, concept):
             return ()  # the code can be read and is none of ours: the rest does not matter
+        if not patient:
+            if self._is_unclear(subject):
+                raise MalformedResource(NO_PATIENT)
+            return ()
         return (Unreadable(patient, kind, id_, version(meta)),)
 
 

@@ -15,6 +15,7 @@ SEX_EXTENSIONS = (f"{_US_CORE}individual-sex", f"{_US_CORE}sex", f"{_US_CORE}bir
 _SEX = {"248152002": "female", "248153007": "male", "F": "female", "M": "male", "female": "female", "male": "male"}
 _GENDERS = frozenset({"female", "male", "other", "unknown"})
 _PATH = r"(?:^|/){kind}/([A-Za-z0-9.-]{{1,64}})(?:/_history/[A-Za-z0-9.-]{{1,64}})?"
+_NAMED_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)(?:/|\?|$)")
 _URN = "urn:uuid:"
 
 
@@ -35,6 +36,17 @@ class References:
         if reference is None or not reference.reference or reference.type not in (None, self._kind):
             return ""
         return self._paths[reference.reference]
+
+    def is_unclear(self, reference: wire.Reference | None) -> bool:
+        """Whether the reference means one of ours, as far as it says, and does not say which: it is missing, or logical (an identifier
+        only, as aehrc/pathling#217 met it), contained, conditional or malformed. False for one that names another type.
+        """
+        if reference is None or not reference.reference:
+            return reference is None or reference.type in (None, self._kind)
+        if self.find(reference):
+            return False
+        named = _NAMED_TYPE.search(reference.reference)
+        return named is None or named[1] == self._kind
 
     def _path(self, text: str) -> str:
         if text.startswith(_URN):

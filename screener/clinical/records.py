@@ -36,6 +36,14 @@ COHORT_ONLY = frozenset({Analyte.OCN})
 NOMOGRAM_RESULTS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 
+NO_PATIENT = "it does not say which patient it is about"
+
+
+class MalformedResource(ValueError):
+    """A resource that cannot be used at all: no JSON object with a type, or one that would count and does not say for which patient.
+    The message never holds content."""
+
+
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of the packed records."""
 

@@ -1,6 +1,6 @@
 """Maps Observations to rows: a measurement becomes a fact or a refusal, and what documents menopause becomes a statement."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import msgspec
 
@@ -8,15 +8,24 @@ from screener.clinical import dates, observations, wire
 from screener.clinical.codes import CodeMap, Match
 from screener.clinical.eligibility import TWELVE_MONTHS_DAYS
 from screener.clinical.exclusions import MenopauseObservations
-from screener.clinical.patients import version
-from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Moment, Refusal, Version
+from screener.clinical.patients import References, version
+from screener.clinical.records import (
+    NO_PATIENT,
+    Analyte,
+    Exclusion,
+    Fact,
+    MalformedResource,
+    Menopause,
+    Moment,
+    Refusal,
+    Version,
+)
 from screener.clinical.statements import Statements
 from screener.clinical.units import Reading, UnitTable
 
 _REMEMBERED = 16_384  # texts of each kind
 _NO_VALUE = frozenset({"value_missing", "value_absent"})
 
-Find = Callable[[wire.Reference | None], str]
 Rows = tuple[Fact | Refusal | Menopause | Exclusion, ...]
 
 _decode_raws = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
@@ -33,12 +42,13 @@ class Results:
         units: UnitTable,
         menopause: MenopauseObservations,
         statements: Statements,
-        patient: Find,
+        patients: References,
         usable: Collection[str],
     ) -> None:
-        """`usable`: the statuses whose results are taken. `patient` reads references."""
+        """`usable`: the statuses whose results are taken. `patients` reads references."""
         self._codes, self._units, self._menopause = codes, units, menopause
-        self._statements, self._patient, self._usable = statements, patient, usable
+        self._statements, self._patients, self._usable = statements, patients, usable
+        self._patient = patients.find
         self._match = dates.Remembered(self._read_match, _REMEMBERED)
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
 
@@ -61,6 +71,9 @@ class Results:
             return ()
         patient = self._patient(observation.subject)
         if not patient:
+            # R4 lets a result be about nobody (a control specimen); one about somebody who cannot be told would be lost in silence.
+            if observation.subject is not None and self._patients.is_unclear(observation.subject):
+                raise MalformedResource(NO_PATIENT)
             return ()
         if match is None or listed:
             return (

@@ -11,8 +11,18 @@ import msgspec
 
 from screener.clinical import dates, exclusions, routes, spans, wire
 from screener.clinical.exclusions import MEDICATED, CodeList, ExclusionRow, MenopauseRow
-from screener.clinical.patients import version
-from screener.clinical.records import Exclusion, Medicine, Menopause, Span, Unreadable, UnresolvedMedication, Version
+from screener.clinical.patients import References, version
+from screener.clinical.records import (
+    NO_PATIENT,
+    Exclusion,
+    MalformedResource,
+    Medicine,
+    Menopause,
+    Span,
+    Unreadable,
+    UnresolvedMedication,
+    Version,
+)
 from screener.clinical.suspicions import suspected
 
 _REMEMBERED = 16_384  # texts of each kind
@@ -25,13 +35,17 @@ Settled = tuple[Exclusion | Unreadable, ...]
 
 
 class Statements:
-    """Reads Condition, Procedure and the four statements about medicines. `patient` and `medication` read references."""
+    """Reads Condition, Procedure and the four statements about medicines. `patients` and `medication` read references."""
 
     def __init__(
-        self, excluding: CodeList[ExclusionRow], menopause: CodeList[MenopauseRow], patient: Find, medication: Find
+        self,
+        excluding: CodeList[ExclusionRow],
+        menopause: CodeList[MenopauseRow],
+        patients: References,
+        medication: Find,
     ) -> None:
         self._excluding, self._menopause = excluding, menopause
-        self._patient, self._medication = patient, medication
+        self._patients, self._medication = patients, medication
         self._rules = dates.Remembered(self._read_rules, _REMEMBERED)
         self._states = dates.Remembered(self._read_states, _REMEMBERED)
 
@@ -59,7 +73,7 @@ class Statements:
         """A diagnosis."""
         code = bytes(condition.code)
         rules, states = self._rules["Condition", code], self._states["Condition", code]
-        patient = self._patient(condition.subject) if rules or states else ""
+        patient = self._patient_of(condition.subject) if rules or states else ""
         if not patient:
             return ()
         copy, id_ = version(condition.meta), condition.id or content_id(raw)
@@ -78,7 +92,7 @@ class Statements:
         """An operation or treatment."""
         code = bytes(procedure.code)
         rules, states = self._rules["Procedure", code], self._states["Procedure", code]
-        patient = self._patient(procedure.subject) if rules or states else ""
+        patient = self._patient_of(procedure.subject) if rules or states else ""
         if not patient:
             return ()
         about = (patient, "Procedure", procedure.id or content_id(raw), version(procedure.meta))
@@ -90,20 +104,26 @@ class Statements:
     def medicated(self, resource: wire.Medicated, raw: bytes | msgspec.Raw) -> Said:
         """A prescription, a statement or an administration of a medicine."""
         kind = type(resource).__name__
-        patient = self._patient(resource.subject)
+        code = _code(resource)
+        rules = () if code is None else self._rules[kind, code]
+        patient = self._patient_of(resource.subject) if rules or code is None else ""
         if not patient:
             return ()
         copy = version(resource.meta)
         about = (patient, kind, resource.id or content_id(raw), copy)
         stands = spans.meant(resource)
-        code = _code(resource)
         if code is not None:
-            rules = self._rules[kind, code]
-            if not rules:
-                return ()
             return _excluded(about, rules, spans.medication_span(resource, copy), stands=stands, route=_route(resource))
         held = self._medication(resource.medicationReference)
         return (UnresolvedMedication(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
+
+    def _patient_of(self, subject: wire.Reference | None) -> str:
+        """The patient; "" where the statement is about something else. MalformedResource where it does not say about whom: it would
+        otherwise be lost without a trace, and may exclude her."""
+        patient = self._patients.find(subject)
+        if not patient and self._patients.is_unclear(subject):
+            raise MalformedResource(NO_PATIENT)
+        return patient
 
     def settle(self, row: UnresolvedMedication, medicines: Mapping[str, Medicine]) -> Settled:
         """What a statement comes to, now that the medicines are known: `Unreadable` where its own is not among them."""

@@ -12,8 +12,8 @@ import msgspec
 
 from screener.assessment.evidence import Basis
 from screener.bulk.export import export_changes
-from screener.clinical.mapping import MalformedResource, Mapper
-from screener.clinical.records import LABORATORY, Fact, Medicine, PatientRecord, Refusal
+from screener.clinical.mapping import Mapper
+from screener.clinical.records import LABORATORY, Fact, MalformedResource, Medicine, PatientRecord, Refusal
 from screener.config.settings import Settings
 from screener.errors import InputError
 from screener.fhir.time import parse_instant

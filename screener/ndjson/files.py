@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from screener.bulk.journal import load
+from screener.bulk.journal import FINISHED, JOURNAL, load
 from screener.errors import InputError
 
 BLOCK_BYTES = 1 << 18  # beyond it every block costs fresh pages of memory: measured at twice the time
 LINE_BYTES = 64 << 20  # a longer line is no resource that a server would take
 TOO_LONG = "the line is longer than 64 MB"
 CUT_SHORT = "the compressed file is cut short or damaged"
+_DATA = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
+NOT_READ = ".not-read"  # ends the name of what an export keeps and no run reads
 _GZIP_GAIN = 12  # how many times smaller NDJSON of FHIR gets, roughly: for planning only
 
 
@@ -40,22 +42,41 @@ class Block(NamedTuple):
 
 
 def ndjson_files(folder: Path, *, empty: bool = False) -> list[Path]:
-    """The `.ndjson` and `.ndjson.gz` files of a folder, by name. InputError where there are none, unless it may be `empty`, and for a
-    folder that an export is still filling."""
+    """The NDJSON files of a folder (`.ndjson`, `.jsonl`, also with `.gz`, in either case), by name.
+
+    InputError where there are none, unless it may be `empty`; for a folder that an export is still filling; and for an entry that is
+    named like data and is no file that can be read, because what it holds may exclude a woman.
+    """
     try:
-        files = sorted(p for p in folder.iterdir() if p.name.endswith((".ndjson", ".ndjson.gz")) and p.is_file())
+        entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(
             f"Cannot read the folder {folder.name}: {error.strerror}", "Check the path after --from"
         ) from error
     if load(folder) is not None:
         raise InputError(f"The folder {folder.name} is in the middle of an export", "Finish it: screener export --out")
+    files = [entry for entry in entries if entry.name.lower().endswith(_DATA)]
+    odd = next((entry for entry in files if not entry.is_file()), None)
+    if odd is not None:
+        raise InputError(f"{odd.name} is named like data and is no file that can be read", "Remove or mend it")
     if not files and not empty:
         raise InputError(
-            f"The folder {folder.name} holds no .ndjson or .ndjson.gz file",
+            f"The folder {folder.name} holds no NDJSON file ({', '.join(_DATA)})",
             "Name the folder of a bulk export after --from",
         )
     return files
+
+
+def other_entries(folder: Path) -> list[str]:
+    """The names of what is in a folder and is not read, sorted; without what an export of ours leaves there."""
+    ours = (FINISHED, JOURNAL)
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(n for n in names if not n.lower().endswith(_DATA) and n not in ours and not n.endswith(NOT_READ))
+
+
+def is_compressed(file: Path) -> bool:
+    """Whether the file is read through gzip."""
+    return file.suffix.lower() == ".gz"
 
 
 def pieces(files: list[Path], size_bytes: int) -> list[Piece]:
@@ -63,7 +84,7 @@ def pieces(files: list[Path], size_bytes: int) -> list[Piece]:
     found = []
     for file in files:
         size = _size(file)
-        if file.suffix == ".gz":
+        if is_compressed(file):
             found.append(Piece(file, 0, size))
         else:
             found += [Piece(file, start, min(start + size_bytes, size)) for start in range(0, size, size_bytes)]
@@ -72,13 +93,13 @@ def pieces(files: list[Path], size_bytes: int) -> list[Piece]:
 
 def plain_bytes(files: list[Path]) -> int:
     """About how much the files hold when decompressed."""
-    return sum(_size(file) * (_GZIP_GAIN if file.suffix == ".gz" else 1) for file in files)
+    return sum(_size(file) * (_GZIP_GAIN if is_compressed(file) else 1) for file in files)
 
 
 def blocks(piece: Piece) -> Iterator[Block]:
     """The lines of a piece. InputError for a file that cannot be read, or is not there any more."""
     try:
-        if piece.file.suffix == ".gz":
+        if is_compressed(piece.file):
             with gzip.open(piece.file, "rb") as packed:
                 yield from _unpacked(cast("BinaryIO", packed))
         else:
@@ -93,7 +114,7 @@ def blocks(piece: Piece) -> Iterator[Block]:
 def line_number(file: Path, offset: int) -> int:
     """The number of the line that begins at a byte, from 1."""
     number, left = 1, offset
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
+    with gzip.open(file, "rb") if is_compressed(file) else file.open("rb") as stream:
         while left > 0 and (data := stream.read(min(left, BLOCK_BYTES))):
             number += data.count(b"\n")
             left -= len(data)

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import msgspec
 
 from screener.clinical import statements, wire
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.mapping import Mapped, Mapper
 from screener.clinical.patients import version
 from screener.clinical.records import (
     Demographics,
     Exclusion,
     Fact,
+    MalformedResource,
     Medicine,
     Menopause,
     Refusal,
@@ -102,11 +103,12 @@ class Scanner:
             for line in self._lines(block.data):
                 try:
                     kinds.add(self._take(line))
-                except (MalformedResource, msgspec.MsgspecError):
+                except (MalformedResource, msgspec.MsgspecError) as error:
                     if line.strip():
                         # The first such line after the last bad one: an earlier one like it would have been bad as well.
                         searched = block.data.index(line, searched)
-                        bad.append(Bad(piece.file, block.start + searched, NOT_A_RESOURCE))
+                        why = str(error) if isinstance(error, MalformedResource) else NOT_A_RESOURCE
+                        bad.append(Bad(piece.file, block.start + searched, why))
                         searched += len(line)
         return Scanned(
             number,

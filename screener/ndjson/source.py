@@ -14,15 +14,16 @@ import structlog
 
 from screener.assessment.evidence import Basis
 from screener.bulk.journal import Finished, finished
-from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.mapping import Mapper
 from screener.clinical.records import (
+    MalformedResource,
     Medicine,
     PatientRecord,
     Version,
 )
 from screener.config.settings import FolderSettings
 from screener.errors import InputError
-from screener.ndjson.files import Piece, blocks, line_number, ndjson_files, pieces, plain_bytes
+from screener.ndjson.files import Piece, blocks, line_number, ndjson_files, other_entries, pieces, plain_bytes
 from screener.ndjson.medications import Medicines, gathered
 from screener.ndjson.prefilter import usable
 from screener.ndjson.scan import (
@@ -126,9 +127,25 @@ class FolderSource:
                 "Export without --since",
             )
         self._files = ndjson_files(self._folder, empty=self._export is not None)
+        if self._export:
+            self._check_export(self._export)
+        left_out = other_entries(self._folder)
+        if left_out:
+            log.info("entries_not_read", names=left_out)
         size_bytes = plain_bytes(self._files)
         self.workers = processes_for(size_bytes, self.workers)
         return min(_MOST_SHARDS, 1 + size_bytes // _SHARD_BYTES)
+
+    def _check_export(self, export: Finished) -> None:
+        """InputError where a file of a finished export was removed or changed since: what it held may exclude a woman."""
+        sizes = {file.name: file.stat().st_size for file in self._files}
+        for file in export.files:
+            if sizes.get(file.name) != file.size_bytes:
+                is_now = "missing" if file.name not in sizes else f"{sizes[file.name]} bytes long"
+                raise InputError(
+                    f"{file.name} of the export in {self._folder.name} is {is_now}; export.json says {file.size_bytes} bytes",
+                    "Export again into an empty folder",
+                )
 
     def scan(self, shards: int, progress: Callable[[int, int], None] | None = None) -> ScanResult:
         """Read the folder, and decide whether it may be used. `progress` gets the bytes read and the bytes of all."""

@@ -14,9 +14,9 @@ import pyarrow as pa
 from screener.assessment.resource import observation_ids
 from screener.assessment.validate import Validator
 from screener.clinical import statements
-from screener.clinical.mapping import MalformedResource, Mapper
+from screener.clinical.mapping import Mapper
 from screener.clinical.patients import version
-from screener.clinical.records import Medicine
+from screener.clinical.records import MalformedResource, Medicine
 from screener.ndjson.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
 from screener.ndjson.prefilter import Prefilter
 from screener.ndjson.scan import AnyRow, decode_head, decode_rows, shard_of, version_of

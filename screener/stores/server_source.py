@@ -11,12 +11,13 @@ from screener.assessment.evidence import Basis
 from screener.batches import batches
 from screener.clinical import eligibility, statements
 from screener.clinical.dates import instant_us
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper
+from screener.clinical.mapping import Mapped, Mapper
 from screener.clinical.records import (
     LABORATORY,
     Analyte,
     Demographics,
     Fact,
+    MalformedResource,
     Medicine,
     PatientRecord,
     Refusal,

@@ -7,8 +7,9 @@ from typing import Any
 from model import load_artefact
 from screener.assessment.reconcile import Rules
 from screener.clinical.judge import Verdict, judge
-from screener.clinical.mapping import MalformedResource, Mapped, Mapper, MappingTables
+from screener.clinical.mapping import Mapped, Mapper, MappingTables
 from screener.clinical.policy import Policy
+from screener.clinical.records import MalformedResource
 from screener.clinical.statements import medicine
 from screener.stores.grouping import gather
 from tests.builders import NOW_US, writer

@@ -21,8 +21,8 @@ from screener.clinical.labels import (
     label,
     latest,
 )
-from screener.clinical.mapping import MalformedResource, Mapper, MappingTables
-from screener.clinical.records import Version
+from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.records import MalformedResource, Version
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"

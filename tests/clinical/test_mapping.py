@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from screener.clinical.mapping import MalformedResource, Mapper, MappingTables
-from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Unreadable, Version
+from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, MalformedResource, Unreadable, Version
 
 MAPPER = Mapper(MappingTables.default())
 ATC = "http://www.whocc.no/atc"
@@ -192,5 +192,29 @@ def test_odd_input_never_crashes_the_mapper(seed: int) -> None:
     for _ in range(200):
         resource = {name: good.get(name) if chance.random() < 0.6 else chance.choice(ODD) for name in names}
         resource = {name: value for name, value in resource.items() if value is not None or chance.random() < 0.1}
-        rows = mapped({"resourceType": chance.choice(TYPES), **resource})
+        try:
+            rows = mapped({"resourceType": chance.choice(TYPES), **resource})
+        except MalformedResource as error:
+            rows = ()
+            assert str(error) == "it does not say which patient it is about"
         assert isinstance(rows, tuple)
+
+
+@pytest.mark.parametrize("kind", ["Condition", "Procedure", "MedicationRequest"])
+def test_what_may_exclude_and_does_not_say_whom_is_no_resource(kind: str) -> None:
+    """aehrc/pathling#217: a logical reference. It would be lost in silence, and the woman scored."""
+    cancer = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.9"}]}
+    alendronate = {"coding": [{"system": ATC, "code": "M05BA04"}]}
+    dialysis = {"coding": [{"system": "http://snomed.info/sct", "code": "265764009"}]}
+    coded = {
+        "Condition": {"code": cancer},
+        "Procedure": {"code": dialysis, "status": "completed"},
+        "MedicationRequest": {"medicationCodeableConcept": alendronate, "status": "active"},
+    }[kind]
+    for subject in ({"identifier": {"system": "urn:mrn", "value": "1"}}, None):
+        with pytest.raises(MalformedResource, match="does not say which patient"):
+            mapped({"resourceType": kind, "id": "x", "subject": subject, **coded})
+    assert mapped({"resourceType": kind, "id": "x", "subject": {"reference": "Group/1"}, **coded}) == ()
+    harmless = {"code": {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}}
+    if kind != "MedicationRequest":
+        assert mapped({"resourceType": kind, "id": "x", "subject": {"display": "A"}, **harmless}) == ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from screener.clinical.mapping import Mapped, Mapper, MappingTables
-from screener.clinical.records import Analyte, Fact, Moment, Refusal, Version
+from screener.clinical.records import Analyte, Fact, MalformedResource, Moment, Refusal, Version
 
 LOINC = "http://loinc.org"
 DAY = 739_007  # 2024-05-01, as date.toordinal() counts
@@ -219,10 +219,32 @@ def test_a_certain_comparator_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    [None, {"reference": "Group/g1"}, {"reference": "#p1"}, {"identifier": {"value": "1"}}, {"display": "somebody"}],
+    [
+        None,
+        {"reference": "Group/g1"},
+        {"reference": "https://elsewhere.example/Device/1"},
+        {"type": "Location", "display": "air"},
+    ],
 )
-def test_no_patient_of_ours(subject: object) -> None:
+def test_about_no_patient(subject: object) -> None:
     assert mapped(subject=subject) == ()
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        {"identifier": {"value": "1"}},
+        {"type": "Patient", "identifier": {"system": "urn:mrn", "value": "1"}},
+        {"display": "somebody"},
+        {"reference": "#p1"},
+        {"reference": "Patient?identifier=1"},
+        {"reference": "Patient/"},
+    ],
+)
+def test_about_a_patient_who_cannot_be_told(subject: object) -> None:
+    with pytest.raises(MalformedResource, match="does not say which patient"):
+        mapped(subject=subject)
+    assert mapped(subject=subject, code={"coding": [{"system": "http://loinc.org", "code": "2951-2"}]}) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """Folders of NDJSON as source and destination, through the command line."""
 
 import gzip
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.command import screener
 from tests.e2e.site import writes
 from tests.fhir_samples import observation, patient
-from tests.folders import Json, assessments, backfill, export, stay
+from tests.folders import NOW, Json, assessments, backfill, export, stay
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
@@ -58,7 +61,7 @@ def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
     ("damage", "words"),
     [
         (lambda folder: (folder / "z.ndjson").write_text('{"resourceType": "Obs'), "1 unreadable lines"),
-        (lambda folder: [file.unlink() for file in folder.iterdir()], "holds no .ndjson"),
+        (lambda folder: [file.unlink() for file in folder.iterdir()], "holds no NDJSON file"),
         (
             lambda folder: (folder / "z.ndjson.gz").write_bytes(
                 gzip.compress(b'{"resourceType": "Device"}\n' * 99)[:-12]
@@ -135,3 +138,84 @@ def test_where_the_patients_of_most_results_are_missing_the_run_says_so(tmp_path
     fewer = export(tmp_path / "fewer", [patient("p1"), *stay("p1"), patient("p2"), *stay("p2"), *stay("p3")])
     ended, _ = backfill(tmp_path, "--backfill", "--from", str(fewer), "--to", "out2")
     assert ended.exit_code == 0
+
+
+CANCER = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.9"}]}
+
+
+def cancer(name: str, **fields: Any) -> Json:
+    return {"resourceType": "Condition", "id": name, "subject": {"reference": "Patient/p1"}, "code": CANCER, **fields}
+
+
+def test_a_diagnosis_that_does_not_say_whose_it_is_stops_the_run(tmp_path: Path) -> None:
+    by_number = cancer("c1", subject={"identifier": {"system": "urn:mrn", "value": "1"}})
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1"), by_number])
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=2)
+    assert "Condition.000.ndjson, line 1: it does not say which patient it is about" in ended.stderr
+    assert not (tmp_path / "out").exists()
+    environment = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    ended = screener(
+        "run",
+        *environment,
+        "--now",
+        NOW,
+        cwd=tmp_path,
+        SCREENER_FOLDER_COMPLETE="true",
+        SCREENER_FOLDER_BAD_LINES_ALLOWED="1",
+    )
+    assert ended.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["Condition.001.jsonl", "Condition.001.NDJSON", "condition.ndjson.GZ", "c.JSONL.gz"])
+def test_data_by_any_common_name_are_read(tmp_path: Path, name: str) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    line = json.dumps(cancer("c1")).encode() + b"\n"
+    (source / name).write_bytes(gzip.compress(line) if name.lower().endswith("gz") else line)
+    _, summary = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
+    assert summary["outcomes"]["not_eligible"] == {"excluded_malignancy": 1}
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe"])
+def test_what_is_named_like_data_and_cannot_be_read_stops_the_run(tmp_path: Path, kind: str) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    entry = source / "Condition.001.ndjson"
+    make = {
+        "folder": entry.mkdir,
+        "dangling link": lambda: entry.symlink_to("nowhere"),
+        "pipe": lambda: os.mkfifo(entry),
+    }
+    make[kind]()
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=2)
+    assert "Condition.001.ndjson is named like data and is no file that can be read" in ended.stderr
+
+
+def test_other_entries_are_named_once(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    (source / "Condition.csv").write_text("id\n")
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
+    assert ended.stderr.count("Condition.csv") == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda file: file.write_bytes(b""), lambda file: file.write_bytes(file.read_bytes()[:-9])]
+)
+def test_an_export_that_was_changed_on_disk_stops_the_run(tmp_path: Path, damage: Any) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1"), cancer("c1")])
+    files = [{"name": f.name, "resources": 1, "size_bytes": f.stat().st_size} for f in sorted(source.iterdir())]
+    kinds = [
+        "Patient",
+        "Observation",
+        "Condition",
+        "Procedure",
+        "MedicationRequest",
+        "MedicationStatement",
+        "MedicationAdministration",
+        "MedicationDispense",
+    ]
+    about = {"host": "h", "transaction_time": NOW, "level": "", "types": kinds, "since": "", "files": files}
+    (source / "export.json").write_text(json.dumps(about))
+    asked = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    backfill(tmp_path, *asked, complete="false", expect=0)
+    damage(source / "Condition.000.ndjson")
+    ended, _ = backfill(tmp_path, *asked, complete="false", expect=2)
+    assert "Condition.000.ndjson of the export in export is " in ended.stderr

@@ -8,7 +8,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screener.clinical.mapping import MalformedResource, Mapper, MappingTables
+from screener.clinical.mapping import Mapper, MappingTables
+from screener.clinical.records import MalformedResource
 from screener.ndjson import prefilter
 from screener.ndjson.prefilter import Prefilter
 from tests.clinical.oddities import PEOPLE, POOL, odd
