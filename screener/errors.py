@@ -65,6 +65,12 @@ class NotAuthenticated(AuthorisationError):
     """401: it says nothing of the resource type that was asked for."""
 
 
+def is_about_the_type(error: Exception) -> bool:
+    """Whether a server's error says that a resource type cannot be read (403, or another refusal of the request), and not that the
+    token has expired or that the server is unwell."""
+    return isinstance(error, AuthorisationError | RequestRefused) and not isinstance(error, NotAuthenticated)
+
+
 class PageExpired(ServerError):
     """410 on a page link: the search must be asked again."""
 

@@ -24,7 +24,7 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Method, Refusal
 from screener.clinical.wire import EXCLUDING
 from screener.config.settings import Settings
-from screener.errors import AuthorisationError, InputError, ScreenerError, ServerError
+from screener.errors import InputError, ScreenerError, ServerError, is_about_the_type
 from screener.run import setup
 from screener.run.options import Options
 from screener.run.pipeline import Stores, decide
@@ -225,7 +225,9 @@ def _on_no_list(patient: str, source: FullSource, mapper: Mapper) -> Rule:
     reader = StatedReader(mapper, *sorted(EXCLUDING - source.reading.unchecked.keys()))
     try:
         found = {(row.resource, row.id): row for row in source.read_more(reader, [patient])}.values()
-    except (AuthorisationError, ServerError) as error:
+    except ServerError as error:
+        if not is_about_the_type(error):
+            raise
         return Rule("on no list", "", [f"could not be listed: {error.what}"])
     known = source.medicines({row.medicine for row in found if row.medicine})
     rows = [reader.resolved(row, known.get(row.medicine)) if row.medicine else row for row in found]

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
 from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client, decode
+from screener.fhir.time import parse_instant
 
 log = structlog.get_logger()
 
 _NDJSON = "application/fhir+ndjson"
+_TYPE = re.compile(r"[A-Za-z]{1,64}")
 _PRINTABLE = re.compile(r"[^\w %./:,-]")
 
 
@@ -91,11 +94,23 @@ def status(client: Client, where: str) -> Manifest | Waiting:
     if answer.status in (202, 429):
         asked = answer.headers.get("Retry-After", "")
         said = _PRINTABLE.sub("?", answer.headers.get("X-Progress", ""))[:80]
-        return Waiting(float(asked) if asked.isdigit() else None, said)
+        return Waiting(float(asked) if asked.isascii() and asked.isdigit() else None, said)
     found: Manifest = decode(answer, Manifest, "the manifest of an export", client.host)
-    if not found.transactionTime:
-        raise ServerError(f"{client.host} gave a manifest without transactionTime", "Ask its vendor")
+    _check(found, client.host)
     return found
+
+
+def _check(manifest: Manifest, host: str) -> None:
+    """Before it is written down: ServerError for a manifest that cannot be followed. A `type` becomes part of a file's name."""
+    try:
+        parse_instant(manifest.transactionTime)
+    except ValueError as error:
+        raise ServerError(
+            f"{host} gave a manifest without a transactionTime that is an instant", "Ask its vendor"
+        ) from error
+    for file in (*manifest.output, *manifest.deleted, *manifest.error):
+        if not _TYPE.fullmatch(file.type) or urlsplit(file.url).scheme not in ("http", "https"):
+            raise ServerError(f"{host} gave a manifest with a file that has no type or no address", "Ask its vendor")
 
 
 def discard(client: Client, where: str) -> None:

@@ -23,7 +23,7 @@ from screener.clinical.units import UnitTable
 from screener.clinical.wire import EXCLUDING
 from screener.config.settings import Settings
 from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
-from screener.errors import AuthorisationError, RequestRefused, ServerError
+from screener.errors import ServerError, is_about_the_type
 from screener.run.pipeline import judge_records
 from screener.run.setup import open_to_read, read_method
 from screener.stores.patient_order import in_order
@@ -110,7 +110,9 @@ def _women(source: FullSource, born_until: str, at_most: int) -> tuple[list[str]
     """Women of the age; none where the server will not search for them: then only patients with magnesium are looked at."""
     try:
         return source.women(born_until, at_most)
-    except (AuthorisationError, RequestRefused) as error:
+    except ServerError as error:
+        if not is_about_the_type(error):
+            raise
         log.warning("women_not_counted", why=error.what)
         return [], None
 
@@ -153,7 +155,9 @@ def _stated(source: FullSource, reader: StatedReader, kind: str, patients: Seque
         rows = list({row.id: row for row in source.read_more(reader, patients)}.values())
         known = source.medicines({row.medicine for row in rows if row.medicine})
         return [reader.resolved(row, known.get(row.medicine)) if row.medicine else row for row in rows]
-    except (AuthorisationError, ServerError) as error:
+    except ServerError as error:
+        if not is_about_the_type(error):
+            raise
         source.reading.unchecked[kind] = error.what
         return []
 

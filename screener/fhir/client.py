@@ -17,6 +17,7 @@ import msgspec
 import requests
 import stamina
 import structlog
+from requests.utils import get_environ_proxies
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from screener.config.settings import ServerSettings
@@ -35,8 +36,10 @@ T = TypeVar("T")
 
 FHIR_JSON = "application/fhir+json"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
 
@@ -75,13 +78,14 @@ class Client:
         self._settings = settings
         self.base_url = settings.base_url
         self.traffic = traffic or Traffic()
-        self._origin = _checked_origin(settings)
+        self._origin: Origin = _checked_origin(settings)
         self._session = requests.Session()
         self._session.headers.update(
             {"Accept": FHIR_JSON, "Cache-Control": "no-cache", "User-Agent": "osteoporosis-screener"}
         )
-        if settings.ca_bundle:
-            self._session.verify = str(settings.ca_bundle)
+        # The environment gives proxies and nothing else: no credentials of ~/.netrc, no REQUESTS_CA_BUNDLE (psf/requests#3929, #4726).
+        self._session.trust_env = False
+        self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
         self._token = _token(settings)
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.server_time: datetime | None = None  # from the Date header of the first answer
@@ -99,7 +103,7 @@ class Client:
     @property
     def host(self) -> str:
         """Where the server is, for messages: host and port without path or user."""
-        return self._origin[1]
+        return urlsplit(self.base_url).netloc
 
     def get(
         self,
@@ -125,8 +129,10 @@ class Client:
 
         self._repeated(once)
 
-    def _download_once(self, url: str, sink: BinaryIO, what: str, *, with_token: bool) -> None:
-        ours = urlsplit(url)[:2] == self._origin
+    def _download_once(
+        self, url: str, sink: BinaryIO, what: str, *, with_token: bool, hops: int = 0, renewed: bool = False
+    ) -> None:
+        ours = _origin_of(url) == self._origin
         if urlsplit(url).scheme != "https" and not ours:
             raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
         headers = {"Accept": "application/fhir+ndjson"}
@@ -135,17 +141,40 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
             with self._session.get(
-                url, headers=headers, stream=True, timeout=self._settings.timeout_seconds, allow_redirects=False
+                url,
+                headers=headers,
+                stream=True,
+                timeout=self._settings.timeout_seconds,
+                allow_redirects=False,
+                proxies=_proxies(url),
             ) as response:
                 self.traffic.requests += 1
-                if response.status_code != HTTPStatus.OK:
-                    self._raise_for(Answer(response.status_code, response.headers, response.content), what, ())
-                    raise ServerError(f"{self.host} answered {response.status_code} to {what}", "Ask its vendor")
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    self.traffic.bytes_read += len(chunk)
-                    sink.write(chunk)
+                elsewhere = urljoin(url, response.headers.get("Location", "")) if response.is_redirect else ""
+                expired = response.status_code == HTTPStatus.UNAUTHORIZED and "Authorization" in headers
+                if not elsewhere and not (expired and not renewed and self._renew_token()):
+                    self._take_body(response, sink, what)
+                    return
         except requests.exceptions.RequestException as error:
             raise _Transient(self._unreachable(error, what)) from error
+        if elsewhere and hops >= _MOST_REDIRECTS:
+            raise ServerError(f"{self.host} redirects {what} again and again", "Ask its vendor")
+        # Signed storage (cerner/fhir.cerner.com#899): the token goes only to our own origin.
+        self._download_once(
+            elsewhere or url,
+            sink,
+            what,
+            with_token=with_token,
+            hops=hops + bool(elsewhere),
+            renewed=renewed or not elsewhere,
+        )
+
+    def _take_body(self, response: requests.Response, sink: BinaryIO, what: str) -> None:
+        if response.status_code != HTTPStatus.OK:
+            self._raise_for(Answer(response.status_code, response.headers, response.content), what, ())
+            raise ServerError(f"{self.host} answered {response.status_code} to {what}", "Ask its vendor")
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            self.traffic.bytes_read += len(chunk)
+            sink.write(chunk)
 
     def post_search(self, resource_type: str, params: Sequence[tuple[str, str]]) -> Answer:
         """POST [type]/_search: parameters in the body, so that they are in no access log and have no length limit."""
@@ -188,6 +217,18 @@ class Client:
         return True if error.wait is None else error.wait
 
     def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
+        answer = self._sent(method, url, what, arguments)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._renew_token():
+            answer = self._sent(method, url, what, arguments)
+        self._raise_for(answer, what, allow)
+        return answer
+
+    def _renew_token(self) -> bool:
+        """Read the token file again: it may be renewed while a run goes on (drajer-health/eCRNow#235). False where nothing changed."""
+        before, self._token = self._token, _token(self._settings)
+        return self._token != before
+
+    def _sent(self, method: str, url: str, what: str, arguments: Mapping[str, Any]) -> Answer:
         bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         self._keep_pace()
         try:
@@ -196,6 +237,7 @@ class Client:
                 url,
                 timeout=self._settings.timeout_seconds,
                 allow_redirects=False,
+                proxies=_proxies(url),
                 **{**arguments, "headers": {**arguments.get("headers", {}), **bearer}},
             )
             body = response.content
@@ -209,9 +251,7 @@ class Client:
             self.traffic.requests += 1
         self.traffic.bytes_read += len(body)
         self.server_time = self.server_time or _http_date(response.headers.get("Date", ""))
-        answer = Answer(response.status_code, response.headers, body)
-        self._raise_for(answer, what, allow)
-        return answer
+        return Answer(response.status_code, response.headers, body)
 
     def _keep_pace(self) -> None:
         """Wait until the configured rate allows the next request. Unused time is not saved for later."""
@@ -259,7 +299,7 @@ class Client:
 
     def _absolute(self, url: str) -> str:
         absolute = urljoin(f"{self.base_url}/", url)
-        if urlsplit(absolute)[:2] != self._origin:
+        if _origin_of(absolute) != self._origin:
             raise ServerError(
                 f"{self.host} gave a link to another origin",
                 "The token is sent nowhere else; have the server's base URL mended",
@@ -291,7 +331,7 @@ set_on_retry_hooks([_say_again])
 def _retry_after(answer: Answer, cap_seconds: float) -> float | None:
     """Seconds to wait as the server asks (RFC 9110, 10.2.3: seconds or a date), up to the cap; None where it does not."""
     value = answer.headers.get("Retry-After", "")
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return min(float(value), cap_seconds)
     until = _http_date(value)
     return None if until is None else min(max(until.timestamp() - time.time(), 0.0), cap_seconds)
@@ -304,7 +344,25 @@ def _http_date(value: str) -> datetime | None:
         return None
 
 
-def _checked_origin(settings: ServerSettings) -> tuple[str, str]:
+Origin = tuple[str, str, int]  # scheme, host, port
+
+
+def _origin_of(url: str) -> Origin:
+    """Scheme, host and effective port, case ignored: `next` links may spell out the default port (opensrp/fhircore#1714)."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:  # no number
+        port = -1
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """The proxies that the environment names for an address."""
+    return dict(get_environ_proxies(url))
+
+
+def _checked_origin(settings: ServerSettings) -> Origin:
     parts = urlsplit(settings.base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
@@ -317,7 +375,7 @@ def _checked_origin(settings: ServerSettings) -> tuple[str, str]:
         raise ConfigurationError(
             f"server.base_url is plain http to {parts.hostname}", "Use https, or set server.allow_http = true"
         )
-    return parts.scheme, parts.netloc
+    return _origin_of(settings.base_url)
 
 
 def _token(settings: ServerSettings) -> str:

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from screener.errors import PageExpired, ServerError
+from screener.errors import PageExpired, RequestRefused, ServerError
 from screener.fhir.client import Answer, Client, decode
 
 Parameters = Sequence[tuple[str, str]]
 
 _ASK_AGAIN = 3  # how often an expired search is started again
-_EMPTY_PAGES = (
-    3  # after so many empty pages with a `next` the server is taken to page for ever (HAPI with _count=-1 does)
-)
+# After so many pages without a new id the server is taken to page for ever, as HAPI does with _count=-1.
+_PAGES_WITHOUT_NEW = 5
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -90,7 +89,11 @@ def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool
         following = walk.following(bundle)
         if not following:
             return
-        answer = client.get(following, what=what)
+        try:
+            answer = client.get(following, what=what)
+        except RequestRefused as error:
+            # The first page was answered, so this says nothing of the search: pages expire by 400 and 404 too (samply/blaze#1029).
+            raise PageExpired(error.what, "Ask again") from error
 
 
 def _bundle(answer: Answer, what: str, host: str) -> _Bundle:
@@ -107,12 +110,12 @@ class _Walk:
         self._host, self._what = host, what
         self._ids: set[str] = set()
         self._links: set[str] = set()
-        self._empty = 0
+        self._without_new = 0  # pages in a row
         self._total: int | None = None
 
     def matches(self, bundle: _Bundle, resource_type: str) -> Iterator[Found]:
         self._total = bundle.total if self._total is None else self._total
-        self._empty = 0 if bundle.entry else self._empty + 1
+        known = len(self._ids)
         for entry in bundle.entry:
             if not bytes(entry.resource) or entry.search.mode != "match":
                 continue
@@ -123,6 +126,7 @@ class _Walk:
                 raise ServerError(f"{self._host} answered a {head.resourceType} to {self._what}")
             self._ids.add(head.id)
             yield Found(head, entry.resource)
+        self._without_new = 0 if len(self._ids) > known else self._without_new + 1
 
     def _head(self, resource: msgspec.Raw) -> Head:
         try:
@@ -136,7 +140,7 @@ class _Walk:
     def following(self, bundle: _Bundle) -> str:
         """The next page's link, "" after the last one."""
         following = next((link.url for link in bundle.link if link.relation == "next"), "")
-        if following in self._links or (following and self._empty >= _EMPTY_PAGES):
+        if following in self._links or (following and self._without_new >= _PAGES_WITHOUT_NEW):
             raise ServerError(
                 f"{self._host} pages {self._what} in a circle",
                 "Lower server.page_size; if it stays, tell the server's vendor",

@@ -24,7 +24,7 @@ from screener.clinical.records import (
     UnresolvedMedication,
 )
 from screener.config.settings import ServerSettings
-from screener.errors import AuthorisationError, NotAuthenticated, RequestRefused, ServerError
+from screener.errors import AuthorisationError, RequestRefused, ServerError, is_about_the_type
 from screener.fhir.client import Client, decode
 from screener.fhir.reads import WithIdentifiers, WithSubject
 from screener.fhir.search import Found, Meta, search
@@ -162,7 +162,9 @@ class ServerSource:
                     medicine = statements.medicine(found.raw)
                     if medicine:
                         self._medicines[medicine.id] = medicine
-            except (AuthorisationError, RequestRefused):
+            except (AuthorisationError, RequestRefused) as error:
+                if not is_about_the_type(error):
+                    raise
                 self._medicines_readable = False
                 log.warning(
                     "medications_not_readable", remedy="grant Medication: prescriptions that name one are unread"
@@ -184,13 +186,14 @@ class ServerSource:
             return None
         try:
             return list(self._rows(kind, patients))
-        except (AuthorisationError, ServerError) as error:
-            about_the_type = isinstance(error, AuthorisationError | RequestRefused)
-            if need == "if_offered" and about_the_type and not isinstance(error, NotAuthenticated):
+        except ServerError as error:
+            if not is_about_the_type(error):
+                raise  # an expired token or an unwell server: it says nothing of the type, and the run stops
+            if need == "if_offered":
                 log.info("type_not_offered", type=kind)
                 self._not_offered.add(kind)
                 return []
-            if need in ("required", "if_offered"):
+            if need == "required":
                 raise type(error)(
                     f"{error.what}, and exclusions.{_setting(kind)} is required",
                     f"{error.remedy}. To go on without it, set it to optional: every assessment will then say so",

@@ -1,5 +1,6 @@
 """`screener export`: from the sandbox and a real HAPI, through every interruption, and never half an export taken for a whole one."""
 
+import copy
 import gzip
 import json
 import threading
@@ -257,6 +258,28 @@ def timeless(bulk: Bulk) -> None:
     del bulk.manifest["transactionTime"]
 
 
+def climbing(bulk: Bulk) -> None:
+    bulk.manifest["output"][1]["type"] = "/somewhere/else"
+
+
+def no_instant(bulk: Bulk) -> None:
+    bulk.manifest["transactionTime"] = "yesterday"
+
+
+@pytest.mark.parametrize("damage", [climbing, no_instant, timeless], ids=lambda value: value.__name__)
+def test_a_manifest_that_cannot_be_followed_is_not_written_down(
+    bulk: Bulk, tmp_path: Path, damage: Callable[[Bulk], None]
+) -> None:
+    whole = copy.deepcopy(bulk.manifest)
+    damage(bulk)
+    with pytest.raises(ServerError, match="gave a manifest with"):
+        export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+    assert not list(tmp_path.glob("*.ndjson"))
+    bulk.manifest.clear()
+    bulk.manifest.update(whole)
+    assert export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet).files
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -266,7 +289,7 @@ def timeless(bulk: Bulk) -> None:
         (cut_gzip, "is cut short or damaged"),
         (errors, "reports 1 errors in this export: it is not whole"),
         (elsewhere, "names a file of the export elsewhere and not by https"),
-        (timeless, "manifest without transactionTime"),
+        (timeless, "manifest without a transactionTime"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -1,5 +1,6 @@
 """What the client repeats, what it refuses, and what it says. Retry-After as in RFC 9110, 10.2.3."""
 
+import io
 import itertools
 import time
 from itertools import count
@@ -9,11 +10,12 @@ import pytest
 import requests
 import stamina
 import structlog
+from pydantic import SecretStr
 
 from screener.config.settings import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, ServerError
+from screener.errors import AuthorisationError, ConfigurationError, NotAuthenticated, ServerError
 from screener.fhir.client import Answer, Client, _retry_after
-from tests.scripted import Reply, Script, scripted
+from tests.scripted import Reply, Request, Script, scripted
 
 CANARY = "CANARY-4711"
 
@@ -32,7 +34,7 @@ def get(script: Script, **settings: object) -> tuple[bytes, Client]:
             return client.get("Patient/1", what="a patient").body, client
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_passing_failure_is_repeated(status: int) -> None:
     number = count()
     body, client = get(lambda _: Reply(status) if next(number) < 2 else Reply(body=b"{}"))
@@ -138,3 +140,109 @@ def test_a_rate_is_kept_between_requests_and_nothing_is_saved_up() -> None:
     apart = [later - earlier for earlier, later in itertools.pairwise(arrived)][1:]
     assert min(apart) > 0.03  # 0.05 less what two threads of one machine jitter
     assert sum(apart) > 4 * 0.045
+
+
+# What the environment may give
+
+
+def test_credentials_of_netrc_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psf/requests#3929: an entry for the host replaces the bearer token."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    sent = []
+    for token in ({}, {"token": CANARY}):
+        get(lambda request: sent.append(request.headers.get("Authorization")) or Reply(body=b"{}"), **token)
+    assert sent == [None, f"Bearer {CANARY}"]
+
+
+def test_a_ca_bundle_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """psf/requests#4726: it beats the configuration's."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    for own, used in ((None, True), (tmp_path / "own.pem", str(tmp_path / "own.pem"))):
+        with Client(ServerSettings(base_url="https://fhir.example/fhir", ca_bundle=own)) as client:
+            found = client._session.merge_environment_settings("https://fhir.example", {}, None, None, None)
+            assert found["verify"] == used
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(lambda request: Reply(body=request.path.encode())) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/fhir"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with Client(ServerSettings(base_url="http://fhir.example/fhir", allow_http=True, attempts=1)) as client:
+            assert client.get("Patient/1", what="a patient").body == b"http://fhir.example/fhir/Patient/1"
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("renewed", [True, False])
+def test_a_token_file_is_read_again_on_401(tmp_path: Path, renewed: bool) -> None:  # noqa: FBT001
+    """drajer-health/eCRNow#235: the file is renewed while the run goes on."""
+    file = tmp_path / "token"
+    file.write_text("old")
+
+    def script(request: Request) -> Reply:
+        if renewed:
+            file.write_text("new\n")
+        return Reply(body=b"{}") if request.headers["Authorization"] == "Bearer new" else Reply(401)
+
+    with scripted(script) as server, Client(ServerSettings(base_url=server.base_url, token_file=file)) as client:
+        if renewed:
+            assert client.get("Patient/1", what="a patient").status == 200
+            assert client.get("Patient/2", what="a patient").status == 200
+        else:
+            with pytest.raises(NotAuthenticated):
+                client.get("Patient/1", what="a patient")
+        assert len(server.asked) == (3 if renewed else 1)
+
+
+@pytest.mark.parametrize(
+    ("link", "ours"),
+    [
+        ("https://FHIR.example:443/fhir?page=2", True),
+        ("https://fhir.example/other?page=2", True),
+        ("https://fhir.example:8443/fhir?page=2", False),
+        ("http://fhir.example/fhir?page=2", False),
+        ("https://fhir.example.evil/fhir?page=2", False),
+        ("https://fhir.example:x/fhir", False),
+    ],
+)
+def test_origins_are_compared_by_scheme_host_and_effective_port(link: str, ours: bool) -> None:  # noqa: FBT001
+    with Client(ServerSettings(base_url="https://fhir.example/fhir")) as client:
+        if ours:
+            assert client._absolute(link) == link
+        else:
+            with pytest.raises(ServerError, match="another origin"):
+                client._absolute(link)
+
+
+def test_a_download_follows_redirects_and_takes_the_token_only_to_its_own_origin() -> None:
+    """cerner/fhir.cerner.com#899: files are answered by 307 to signed storage."""
+
+    def script(request: Request) -> Reply:
+        if request.path.endswith("/file"):
+            return Reply(307, headers={"Location": "/storage/file?signed=1"})
+        if request.path.endswith("/loop"):
+            return Reply(307, headers={"Location": "/fhir/loop"})
+        if request.path.endswith("/away"):
+            return Reply(307, headers={"Location": "http://storage.example/file"})
+        return Reply(body=b"line\n")
+
+    with (
+        scripted(script) as server,
+        Client(ServerSettings(base_url=server.base_url, token=SecretStr(CANARY))) as client,
+    ):
+        sink = io.BytesIO()
+        client.download(f"{server.base_url}/file", sink, what="a file", with_token=True)
+        assert sink.getvalue() == b"line\n"
+        assert [request.headers.get("Authorization") for request in server.asked] == [f"Bearer {CANARY}"] * 2
+        for path, words in (("loop", "again and again"), ("away", "not by https")):
+            with pytest.raises(ServerError, match=words):
+                client.download(f"{server.base_url}/{path}", io.BytesIO(), what="a file", with_token=True)
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "soon", "-1", "1e9", "Wed, 99 Foo 2026"])
+def test_a_retry_after_that_cannot_be_read_counts_as_absent(value: str) -> None:
+    assert _retry_after(Answer(503, {"Retry-After": value}, b""), 60) is None

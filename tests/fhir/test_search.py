@@ -1,5 +1,7 @@
 """Searches whose answers are whole, or an error. Paging as in FHIR R4, http.html#paging."""
 
+from itertools import count
+
 import pytest
 
 from screener.config.settings import ServerSettings
@@ -109,3 +111,23 @@ def test_html_with_status_200_is_an_error() -> None:
 
 def test_half_a_json_body_is_an_error() -> None:
     assert "not the JSON expected" in refused(lambda _: Reply(body=b'{"resourceType": "Bundle", "entry": ['))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_page_that_is_refused_has_expired(status: int) -> None:
+    """samply/blaze#1029, microsoft/fhir-server#674: the search itself was answered, so it is asked again."""
+    refusals = iter([True])
+
+    def script(request: Request) -> Reply:
+        if "page=2" not in request.path:
+            return Reply(body=bundle(*named("a"), following="?page=2"))
+        return Reply(status) if next(refusals, False) else Reply(body=bundle(*named("b")))
+
+    assert found(script) == (["a", "a", "b"], 4)
+
+
+def test_new_links_without_new_ids_are_an_error() -> None:
+    number = count()
+    said = refused(lambda _: Reply(body=bundle(*named("a"), following=f"?page={next(number)}")))
+    assert "in a circle" in said
+    assert next(number) < 10

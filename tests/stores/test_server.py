@@ -380,3 +380,27 @@ def test_a_server_that_empties_a_batch_is_asked_what_it_wrote_and_not_for_brevit
             assert [r.result for r in there.apply(created())] == [WriteResult.CONFLICT, WriteResult.CONFLICT]
     batches = [request.headers.get("Prefer", "") for request in server.asked if request.method == "POST"]
     assert batches == ["return=minimal", "", ""]
+
+
+@pytest.mark.parametrize("need", ["required", "optional", "if_offered"])
+@pytest.mark.parametrize(
+    ("status", "about_the_type"), [(401, False), (408, False), (429, False), (503, False), (403, True), (404, True)]
+)
+def test_only_a_refusal_of_the_type_says_something_of_the_type(need: str, status: int, about_the_type: bool) -> None:  # noqa: FBT001
+    """smart-on-fhir/cumulus-etl#334: one 503 on an optional type must not let excluded women through."""
+
+    def script(request: Request) -> Reply:
+        kind = request.path.split("/")[2].partition("?")[0]
+        if kind == "Condition":
+            return Reply(status, {"resourceType": "OperationOutcome", "issue": [{"code": "processing"}]})
+        result = observation("mg1", "w1", "mg", "0.80", "2025-06-01T08:00:00Z")
+        return Reply(body=bundle(patient("w1") if kind == "Patient" else result))
+
+    with source(script, {"Condition": need}) as read:
+        if about_the_type and need != "required":
+            (found,) = read.records(["w1"], frozenset())
+            assert found.unchecked == (("Condition",) if need == "optional" else ())
+            return
+        with pytest.raises(ServerError) as caught:
+            read.records(["w1"], frozenset())
+    assert ("set it to optional" in str(caught.value)) is about_the_type
