@@ -56,7 +56,8 @@ def scripted(script: Script) -> Iterator[Scripted]:
             asked.append(request)
             reply = script(request)
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
+            send = self.send_response_only if "Date" in reply.headers else self.send_response
+            send(reply.status)
             headers = {"Content-Type": "application/fhir+json", **reply.headers}
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -271,3 +273,22 @@ def test_the_installed_command_is_not_shadowed_by_a_model_in_the_working_folder(
         timeout=60,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(45, "45 minutes ahead of"), (-60 * 24 * 365, "minutes behind"), (5, "")]
+)
+def test_a_server_whose_clock_is_off_stops_the_run(minutes: int, words: str, tmp_path: Path) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes, seconds=20), usegmt=True)
+    with scripted(
+        lambda request: Reply(body=METADATA if "metadata" in request.path else bundle(), headers={"Date": date})
+    ) as server:
+        address = {"SCREENER_SERVER_BASE_URL": server.base_url}
+        ended = screener(tmp_path, "run", "--backfill", "--dry-run", **address)
+        assert (ended.exit_code, words in ended.stderr) == (4 if words else 0, True), ended.stderr
+        if words:
+            assert len(server.asked) == 1
+            allowed = {"SCREENER_SERVER_CLOCK_TOLERANCE_MINUTES": "60"}
+            assert screener(tmp_path, "run", "--backfill", "--dry-run", **address, **allowed).exit_code == (
+                0 if minutes == 45 else 4
+            )

@@ -47,6 +47,9 @@ class ServerSettings(Section):
     overlap_minutes: int = Field(
         60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
     )
+    clock_tolerance_minutes: int = Field(
+        10, ge=1, le=1440, description="a run stops where the server's clock and this machine's differ by more"
+    )
     only_tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: only resources with this tag")
 
     @field_validator("base_url")

@@ -199,7 +199,8 @@ class Runner:
 
     def _done_until(self, as_of: datetime) -> str:
         """The last patient of an earlier call, "" for none. The watermark then takes the instant of that call's data."""
-        self._begun = instant_text(as_of)
+        # Never ahead of this machine's clock: what a server with a fast one dates in between would be missed.
+        self._begun = instant_text(min(as_of, datetime.now(UTC)))
         held = self._state.unfinished(self._names.watermark) if self._resumable else None
         if held is None:
             return ""

@@ -5,7 +5,7 @@ Each function takes what it needs and returns what it opened; what must be close
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +132,20 @@ def connect(settings: ServerSettings, stack: ExitStack) -> ServerFeatures:
     statement = capability.read(client)
     if client.server_time is None:
         log.warning("server_sends_no_date", remedy="this machine's clock is used: keep it in step with the server's")
+    else:
+        _check_clock(client.server_time, client.host, settings.clock_tolerance_minutes)
     return ServerFeatures(client, client.server_time or datetime.now(UTC), statement)
+
+
+def _check_clock(theirs: datetime, host: str, tolerance_minutes: int) -> None:
+    """ServerError where the clocks differ: by a wrong one the watermark would skip changes, or results would lie in the future."""
+    apart = theirs - datetime.now(UTC)
+    if abs(apart) > timedelta(minutes=tolerance_minutes):
+        minutes = round(abs(apart).total_seconds() / 60)
+        raise ServerError(
+            f"The clock of {host} is {minutes} minutes {'ahead of' if apart > timedelta() else 'behind'} this machine's",
+            "Set the wrong one right, or raise server.clock_tolerance_minutes; nothing was read",
+        )
 
 
 def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Servers:
@@ -254,9 +267,12 @@ def open_source(settings: Settings, options: Options, mapper: Mapper, servers: S
         return Opened(ChangedSource(online, settings, options.bulk_folder, mapper), servers.clock, online)
     # An earlier call may have finished the export: its results are those of its own time, not of this run's start.
     export = export_once(settings, options.bulk_folder)
+    as_of = parse_instant(export.transaction_time)
+    if as_of > servers.clock + timedelta(minutes=settings.server.clock_tolerance_minutes):
+        raise ServerError("The export says that it is from the future", "Ask the server's vendor; nothing was written")
     temporary = scratch_folder(settings, stack)
     folder = open_folder(options.bulk_folder, settings, mapper, temporary, workers=options.workers, ask=online.basis)
-    return Opened(folder, parse_instant(export.transaction_time), online, folder)
+    return Opened(folder, as_of, online, folder)
 
 
 def open_to_read(settings: Settings, from_folder: Path | None, mapper: Mapper, stack: ExitStack) -> Opened:
