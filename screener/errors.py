@@ -47,6 +47,10 @@ class InputError(ScreenerError):
     exit_code = ExitCode.USAGE
 
 
+class SummaryNotWritten(ScreenerError):
+    """The run came to its end, and only the file of its summary could not be written."""
+
+
 class ServerError(ScreenerError):
     """The FHIR server could not be reached, refused, or answered what it must not."""
 

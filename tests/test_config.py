@@ -1,5 +1,6 @@
 """Settings: which layer wins, and that every problem is named at once."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -129,3 +130,29 @@ def test_the_id_of_a_shipped_model_is_no_file(tmp_path: Path) -> None:
     file = tmp_path / "screener.toml"
     file.write_text('model = "shi2026-mg-continuous"\n')
     assert load(file, environment={}).model == "shi2026-mg-continuous"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SCREENER_SERVER_TOKN": "CANARY"},
+        {"SCREENER_DESTINATION_TOKEN": "CANARY", "SCREENER_DESTINATION_BASE_URL": "https://a.example"},
+        {"SCREENER_STATE_URLL": "postgresql://u:CANARY@db/x"},
+        {"SCREENER_SERVER_PASSWORD": "CANARY"},
+        {"SCREENER_SERVER_BASE_URL": "https://u:CANARY@fhir.example/fhir?key=CANARY", "SCREENER_SERVER_PAGE_SIZE": "0"},
+    ],
+)
+def test_values_of_unknown_keys_and_secrets_are_not_in_errors(environment: dict[str, str]) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        load(environment=environment)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_shown_settings_hold_no_secret() -> None:
+    address = "https://user:CANARY@fhir.example/fhir?key=CANARY"
+    settings = load(
+        environment={"SCREENER_SERVER_BASE_URL": address, "SCREENER_STATE_URL": "postgresql://u:CANARY@db/x"}
+    )
+    shown = settings.shown()
+    assert "CANARY" not in json.dumps(shown)
+    assert shown["server"]["base_url"] == "https://***@fhir.example/fhir"

@@ -47,7 +47,7 @@ def export(
             journal.manifest = _waited(client, journal.status_url, settings.bulk)
             journals.save(folder, journal)
         _Fetch(settings, journal, journal.manifest, folder, progress).all()
-        _judge_errors(journal, journal.manifest, settings.bulk, client.host)
+        _judge_errors(folder, journal, settings.bulk, client.host)
         whole = _whole(client.host, journal, journal.manifest)
         journals.finish(folder, whole)
         discard(client, journal.status_url)
@@ -224,14 +224,38 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
     return zipped, resources
 
 
-def _judge_errors(journal: Journal, manifest: Manifest, settings: BulkSettings, host: str) -> None:
-    """Stop where the server reports errors: what it could not export is missing from the files."""
-    lost = sum(journal.done[f"error/{number}"].resources for number in range(len(manifest.error)))
+def _judge_errors(folder: Path, journal: Journal, settings: BulkSettings, host: str) -> None:
+    """Stop where the server reports errors: what it could not export is missing from the files. Information and warnings, which some
+    servers put there too (smart-on-fhir/cumulus-etl#169), are none."""
+    lost = sum(_errors_in(folder / file.name) for place, file in journal.done.items() if place.startswith("error/"))
     if lost > settings.errors_allowed:
         raise ServerError(
             f"{host} reports {lost} errors in this export: it is not whole",
             "Read the files error-*.not-read in the folder, or allow so many with bulk.errors_allowed",
         )
+
+
+class _Issue(msgspec.Struct):
+    severity: str = "error"
+
+
+class _Outcome(msgspec.Struct):
+    issue: list[_Issue] = []
+
+
+def _errors_in(file: Path) -> int:
+    """How many lines report an error; one that cannot be read, or that says nothing, counts as one."""
+    content = file.read_bytes()
+    lines = (gzip.decompress(content) if ".gz" in file.suffixes else content).splitlines()
+    return sum(_is_error(line) for line in lines if line.strip())
+
+
+def _is_error(line: bytes) -> bool:
+    try:
+        outcome = msgspec.json.decode(line, type=_Outcome)
+    except msgspec.MsgspecError:
+        return True
+    return not outcome.issue or any(issue.severity not in ("information", "warning") for issue in outcome.issue)
 
 
 def _whole(host: str, journal: Journal, manifest: Manifest) -> Finished:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from screener.commands._options import Common, Instant, settings_options
-from screener.errors import ConfigurationError, ExitCode, InputError
+from screener.errors import ConfigurationError, ExitCode, InputError, SummaryNotWritten
 
 if TYPE_CHECKING:
     from screener.run.options import Options
@@ -112,9 +112,9 @@ def run(
     """
     if from_folder and workers != 1:
         _start_workers_ahead(Path(from_folder), workers or 0)
-    from model.atomic import write_whole
     from screener.run.options import Options
     from screener.run.runner import execute
+    from screener.run.signals import stop_by_signal
 
     settings = common.settings(only_tag=only_tag)
     check_patient_ids(patients)
@@ -145,13 +145,25 @@ def run(
         )
     # From folder to folder the patients are not counted before they are read.
     whole = bool(options.from_folder and options.to_folder and not options.limit)
-    with progress_bar(common.log_format, "thousandths" if whole else "patients") as progress:
-        result = execute(settings, options, progress)
-    if summary_file is not None:
-        write_whole(summary_file, [result.summary.to_json().encode()])
+    with progress_bar(common.log_format, "thousandths" if whole else "patients") as progress, stop_by_signal() as stop:
+        result = execute(settings, options, progress, stop.is_set)
     show(result, common.log_format)
+    if summary_file is not None:
+        _write_summary(summary_file, result)
     if result.summary.exit_code:
         click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))
+
+
+def _write_summary(file: Path, result: "Result") -> None:
+    from model.atomic import write_whole
+
+    try:
+        write_whole(file, [result.summary.to_json().encode()], private=True)
+    except OSError as error:
+        raise SummaryNotWritten(
+            f"The run is done, but its summary could not be written to {file.name}: {error.strerror}",
+            "What it wrote is right; the summary is also in the state's ledger",
+        ) from error
 
 
 def _start_workers_ahead(folder: Path, wanted: int) -> None:

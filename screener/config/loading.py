@@ -77,7 +77,7 @@ def load(
     for section in ("server", "destination"):
         if "token" in in_file.get(section, {}):
             remedy = f"put it into a file ({section}.token_file) or SCREENER_{section.upper()}_TOKEN"
-            problems.append(Problem(f"{section}.token", "(hidden)", remedy))
+            problems.append(Problem(f"{section}.token", "(not shown)", remedy))
     merged: dict[str, Any] = {}
     for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
         _overlay(merged, layer)
@@ -95,13 +95,19 @@ def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
     return settings
 
 
+_SECRET = re.compile(r"token|url|secret|password|key|credential")  # an address may hold a password
+
+
 def _problem(detail: Any) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         section = Settings() if len(detail["loc"]) == 1 else getattr(Settings(), str(detail["loc"][0]))
         known = ", ".join(type(section).model_fields)
-        return Problem(key, repr(detail["input"]), f"unknown key; known here: {known}")
-    shown = "(hidden)" if key.endswith("token") else repr(detail["input"])
+        # An unknown key may be a misspelt one of a secret.
+        return Problem(key, "(not shown)", f"unknown key; known here: {known}")
+    # A problem of a whole section comes with all its values.
+    hidden = isinstance(detail["input"], Mapping) or _SECRET.search(key)
+    shown = "(not shown)" if hidden else repr(detail["input"])
     return Problem(key, shown, detail["msg"][0].lower() + detail["msg"][1:])
 
 

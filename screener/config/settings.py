@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -46,6 +46,10 @@ class ServerSettings(Section):
     batch_patients: int = Field(200, ge=1, le=1000, description="patients whose records are asked for at once")
     overlap_minutes: int = Field(
         60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
+    )
+    answer_megabytes: int = Field(256, ge=1, le=4096, description="a larger answer, decompressed, is refused")
+    answer_seconds: float = Field(
+        600, gt=0, le=86_400, description="an answer that takes longer to come in is given up"
     )
     clock_tolerance_minutes: int = Field(
         10, ge=1, le=1440, description="a run stops where the server's clock and this machine's differ by more"
@@ -260,8 +264,9 @@ class Settings(Section):
     def shown(self) -> dict[str, Any]:
         """The effective settings for people and files, secrets removed."""
         plain: dict[str, Any] = json.loads(self.model_dump_json())
-        plain["state"]["url"] = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", plain["state"]["url"])
+        plain["state"]["url"] = _without_secrets(plain["state"]["url"])
         for section in ("server", "destination"):
+            plain[section]["base_url"] = _without_secrets(plain[section]["base_url"])
             if plain[section]["token"] is not None:
                 plain[section]["token"] = "(set)"  # noqa: S105 - says that there is one
         return plain
@@ -271,3 +276,11 @@ class Settings(Section):
         parts = self.model_dump_json(include={"policy", "exclusions", "codes"})
         text = "\n".join([parts, self.server.only_tag, *tables])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_secrets(url: str) -> str:
+    """An address without user, password and query."""
+    parts = urlsplit(url)
+    if not parts.username and not parts.password and not parts.query:
+        return url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2], query=""))

@@ -62,5 +62,5 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]
     table = csv.DictWriter(text, [*(name for name in columns if name != "source"), "source"])
     table.writeheader()
     table.writerows(rows)
-    write_whole(path, [text.getvalue().encode()])
+    write_whole(path, [text.getvalue().encode()], private=True)
     return path

@@ -1,5 +1,6 @@
 """Compares what a server says that it can do with what the job needs, before anything else is asked of it."""
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -32,6 +33,7 @@ class _Software(msgspec.Struct):
     name: str = ""
 
 
+_VERSION = re.compile(r"[0-9]\.[0-9]{1,2}(?:\.[0-9]{1,2})?(?:-[a-z0-9]{1,12})?")
 SANDBOX_NAME = "screener sandbox"  # of the embedded server
 
 
@@ -62,7 +64,8 @@ def read(client: Client) -> Capability:
             f"{client.host} answered no CapabilityStatement at /metadata", "Check that server.base_url is the FHIR base"
         )
     if not statement.fhirVersion.startswith("4."):
-        raise ServerError(f"{client.host} speaks FHIR {statement.fhirVersion or '?'}", "screener needs FHIR R4 (4.0.1)")
+        version = statement.fhirVersion if _VERSION.fullmatch(statement.fhirVersion) else "of another version"
+        raise ServerError(f"{client.host} speaks FHIR {version}", "screener needs FHIR R4 (4.0.1)")
     return statement
 
 

@@ -17,6 +17,7 @@ import msgspec
 import requests
 import stamina
 import structlog
+import urllib3
 from requests.utils import get_environ_proxies
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
@@ -39,6 +40,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is looked at
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
@@ -237,21 +239,44 @@ class Client:
                 url,
                 timeout=self._settings.timeout_seconds,
                 allow_redirects=False,
+                stream=True,
                 proxies=_proxies(url),
                 **{**arguments, "headers": {**arguments.get("headers", {}), **bearer}},
             )
-            body = response.content
+            with response:
+                body = self._body(response, what)
         except requests.exceptions.SSLError as error:
             raise ServerError(
                 f"{self.host} has a certificate that is not trusted ({what})", "Name its issuer in server.ca_bundle"
             ) from error
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _Transient(self._unreachable(error, what)) from error
         finally:
             self.traffic.requests += 1
         self.traffic.bytes_read += len(body)
         self.server_time = self.server_time or _http_date(response.headers.get("Date", ""))
         return Answer(response.status_code, response.headers, body)
+
+    def _body(self, response: requests.Response, what: str) -> bytes:
+        """The whole body, decompressed. ServerError where it is larger than any answer should be, or comes in too slowly."""
+        most, until = self._settings.answer_megabytes << 20, time.monotonic() + self._settings.answer_seconds
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := response.raw.read1(_PIECE_BYTES, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                raise ServerError(
+                    f"{self.host} answered more than {self._settings.answer_megabytes} MB to {what}",
+                    "Lower server.page_size, or raise server.answer_megabytes",
+                )
+            if time.monotonic() > until:
+                late = ServerError(
+                    f"{self.host} had not answered {what} to the end after {self._settings.answer_seconds:g} s",
+                    "Look at the server and the network; server.answer_seconds is the limit",
+                )
+                raise _Transient(late)
+        return b"".join(chunks)
 
     def _keep_pace(self) -> None:
         """Wait until the configured rate allows the next request. Unused time is not saved for later."""
@@ -400,13 +425,84 @@ class _Outcome(msgspec.Struct):
     issue: list[_Issue] = []
 
 
+# R4, ValueSet/issue-type: a server's own words may be patient data, and stay where they are.
+_ISSUE_CODES = frozenset(
+    [
+        "business-rule",
+        "code-invalid",
+        "conflict",
+        "deleted",
+        "duplicate",
+        "exception",
+        "expired",
+        "extension",
+        "forbidden",
+        "incomplete",
+        "informational",
+        "invalid",
+        "invariant",
+        "lock-error",
+        "login",
+        "multiple-matches",
+        "no-store",
+        "not-found",
+        "not-supported",
+        "processing",
+        "required",
+        "security",
+        "structure",
+        "suppressed",
+        "throttled",
+        "timeout",
+        "too-costly",
+        "too-long",
+        "transient",
+        "unknown",
+        "value",
+    ]
+)
+_RESOURCE_TYPES = frozenset(
+    [
+        "Basic",
+        "Binary",
+        "Bundle",
+        "CapabilityStatement",
+        "Condition",
+        "Device",
+        "Encounter",
+        "Group",
+        "List",
+        "Medication",
+        "MedicationAdministration",
+        "MedicationDispense",
+        "MedicationRequest",
+        "MedicationStatement",
+        "Observation",
+        "OperationOutcome",
+        "Organization",
+        "Parameters",
+        "Patient",
+        "Practitioner",
+        "Procedure",
+        "Provenance",
+        "RiskAssessment",
+        "ValueSet",
+    ]
+)
+
+
+def type_name(resource_type: str) -> str:
+    """A resource type for a message: one that servers are known to answer, else only that it is another."""
+    return resource_type if resource_type in _RESOURCE_TYPES else "resource of another type"
+
+
 def outcome_codes(body: bytes) -> str:
     """The codes of an OperationOutcome, as " (code, code)". Its texts are left out: servers quote patient data in them."""
     try:
         outcome = msgspec.json.decode(body, type=_Outcome)
     except msgspec.MsgspecError:
         return ""
-    codes = {issue.code for issue in outcome.issue if issue.code.isascii() and len(issue.code) < 40}
+    codes = {issue.code if issue.code in _ISSUE_CODES else "other" for issue in outcome.issue}
     codes.update(found for issue in outcome.issue for found in _HAPI_CODE.findall(issue.diagnostics))
     return f" ({', '.join(sorted(codes))})" if codes else ""
 

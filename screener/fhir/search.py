@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from screener.errors import PageExpired, RequestRefused, ServerError
-from screener.fhir.client import Answer, Client, decode
+from screener.fhir.client import Answer, Client, decode, type_name
 
 Parameters = Sequence[tuple[str, str]]
 
@@ -99,7 +99,7 @@ def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool
 def _bundle(answer: Answer, what: str, host: str) -> _Bundle:
     bundle: _Bundle = decode(answer, _Bundle, what, host)
     if bundle.resourceType != "Bundle":
-        raise ServerError(f"{host} answered a {bundle.resourceType or 'thing'} instead of a Bundle to {what}")
+        raise ServerError(f"{host} answered a {type_name(bundle.resourceType)} instead of a Bundle to {what}")
     return bundle
 
 
@@ -123,7 +123,7 @@ class _Walk:
             if head.resourceType == "OperationOutcome":
                 continue
             if head.resourceType != resource_type:
-                raise ServerError(f"{self._host} answered a {head.resourceType} to {self._what}")
+                raise ServerError(f"{self._host} answered a {type_name(head.resourceType)} to {self._what}")
             self._ids.add(head.id)
             yield Found(head, entry.resource)
         self._without_new = 0 if len(self._ids) > known else self._without_new + 1

@@ -1,9 +1,7 @@
 """The resident worker: APScheduler starts the runs, one at a time; a signal ends the worker after the batch in hand."""
 
 import re
-import signal
 import threading
-from types import FrameType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
@@ -15,6 +13,7 @@ from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, ScreenerError, UnforeseenError
 from screener.run.options import Options
 from screener.run.runner import Stopped, execute
+from screener.run.signals import stop_by_signal
 
 log = structlog.get_logger()
 
@@ -30,8 +29,10 @@ class Worker:
 
     def work(self, *, run_now: bool = False) -> None:
         """Returns after SIGTERM or SIGINT, when the batch in hand is finished."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told_to_stop)
+        with stop_by_signal() as self._stop:
+            self._work(run_now=run_now)
+
+    def _work(self, *, run_now: bool) -> None:
         scheduler = BackgroundScheduler(
             # One thread, so one run at a time.
             executors={"default": ThreadPoolExecutor(max_workers=1)},
@@ -67,10 +68,6 @@ class Worker:
         else:
             summary = result.summary
             log.info("run_ended", run=name, run_id=summary.run_id, patients=summary.patients_seen, **summary.writes)
-
-    def _told_to_stop(self, number: int, _: FrameType | None) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        self._stop.set()
 
 
 def triggers(schedule: ScheduleSettings) -> dict[str, CronTrigger]:

@@ -57,7 +57,17 @@ class ServerDestination:
         held = min(found, key=lambda resource: str(resource["id"]))
         if not dry and any(held.get(name) != wanted[name] for name in ("version", "modelNumber", "deviceName")):
             body = bundles.ENCODER.encode({**held, **wanted, "meta": held.get("meta", {}), "id": held["id"]})
-            self._client.write("PUT", f"Device/{held['id']}", body, what="the Device of the algorithm")
+            version = held.get("meta", {}).get("versionId")
+            # Some servers demand If-Match on every PUT (beda-software/fhir-py#139).
+            headers = {"If-Match": f'W/"{version}"'} if version else {}
+            answer = self._client.write(
+                "PUT", f"Device/{held['id']}", body, what="the Device of the algorithm", headers=headers
+            )
+            if answer.status not in (200, 201):
+                raise ServerError(
+                    f"{self._client.host} answered {answer.status} to the Device of the algorithm: another run wrote it",
+                    "Run again; nothing was written",
+                )
         return f"Device/{held['id']}"
 
     def patients(self) -> Iterator[str]:

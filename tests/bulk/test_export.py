@@ -250,6 +250,17 @@ def errors(bulk: Bulk) -> None:
     bulk.manifest["error"] = [{"type": "OperationOutcome", "url": f"{bulk.base_url}/errors", "count": 1}]
 
 
+def test_information_and_warnings_of_a_manifest_are_no_errors(bulk: Bulk, tmp_path: Path) -> None:
+    """smart-on-fhir/cumulus-etl#169."""
+    lines = [
+        {"resourceType": "OperationOutcome", "issue": [{"severity": s, "code": "informational"}]}
+        for s in ("information", "warning")
+    ]
+    bulk.files["errors"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    bulk.manifest["error"] = [{"type": "OperationOutcome", "url": f"{bulk.base_url}/errors", "count": 2}]
+    assert export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet).files
+
+
 def elsewhere(bulk: Bulk) -> None:
     bulk.manifest["output"][1]["url"] = "http://elsewhere.example/file"
 

@@ -219,3 +219,17 @@ def test_an_export_that_was_changed_on_disk_stops_the_run(tmp_path: Path, damage
     damage(source / "Condition.000.ndjson")
     ended, _ = backfill(tmp_path, *asked, complete="false", expect=2)
     assert "Condition.000.ndjson of the export in export is " in ended.stderr
+
+
+def test_a_summary_that_cannot_be_written_is_said_truly(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    asked = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"), "--now", NOW)
+    ended = screener("run", *asked, "--summary", "/dev/full/x", cwd=tmp_path, expect=2, SCREENER_FOLDER_COMPLETE="true")
+    assert "The folder for x does not exist" in ended.stderr
+    (tmp_path / "summary.json").mkdir()
+    ended = screener(
+        "run", *asked, "--summary", "summary.json", cwd=tmp_path, expect=1, SCREENER_FOLDER_COMPLETE="true"
+    )
+    assert "The run is done, but its summary could not be written to summary.json: Is a directory" in ended.stderr
+    assert "scored" in ended.stdout
+    assert len(assessments(tmp_path / "out")) == 2

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ import requests
 
 from screener.run.summary import schema
 from screener.state import RunStart, State
-from tests.command import clean_environment, screener_process
+from tests.command import screener_process
 from tests.e2e.site import Site, writes
 
 DAY = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
@@ -75,29 +74,32 @@ def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> No
     assert events[-1]["event"] == "stopped"
 
 
-def stopped_after_the_first_batches(sandbox: Site, women: int) -> str:
+def stopped_after_the_first_batches(sandbox: Site, women: int, number: signal.Signals = signal.SIGTERM) -> str:
     """A backfill of so many women, one a batch, ended by a signal; returns what it said."""
-    for number in range(women):
-        sandbox.woman(f"w{number:02}")
-        sandbox.stay(f"w{number:02}", DAY, markers=False)
+    for woman in range(women):
+        sandbox.woman(f"w{woman:02}")
+        sandbox.stay(f"w{woman:02}", DAY, markers=False)
     sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
-    worker = subprocess.Popen(
-        [sys.executable, "-c", _BACKFILL_UNTIL_SIGNAL],
-        env={**clean_environment(), **sandbox.settings()},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=sandbox.folder,
-    )
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "first batch\n"
-    worker.send_signal(signal.SIGTERM)
-    said, _ = worker.communicate(timeout=60)
-    return said
+    sandbox.environment["SCREENER_SERVER_REQUESTS_PER_SECOND"] = "40"
+    worker = sandbox.start("run", "--backfill", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 30
+    while not sandbox.search("RiskAssessment", _tag="|".join(sandbox.tag)) and time.monotonic() < until:
+        time.sleep(0.02)
+    worker.send_signal(number)
+    _, said = worker.communicate(timeout=60)
+    sandbox.environment["SCREENER_SERVER_REQUESTS_PER_SECOND"] = "0"
+    assert worker.returncode == 1, said
+    assert "Traceback" not in said
+    return said.partition("Error: ")[2]
 
 
-def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: Site) -> None:
-    said = stopped_after_the_first_batches(sandbox, 20)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_a_run_between_batches_and_the_watermark_stays(sandbox: Site, number: signal.Signals) -> None:
+    said = stopped_after_the_first_batches(sandbox, 20, number)
     assert said.startswith("Stopped after ")
+    with State.open(f"sqlite:///{sandbox.folder / 'state.sqlite'}") as state:
+        (run,) = state.runs(1)
+    assert (run.status, run.exit_code) == ("ended", 1)
     assert "screener run --backfill" in sandbox.run(expect=2).stderr  # no watermark
     assert sandbox.run("--backfill").summary["writes"]["failed"] == 0
 
@@ -142,24 +144,6 @@ def test_when_the_time_is_up_the_run_says_so_by_its_exit_code(sandbox: Site) -> 
     assert sandbox.assessments("w1") == []
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert sandbox.run("--backfill", "--until", later).summary["writes"]["created"] == 2
-
-
-_BACKFILL_UNTIL_SIGNAL = """
-import signal, threading, time
-from screener.config.loading import load
-from screener.run.runner import Stopped, execute
-from screener.run.options import Options
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-def progress(done, total):
-    if done == 1:
-        print("first batch", flush=True)
-        stop.wait(30)
-try:
-    execute(load(), Options(backfill=True), progress, stop.is_set)
-except Stopped as stopped:
-    print(stopped)
-"""
 
 
 @pytest.mark.hapi

@@ -1,8 +1,13 @@
 """What the client repeats, what it refuses, and what it says. Retry-After as in RFC 9110, 10.2.3."""
 
+import contextlib
+import gzip
 import io
 import itertools
+import socket
+import threading
 import time
+import tracemalloc
 from itertools import count
 from pathlib import Path
 
@@ -14,8 +19,10 @@ from pydantic import SecretStr
 
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, NotAuthenticated, ServerError
+from screener.fhir import capability
 from screener.fhir.client import Answer, Client, _retry_after
-from tests.scripted import Reply, Request, Script, scripted
+from screener.fhir.search import search
+from tests.scripted import Reply, Request, Script, bundle, scripted
 
 CANARY = "CANARY-4711"
 
@@ -246,3 +253,57 @@ def test_a_download_follows_redirects_and_takes_the_token_only_to_its_own_origin
 @pytest.mark.parametrize("value", ["\u00b2", "soon", "-1", "1e9", "Wed, 99 Foo 2026"])
 def test_a_retry_after_that_cannot_be_read_counts_as_absent(value: str) -> None:
     assert _retry_after(Answer(503, {"Retry-After": value}, b""), 60) is None
+
+
+# Answers as they should not be
+
+
+def test_an_answer_that_is_too_large_is_refused_before_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.8 GB out of a small gzip: what counts is the size when decompressed."""
+    packed = gzip.compress(b"{" + b" " * (64 << 20) + b"}")
+    assert len(packed) < 1 << 20
+    began = tracemalloc.start() or tracemalloc.get_traced_memory()[0]
+    with pytest.raises(ServerError, match="answered more than 8 MB to a patient"):
+        get(lambda _: Reply(body=packed, headers={"Content-Encoding": "gzip"}), answer_megabytes=8)
+    peak = tracemalloc.get_traced_memory()[1] - began
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    body, _ = get(lambda _: Reply(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}))
+    assert body == b"{}"
+
+
+def test_an_answer_that_drips_in_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection.sendall(b" ")
+                        time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        settings = ServerSettings(base_url=f"http://127.0.0.1:{port}/fhir", attempts=1, answer_seconds=0.3)
+        began = time.monotonic()
+        late = pytest.raises(ServerError, match=r"had not answered a patient to the end after 0\.3 s")
+        with Client(settings) as client, stamina.set_testing(True, attempts=1), late:
+            client.get("Patient/1", what="a patient")
+        assert time.monotonic() - began < 5
+
+
+def test_words_of_a_server_that_are_not_fhirs_are_not_repeated() -> None:
+    outcome = {"issue": [{"code": CANARY}, {"code": "processing"}]}
+    with pytest.raises(ServerError) as caught:
+        get(lambda _: Reply(422, outcome))
+    assert "(other, processing)" in str(caught.value)
+    statements = [{"resourceType": "CapabilityStatement", "fhirVersion": CANARY}, {"resourceType": CANARY}]
+    for answer in (bundle({"resourceType": CANARY, "id": "1"}), *statements):
+        with scripted(lambda _, answer=answer: Reply(body=answer)) as server:
+            settings = ServerSettings(base_url=server.base_url)
+            with Client(settings) as client, pytest.raises(ServerError) as caught:
+                list(search(client, "Patient", [])) if answer["resourceType"] == "Bundle" else capability.read(client)
+        assert CANARY not in str(caught.value)

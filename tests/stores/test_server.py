@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from screener.assessment.reconcile import Change, Rules, reconcile
+from screener.assessment.resource import device
 from screener.assessment.validate import Validator
 from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
@@ -404,3 +405,21 @@ def test_only_a_refusal_of_the_type_says_something_of_the_type(need: str, status
         with pytest.raises(ServerError) as caught:
             read.records(["w1"], frozenset())
     assert ("set it to optional" in str(caught.value)) is about_the_type
+
+
+@pytest.mark.parametrize(("status", "words"), [(200, ""), (412, "another run wrote it"), (409, "another run wrote it")])
+def test_the_device_is_updated_from_the_version_that_was_read(status: int, words: str) -> None:
+    """beda-software/fhir-py#139: some servers demand If-Match on every PUT."""
+    held = {**device(WRITER), "id": "d1", "version": [{"value": "0.0.1"}], "meta": {"versionId": "7"}}
+
+    def script(request: Request) -> Reply:
+        if request.method == "PUT":
+            return Reply(status if request.headers.get("If-Match") == 'W/"7"' else 428)
+        return Reply(body=bundle(held))
+
+    with destination(script) as write:
+        if words:
+            with pytest.raises(ServerError, match=words):
+                write.prepare(WRITER, dry=False)
+        else:
+            assert write.prepare(WRITER, dry=False) == "Device/d1"
