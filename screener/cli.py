@@ -20,6 +20,7 @@ COMMANDS = {
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
     "codes": ("screener.commands.codes:codes", "The value sets behind the exclusions, from a terminology server."),
     "conformance": ("screener.commands.conformance:conformance", "What we write, described in FHIR, as a package."),
+    "keys": ("screener.commands.keys:keys", "The keys that sign requests for tokens (SMART Backend Services)."),
     "config": ("screener.commands.config:config", "Show or check the effective configuration."),
     "sandbox": (
         "screener.commands.sandbox:sandbox",

@@ -118,6 +118,7 @@ class _Sources:
 
 def explain_one(patient: str, settings: Settings, options: Options, stack: ExitStack) -> Explanation:
     """Open source and destination, and explain one patient."""
+    settings = setup.scoped(settings, options)
     method = setup.read_method(settings)
     servers = setup.connect_all(settings, options, stack)
     opened = setup.open_source(settings, options, method.mapper, servers, stack)

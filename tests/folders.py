@@ -15,6 +15,13 @@ NOW = "2026-01-31T02:00:00Z"
 STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
 
 
+def private_file(file: Path, text: str) -> Path:
+    """A file that only its owner may read."""
+    file.touch(0o600)
+    file.write_text(text)
+    return file
+
+
 def stay(subject: str, day: str = "2025-11-01") -> list[Json]:
     return [observation(f"{subject}-{name}", subject, name, value, f"{day}T08:00:00Z") for name, value in STAY.items()]
 

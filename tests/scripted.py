@@ -1,6 +1,7 @@
 """A server that answers what a test tells it to: for what no well-behaved server does."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,8 +44,8 @@ class Scripted:
 
 
 @contextmanager
-def scripted(script: Script) -> Iterator[Scripted]:
-    """Serve the script on a free loopback port."""
+def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
+    """Serve the script on a free loopback port, by https where `tls` is given."""
     asked: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,10 +73,12 @@ def scripted(script: Script) -> Iterator[Scripted]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield Scripted(f"http://127.0.0.1:{server.server_address[1]}/fhir", asked)
+        yield Scripted(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/fhir", asked)
     finally:
         server.shutdown()
         server.server_close()

@@ -18,6 +18,7 @@ from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
 from tests.command import screener
 from tests.fhir_samples import observation, patient
+from tests.folders import private_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,7 +54,7 @@ def hospital() -> Iterator[str]:
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
 def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret")
+    private_file(tmp_path / "token", "secret")
     environment = {
         "SCREENER_SERVER_BASE_URL": hospital,
         "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}",

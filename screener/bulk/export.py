@@ -46,7 +46,7 @@ def export(
         if journal.manifest is None:
             journal.manifest = _waited(client, journal.status_url, settings.bulk)
             journals.save(folder, journal)
-        _Fetch(settings, journal, journal.manifest, folder, progress).all()
+        _Fetch(journal, journal.manifest, folder, progress).all(client, settings.bulk.connections)
         _judge_errors(folder, journal, settings.bulk, client.host)
         whole = _whole(client.host, journal, journal.manifest)
         journals.finish(folder, whole)
@@ -154,19 +154,17 @@ def _pause(found: Waiting, last: float, longest: float) -> float:
 class _Fetch:
     """The files of one manifest, by several connections."""
 
-    def __init__(
-        self, settings: Settings, journal: Journal, manifest: Manifest, folder: Path, progress: Progress
-    ) -> None:
-        self._settings, self._journal, self._manifest = settings, journal, manifest
+    def __init__(self, journal: Journal, manifest: Manifest, folder: Path, progress: Progress) -> None:
+        self._journal, self._manifest = journal, manifest
         self._folder, self._progress = folder, progress
         self._files = list(_places(manifest))
         self._lock = threading.Lock()
 
-    def all(self) -> None:
-        """Fetch what is not whole yet."""
+    def all(self, client: Client, at_once: int) -> None:
+        """Fetch what is not whole yet, by connections like `client`."""
         missing = [(place, file) for place, file in self._files if place not in self._journal.done]
         self._progress(len(self._journal.done), len(self._files))
-        with Connections(self._settings.server, self._settings.bulk.connections) as connections:
+        with Connections(client, at_once) as connections:
             connections.map(self._one, missing)
 
     def _one(self, client: Client, placed: tuple[str, Output]) -> None:

@@ -45,8 +45,9 @@ def export(
     """
     from screener.bulk.export import export as exported
     from screener.bulk.request import needed
+    from screener.config.scopes import with_scopes
 
-    settings = common.settings()
+    settings = with_scopes(common.settings())
     request = needed(settings, types=types, since=since, relevant=relevant)
     with progress_bar(common.log_format, "files") as progress:
         whole = exported(settings, request, out, progress, restart=restart)

@@ -69,15 +69,17 @@ def load(
     """
     environment = os.environ if environment is None else environment
     in_file = _read(path, environment)
-    profiles = {**PROFILES, **in_file.pop("profile", {})}
+    own_profiles = in_file.pop("profile", {})
+    profiles = {**PROFILES, **own_profiles}
     name = profile or environment.get("SCREENER_PROFILE", "")
     if name and name not in profiles:
         raise ConfigurationError(f"There is no profile {name!r}", f"Known profiles: {', '.join(sorted(profiles))}")
     problems: list[Problem] = []
     for section in ("server", "destination"):
-        if "token" in in_file.get(section, {}):
-            remedy = f"put it into a file ({section}.token_file) or SCREENER_{section.upper()}_TOKEN"
-            problems.append(Problem(f"{section}.token", "(not shown)", remedy))
+        for key in ("token", "password"):
+            if any(key in layer.get(section, {}) for layer in (in_file, *own_profiles.values())):
+                remedy = f"put it into a file ({section}.{key}_file) or SCREENER_{section.upper()}_{key.upper()}"
+                problems.append(Problem(f"{section}.{key}", "(not shown)", remedy))
     merged: dict[str, Any] = {}
     for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
         _overlay(merged, layer)
@@ -95,7 +97,7 @@ def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
     return settings
 
 
-_SECRET = re.compile(r"token|url|secret|password|key|credential")  # an address may hold a password
+_SECRET = re.compile(r"token|url|secret|password|key|credential|command")  # an address may hold a password
 
 
 def _problem(detail: Any) -> Problem:
@@ -139,12 +141,10 @@ def _beside(layer: dict[str, Any], folder: Path) -> None:
             values[name] = given if shipped else str(folder / given)
 
 
+_SERVER_FILES = ("token_file", "password_file", "private_keys", "ca_bundle", "client_certificate", "client_key")
 _FILES = (
     ("", "model"),
-    ("server", "token_file"),
-    ("server", "ca_bundle"),
-    ("destination", "token_file"),
-    ("destination", "ca_bundle"),
+    *((section, name) for section in ("server", "destination") for name in _SERVER_FILES),
     ("folder", "temporary"),
     ("codes", "codes"),
     ("codes", "units"),

@@ -16,6 +16,10 @@ from screener.clinical.policy import Policy
 Need = Literal["required", "optional", "if_offered", "off"]
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_SECRETS = ("token", "password", "credential_command")
+
+
 class Section(BaseModel):
     """Base of the sections: frozen, and an unknown key is an error."""
 
@@ -27,7 +31,17 @@ class ServerSettings(Section):
 
     base_url: str = Field("", description="FHIR base, e.g. https://fhir.hospital.example/fhir")
     token: SecretStr | None = Field(None, description="bearer token; from the environment only")
-    token_file: Path | None = Field(None, description="file that holds a bearer token")
+    token_file: Path | None = Field(None, description="file that holds a bearer token; read again when it is refused")
+    username: str = Field("", description="of basic authentication")
+    password: SecretStr | None = Field(None, description="of username; from the environment only")
+    password_file: Path | None = Field(None, description="file that holds the password of username")
+    credential_command: str = Field("", description="command that prints the token, or the password of username")
+    client_id: str = Field("", description="of SMART Backend Services: as the authorisation server knows this job")
+    private_keys: Path | None = Field(None, description="keys of client_id, as `screener keys new` makes them")
+    token_url: str = Field("", description="token endpoint; default: as the server's SMART configuration names it")
+    scopes: str = Field("", description="asked for with client_id; default: what the run needs")
+    client_certificate: Path | None = Field(None, description="shown to the server (mutual TLS), PEM")
+    client_key: Path | None = Field(None, description="key of client_certificate, where it is not in the same file")
     ca_bundle: Path | None = Field(None, description="certificates to trust, PEM")
     allow_http: bool = Field(default=False, description="allow plain http to a host that is not this machine")
     timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
@@ -60,6 +74,27 @@ class ServerSettings(Section):
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.strip().rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        token = self.token is not None or self.token_file is not None
+        secrets = [self.password is not None, self.password_file is not None]
+        if sum([token, bool(self.username), bool(self.client_id)]) > 1:
+            raise ValueError("give one of token or token_file, username, client_id")
+        if self.client_id and self.private_keys is None:
+            raise ValueError("client_id needs private_keys: make them with `screener keys new --out FILE`")
+        if (any(secrets) or self.credential_command) and self.client_id:
+            raise ValueError("client_id takes private_keys and no password or credential_command")
+        if any(secrets) and not self.username:
+            raise ValueError("a password needs username")
+        if self.username and not any(secrets) and not self.credential_command:
+            raise ValueError("username needs password_file, credential_command, or the password in the environment")
+        return self
+
+    def allows(self, address: str) -> bool:
+        """Whether requests may go to an address: https, this machine, or plain http that is allowed."""
+        parts = urlsplit(address)
+        return parts.scheme == "https" or parts.hostname in _LOOPBACK or self.allow_http
 
 
 class DestinationSettings(ServerSettings):
@@ -267,8 +302,7 @@ class Settings(Section):
         plain["state"]["url"] = _without_secrets(plain["state"]["url"])
         for section in ("server", "destination"):
             plain[section]["base_url"] = _without_secrets(plain[section]["base_url"])
-            if plain[section]["token"] is not None:
-                plain[section]["token"] = "(set)"  # noqa: S105 - says that there is one
+            plain[section].update({key: "(set)" for key in _SECRETS if plain[section][key]})
         return plain
 
     def selection_digest(self, *tables: str) -> str:

@@ -5,6 +5,7 @@ only; redirects are not followed. Requests that may be repeated are repeated, wi
 """
 
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,13 +31,13 @@ from screener.errors import (
     RequestRefused,
     ServerError,
 )
+from screener.fhir.authorisation import Authorisation, Reply, authorisation
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
 FHIR_JSON = "application/fhir+json"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
@@ -76,11 +77,13 @@ class _Transient(Exception):
 class Client:
     """Requests to one FHIR server. Not for several threads at once."""
 
-    def __init__(self, settings: ServerSettings, traffic: Traffic | None = None) -> None:
+    def __init__(self, settings: ServerSettings, authorised_by: Authorisation | None = None) -> None:
+        """ConfigurationError for what cannot be used. `authorised_by`: that of another client of the server, else a new one."""
         self._settings = settings
         self.base_url = settings.base_url
-        self.traffic = traffic or Traffic()
+        self.traffic = Traffic()
         self._origin: Origin = _checked_origin(settings)
+        _check_certificates(settings)
         self._session = requests.Session()
         self._session.headers.update(
             {"Accept": FHIR_JSON, "Cache-Control": "no-cache", "User-Agent": "osteoporosis-screener"}
@@ -88,7 +91,8 @@ class Client:
         # The environment gives proxies and nothing else: no credentials of ~/.netrc, no REQUESTS_CA_BUNDLE (psf/requests#3929, #4726).
         self._session.trust_env = False
         self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
-        self._token = _token(settings)
+        self._session.cert = _client_certificate(settings)
+        self._authorisation = authorised_by or authorisation(settings)
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.server_time: datetime | None = None  # from the Date header of the first answer
 
@@ -97,6 +101,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def another(self) -> "Client":
+        """One more client of the same server, for another thread: with a session and counts of its own, and the same token."""
+        return Client(self._settings, self._authorisation)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -138,9 +146,9 @@ class Client:
         if urlsplit(url).scheme != "https" and not ours:
             raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
         headers = {"Accept": "application/fhir+ndjson"}
+        if with_token and ours:
+            headers.update(self._credentials())
         self._keep_pace()
-        if self._token and with_token and ours:
-            headers["Authorization"] = f"Bearer {self._token}"
         try:
             with self._session.get(
                 url,
@@ -152,8 +160,8 @@ class Client:
             ) as response:
                 self.traffic.requests += 1
                 elsewhere = urljoin(url, response.headers.get("Location", "")) if response.is_redirect else ""
-                expired = response.status_code == HTTPStatus.UNAUTHORIZED and "Authorization" in headers
-                if not elsewhere and not (expired and not renewed and self._renew_token()):
+                used = headers.get("Authorization", "") if response.status_code == HTTPStatus.UNAUTHORIZED else ""
+                if not elsewhere and not (used and not renewed and self._authorisation.renew(used)):
                     self._take_body(response, sink, what)
                     return
         except requests.exceptions.RequestException as error:
@@ -219,19 +227,34 @@ class Client:
         return True if error.wait is None else error.wait
 
     def _once(self, method: str, url: str, what: str, allow: Sequence[int], arguments: Mapping[str, Any]) -> Answer:
-        answer = self._sent(method, url, what, arguments)
-        if answer.status == HTTPStatus.UNAUTHORIZED and self._renew_token():
-            answer = self._sent(method, url, what, arguments)
+        credentials = self._credentials()
+        answer = self._sent(method, url, what, arguments, credentials)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._authorisation.renew(credentials.get("Authorization", "")):
+            answer = self._sent(method, url, what, arguments, self._credentials())
+        if _origin_of(url) == self._origin:
+            self.server_time = self.server_time or _http_date(answer.headers.get("Date", ""))
         self._raise_for(answer, what, allow)
         return answer
 
-    def _renew_token(self) -> bool:
-        """Read the token file again: it may be renewed while a run goes on (drajer-health/eCRNow#235). False where nothing changed."""
-        before, self._token = self._token, _token(self._settings)
-        return self._token != before
+    def not_granted(self, scopes: Sequence[str]) -> list[str]:
+        """Those SMART scopes that our token is known not to have. Empty before the first request, and for other credentials."""
+        return self._authorisation.not_granted(scopes)
 
-    def _sent(self, method: str, url: str, what: str, arguments: Mapping[str, Any]) -> Answer:
-        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+    def _credentials(self) -> dict[str, str]:
+        value = self._authorisation.header(self._ask_for_token)
+        return {"Authorization": value} if value else {}
+
+    def _ask_for_token(self, method: str, url: str, form: Mapping[str, str] | None) -> Reply:
+        """A request to the authorisation server, which carries no credentials but those in the form."""
+        what = "the request for a token" if method == "POST" else "its SMART configuration"
+        answer = self._sent(method, url, what, {"data": form, "headers": {"Accept": "application/json"}}, {})
+        if answer.status in _TRANSIENT:
+            self._raise_for(answer, what, ())
+        return Reply(answer.status, answer.body, _http_date(answer.headers.get("Date", "")))
+
+    def _sent(
+        self, method: str, url: str, what: str, arguments: Mapping[str, Any], credentials: Mapping[str, str]
+    ) -> Answer:
         self._keep_pace()
         try:
             response = self._session.request(
@@ -241,7 +264,7 @@ class Client:
                 allow_redirects=False,
                 stream=True,
                 proxies=_proxies(url),
-                **{**arguments, "headers": {**arguments.get("headers", {}), **bearer}},
+                **{**arguments, "headers": {**arguments.get("headers", {}), **credentials}},
             )
             with response:
                 body = self._body(response, what)
@@ -254,7 +277,6 @@ class Client:
         finally:
             self.traffic.requests += 1
         self.traffic.bytes_read += len(body)
-        self.server_time = self.server_time or _http_date(response.headers.get("Date", ""))
         return Answer(response.status_code, response.headers, body)
 
     def _body(self, response: requests.Response, what: str) -> bytes:
@@ -314,7 +336,8 @@ class Client:
             said = "does not know us (401)" if status == 401 else "does not allow this (403)"
             refused = NotAuthenticated if status == 401 else AuthorisationError
             raise refused(
-                f"{self.host} {said}: {what}", "Check the token (server.token_file) and the scopes that it was given"
+                f"{self.host} {said}: {what}",
+                "Check the credentials (docs: Servers) and the scopes that they were given",
             )
         if status == 410:
             raise PageExpired(f"{self.host} answered that {what} has expired (410)", "Ask again")
@@ -395,24 +418,41 @@ def _checked_origin(settings: ServerSettings) -> Origin:
             "Set server.base_url, e.g. SCREENER_SERVER_BASE_URL=https://fhir.hospital.example/fhir",
         )
     if parts.username or parts.password:
-        raise ConfigurationError("server.base_url holds a user name or password", "Use server.token_file instead")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.allow_http:
+        raise ConfigurationError(
+            "server.base_url holds a user name or password", "Use server.username and password_file instead"
+        )
+    if not settings.allows(settings.base_url):
         raise ConfigurationError(
             f"server.base_url is plain http to {parts.hostname}", "Use https, or set server.allow_http = true"
         )
     return _origin_of(settings.base_url)
 
 
-def _token(settings: ServerSettings) -> str:
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    if settings.token_file is None:
-        return ""
+def _client_certificate(settings: ServerSettings) -> tuple[str, str] | str | None:
+    """What this machine shows the server (mutual TLS): a certificate, and its key where that lies apart."""
+    if settings.client_certificate is None:
+        return None
+    key = settings.client_key
+    return (str(settings.client_certificate), str(key)) if key else str(settings.client_certificate)
+
+
+def _check_certificates(settings: ServerSettings) -> None:
+    """ConfigurationError for files that are no certificates and keys: requests would say so in the middle of a run."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return settings.token_file.read_text(encoding="utf-8").strip()
+        if settings.ca_bundle:
+            context.load_verify_locations(settings.ca_bundle)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot read server.token_file: {error.strerror}", "Check the path and its permissions"
+            f"Cannot use server.ca_bundle: {error.strerror}", "It holds certificates to trust, as PEM"
+        ) from error
+    try:
+        if settings.client_certificate:  # a key with a password of its own is refused: nobody is there to type it
+            context.load_cert_chain(settings.client_certificate, settings.client_key, password=lambda: "")
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot use server.client_certificate or client_key: {error.strerror}",
+            "They hold a certificate and its key without a password, as PEM",
         ) from error
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Self, TypeVar
 
-from screener.config.settings import ServerSettings
 from screener.fhir.client import Client, Traffic
 
 T = TypeVar("T")
@@ -13,11 +12,11 @@ R = TypeVar("R")
 
 
 class Connections:
-    """Up to `count` clients, made when they are first needed and kept. What they sent and received is added to `traffic`."""
+    """Up to `count` clients beside `client`, made when they are first needed and kept. What they sent and received is added to its
+    traffic."""
 
-    def __init__(self, settings: ServerSettings, count: int, traffic: Traffic | None = None) -> None:
-        self._settings, self._count = settings, count
-        self._traffic = traffic or Traffic()
+    def __init__(self, client: Client, count: int) -> None:
+        self._client, self._count = client, count
         self._idle: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._clients: list[Client] = []
 
@@ -38,7 +37,7 @@ class Connections:
         The first error ends it: what is in flight is finished, nothing more is begun, and the error is raised.
         """
         while len(self._clients) < min(self._count, len(items)):
-            self._clients.append(Client(self._settings, Traffic()))
+            self._clients.append(self._client.another())
             self._idle.put(self._clients[-1])
 
         def with_client(item: T) -> R:
@@ -63,8 +62,8 @@ class Connections:
     def _add_up(self) -> None:
         """Add up the counters. Called only while no thread is at work: they are not thread-safe."""
         for client in self._clients:
-            sent = client.traffic
-            self._traffic.requests += sent.requests
-            self._traffic.bytes_read += sent.bytes_read
-            self._traffic.retries += sent.retries
+            sent, total = client.traffic, self._client.traffic
+            total.requests += sent.requests
+            total.bytes_read += sent.bytes_read
+            total.retries += sent.retries
             client.traffic = Traffic()

@@ -79,6 +79,7 @@ class Runner:
         should_stop: Callable[[], bool] | None,
     ) -> None:
         """Reads the model and the tables, and asks the servers what they can do."""
+        settings = setup.scoped(settings, options)
         self._settings, self._options, self._stack = settings, options, stack
         self._progress, self._should_stop = progress, should_stop
         self._began = monotonic()

@@ -20,9 +20,10 @@ from screener.assessment.resource import AssessmentWriter
 from screener.assessment.texts import Texts
 from screener.bulk.export import export_once
 from screener.clinical.mapping import Mapper, MappingTables
+from screener.config.scopes import READ, READ_AND_WRITE, with_scopes
 from screener.config.settings import ServerSettings, Settings
 from screener.config.tables import site_tables
-from screener.errors import ConfigurationError, ServerError
+from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import capability
 from screener.fhir.capability import SANDBOX_NAME, Capability
 from screener.fhir.client import Client
@@ -126,6 +127,17 @@ def read_method(settings: Settings, *, for_cohort: bool = False) -> Method:
     return Method(artefact, tables, mapper)
 
 
+def scoped(settings: Settings, options: Options) -> Settings:
+    """The settings with the scopes that the call needs: no more is asked for than it uses."""
+    dry = options.dry_run or settings.write == "off"
+    return with_scopes(
+        settings,
+        reads=options.from_folder is None,
+        assessments="" if options.to_folder else READ if dry else READ_AND_WRITE,
+        groups=options.patients_from.startswith("Group/"),
+    )
+
+
 def connect(settings: ServerSettings, stack: ExitStack) -> ServerFeatures:
     """A client of the server, and what the server says of itself. ServerError where it is no FHIR R4 server."""
     client = stack.enter_context(Client(settings))
@@ -186,6 +198,14 @@ def connect_to_read(settings: Settings, stack: ExitStack) -> ServerFeatures:
 
 
 def _check_offers(server: ServerFeatures, needed: Collection[str], *, writes: bool) -> None:
+    written = {"Device", "RiskAssessment"} if writes else set()
+    scopes = [f"system/{kind}.{READ_AND_WRITE if kind in written else READ}" for kind in sorted({*needed, *written})]
+    not_granted = server.client.not_granted(scopes)
+    if not_granted:
+        raise AuthorisationError(
+            f"{server.client.host} did not grant {', '.join(not_granted)}",
+            "Have it granted, set the exclusions concerned to optional, or write to another server ([destination])",
+        )
     missing = capability.lacks(server.statement, needed, writes=writes)
     if missing:
         raise ServerError(
@@ -277,6 +297,7 @@ def open_source(settings: Settings, options: Options, mapper: Mapper, servers: S
 
 def open_to_read(settings: Settings, from_folder: Path | None, mapper: Mapper, stack: ExitStack) -> Opened:
     """A folder or the server as source, where nothing is written."""
+    settings = with_scopes(settings)
     servers = Servers() if from_folder else Servers(connect_to_read(settings, stack))
     return open_source(settings, Options(from_folder=from_folder), mapper, servers, stack)
 

@@ -30,7 +30,7 @@ class PatientSearch:
         self._client, self._settings = client, settings
         self._many = many
         self._categories: dict[str, str] = {}  # of the types for which the server wants one
-        self._connections = Connections(settings, settings.connections, client.traffic)
+        self._connections = Connections(client, settings.connections)
 
     def find(self, kind: str, patients: Sequence[str], narrowed: Parameters) -> Iterator[Found]:
         """All resources of a type of these patients, that `narrowed` fits. ServerError where the server refuses every way."""

@@ -32,7 +32,7 @@ class ServerDestination:
         self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
         self._keeps_what_is_sent = False
         self._minimal = True  # whether the server answers a batch whose results are asked for without resources
-        self._connections = Connections(settings, output.connections, client.traffic)
+        self._connections = Connections(client, output.connections)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -11,6 +11,7 @@ import tracemalloc
 from itertools import count
 from pathlib import Path
 
+import certifi
 import pytest
 import requests
 import stamina
@@ -22,6 +23,7 @@ from screener.errors import AuthorisationError, ConfigurationError, NotAuthentic
 from screener.fhir import capability
 from screener.fhir.client import Answer, Client, _retry_after
 from screener.fhir.search import search
+from tests.folders import private_file
 from tests.scripted import Reply, Request, Script, bundle, scripted
 
 CANARY = "CANARY-4711"
@@ -91,7 +93,7 @@ def test_redirects_are_not_followed() -> None:
 
 def test_the_token_is_sent_as_bearer_and_read_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("secret\n")
+    private_file(file, "secret\n")
     with scripted(lambda _: Reply(body=b"{}")) as server:
         with Client(ServerSettings(base_url=server.base_url, token_file=file)) as client:
             client.get("metadata", what="/metadata")
@@ -166,7 +168,8 @@ def test_credentials_of_netrc_are_not_used(tmp_path: Path, monkeypatch: pytest.M
 def test_a_ca_bundle_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """psf/requests#4726: it beats the configuration's."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
-    for own, used in ((None, True), (tmp_path / "own.pem", str(tmp_path / "own.pem"))):
+    own_bundle = Path(certifi.where())
+    for own, used in ((None, True), (own_bundle, str(own_bundle))):
         with Client(ServerSettings(base_url="https://fhir.example/fhir", ca_bundle=own)) as client:
             found = client._session.merge_environment_settings("https://fhir.example", {}, None, None, None)
             assert found["verify"] == used
@@ -188,7 +191,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_token_file_is_read_again_on_401(tmp_path: Path, renewed: bool) -> None:  # noqa: FBT001
     """drajer-health/eCRNow#235: the file is renewed while the run goes on."""
     file = tmp_path / "token"
-    file.write_text("old")
+    private_file(file, "old")
 
     def script(request: Request) -> Reply:
         if renewed:

@@ -7,7 +7,7 @@ import pytest
 
 from screener.config.settings import ServerSettings
 from screener.errors import RequestRefused
-from screener.fhir.client import Client, Traffic
+from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from tests.scripted import Reply, Request, scripted
 
@@ -35,30 +35,31 @@ def read(client: Client, name: str) -> str:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_answers_come_in_the_order_asked_and_the_bound_holds(count: int) -> None:
-    crowd, traffic = Crowd(), Traffic()
+    crowd = Crowd()
     names = [str(number) for number in range(12)]
     with (
         scripted(crowd) as server,
-        Connections(ServerSettings(base_url=server.base_url), count, traffic) as connections,
+        Client(ServerSettings(base_url=server.base_url)) as client,
+        Connections(client, count) as connections,
     ):
         assert connections.map(read, names) == names
         assert connections.map(read, names[:3]) == names[:3]
         assert connections.map(read, []) == []
     assert crowd.most == count
-    assert (traffic.requests, traffic.bytes_read) == (
+    assert (client.traffic.requests, client.traffic.bytes_read) == (
         15,
         sum(len(f"/fhir/Patient/{name}") for name in [*names, *names[:3]]),
     )
 
 
 def test_the_first_error_ends_it_and_what_was_not_begun_is_not() -> None:
-    crowd, traffic = Crowd(), Traffic()
+    crowd = Crowd()
     names = ["0", "bad", *(str(number) for number in range(2, 40))]
     with scripted(crowd) as server:
         settings = ServerSettings(base_url=server.base_url, attempts=1)
-        with Connections(settings, 2, traffic) as connections:
+        with Client(settings) as client, Connections(client, 2) as connections:
             with pytest.raises(RequestRefused, match="answered 400 to a patient"):
                 connections.map(read, names)
             assert connections.map(read, ["again"]) == ["again"]
     assert crowd.all < 12
-    assert traffic.requests == crowd.all
+    assert client.traffic.requests == crowd.all
