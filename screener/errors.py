@@ -60,6 +60,10 @@ class ServerError(ScreenerError):
 class RequestRefused(ServerError):
     """The server does not take this request (4xx): a parameter that it does not know, most often."""
 
+    def __init__(self, what: str, remedy: str = "", *, status: int = 0) -> None:
+        super().__init__(what, remedy)
+        self.status = status
+
 
 class AuthorisationError(ServerError):
     """401 or 403."""

@@ -94,6 +94,7 @@ class Client:
         self._session.cert = _client_certificate(settings)
         self._authorisation = authorised_by or authorisation(settings)
         self._next_at = 0.0  # monotonic: before that no request is sent
+        self.search_by_post = True  # until the server refuses it
         self.server_time: datetime | None = None  # from the Date header of the first answer
 
     def __enter__(self) -> Self:
@@ -342,7 +343,9 @@ class Client:
         if status == 410:
             raise PageExpired(f"{self.host} answered that {what} has expired (410)", "Ask again")
         raise RequestRefused(
-            f"{self.host} answered {status} to {what}{outcome_codes(answer.body)}", _REMEDY.get(status, "")
+            f"{self.host} answered {status} to {what}{outcome_codes(answer.body)}",
+            _REMEDY.get(status, ""),
+            status=status,
         )
 
     def _absolute(self, url: str) -> str:
@@ -357,7 +360,7 @@ class Client:
 
 _REMEDY = {
     404: "Check that server.base_url is the FHIR base, which has /metadata below it",
-    400: "The server does not understand this request; `screener` needs the search parameters named in the README",
+    400: "The server does not understand this request; docs/servers.md names the search parameters that are needed",
 }
 
 

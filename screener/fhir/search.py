@@ -3,15 +3,23 @@
 A resource may come twice (on two pages, or because an expired search was asked again): callers merge by id and version.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
 
 import msgspec
+import structlog
 
 from screener.errors import PageExpired, RequestRefused, ServerError
 from screener.fhir.client import Answer, Client, decode, type_name
 
+log = structlog.get_logger()
+
 Parameters = Sequence[tuple[str, str]]
 
+_URL_CHARACTERS = 2000  # IIS takes 2048 of a query, other servers and proxies more
+_NO_POST = frozenset({404, 405, 415, 501})  # how servers refuse POST [type]/_search
+_COMMA = re.compile(r"(?<!\\),")  # between values; an escaped one is part of a value
 _ASK_AGAIN = 3  # how often an expired search is started again
 # After so many pages without a new id the server is taken to page for ever, as HAPI does with _count=-1.
 _PAGES_WITHOUT_NEW = 5
@@ -66,9 +74,51 @@ _HEADS = msgspec.json.Decoder(Head)
 def search(client: Client, resource_type: str, params: Parameters, *, post: bool = False) -> Iterator[Found]:
     """All matches, page after page.
 
-    `post` sends the parameters in the body of [type]/_search. Raises ServerError where the answer cannot be the whole: a loop
-    of pages, another type than asked for, fewer matches than the server itself counted.
+    `post` sends the parameters in the body of [type]/_search, where the server takes that: the patients' ids are then in no access log.
+    In a URL long lists of values are divided over several searches. Raises ServerError where the answer cannot be the whole: a loop of
+    pages, another type than asked for, fewer matches than the server itself counted.
     """
+    if post and client.search_by_post:
+        try:
+            yield from _whole(client, resource_type, params, post=True)
+        except RequestRefused as refused:
+            if refused.status not in _NO_POST:
+                raise
+        else:
+            return
+    for part in _in_urls(f"{client.base_url}/{resource_type}?", params):
+        yield from _whole(client, resource_type, part, post=False)
+    if post and client.search_by_post:
+        client.search_by_post = False
+        log.warning(
+            "server_searches_by_get_only",
+            why=f"it refused POST {resource_type}/_search",
+            remedy="patients' ids are in URLs now: keep the access logs of server and proxies as patient data",
+        )
+
+
+def _in_urls(start: str, params: Parameters) -> Iterator[Parameters]:
+    """The parameters, divided until each URL is short enough: the values of a list mean "or" (search.html#combining)."""
+    lists = [(len(value), place) for place, (name, value) in enumerate(params) if _is_list(name, value)]
+    if len(start) + len(urlencode(params)) <= _URL_CHARACTERS or not lists:
+        yield params
+        return
+    _, place = max(lists)
+    name, value = params[place]
+    values = _COMMA.split(value)
+    middle = len(values) // 2
+    for half in (values[:middle], values[middle:]):
+        yield from _in_urls(start, [*params[:place], (name, ",".join(half)), *params[place + 1 :]])
+
+
+def _is_list(name: str, value: str) -> bool:
+    """Whether the values of a parameter may be asked for one after the other: not those of `_elements`, nor of `:not`."""
+    either = (not name.startswith("_") or name == "_id") and not name.endswith(":not")
+    return either and _COMMA.search(value) is not None
+
+
+def _whole(client: Client, resource_type: str, params: Parameters, *, post: bool) -> Iterator[Found]:
+    """All pages. An expired search is asked again."""
     for attempt in range(_ASK_AGAIN):
         try:
             yield from _pages(client, resource_type, params, post=post)

@@ -67,15 +67,15 @@ class PatientSearch:
         by = ("_id", patient) if kind == "Patient" else ("patient", patient)
         category = self._categories.get(kind)
         if category:
-            return list(search(client, kind, [by, ("category", category), *narrowed]))
+            return list(search(client, kind, [by, ("category", category), *narrowed], post=True))
         try:
-            return list(search(client, kind, [by, *narrowed]))
+            return list(search(client, kind, [by, *narrowed], post=True))
         except RequestRefused as refused:
             wanted = CATEGORIES.get(kind)
             if wanted is None:
                 raise
             try:
-                found = list(search(client, kind, [by, ("category", wanted), *narrowed]))
+                found = list(search(client, kind, [by, ("category", wanted), *narrowed], post=True))
             except RequestRefused:
                 raise refused from None
         self._categories[kind] = wanted

@@ -1,11 +1,13 @@
 """Searches whose answers are whole, or an error. Paging as in FHIR R4, http.html#paging."""
 
+import re
 from itertools import count
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from screener.config.settings import ServerSettings
-from screener.errors import ServerError
+from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.search import search
 from tests.scripted import Reply, Request, Script, bundle, named, scripted
@@ -131,3 +133,42 @@ def test_new_links_without_new_ids_are_an_error() -> None:
     said = refused(lambda _: Reply(body=bundle(*named("a"), following=f"?page={next(number)}")))
     assert "in a circle" in said
     assert next(number) < 10
+
+
+# Servers without search by POST
+
+
+@pytest.mark.parametrize("status", [404, 405, 415, 501])
+def test_where_post_is_refused_get_takes_its_place_from_then_on(status: int) -> None:
+    def script(request: Request) -> Reply:
+        return Reply(status) if request.method == "POST" else Reply(body=bundle(*named("a")))
+
+    with scripted(script) as server, Client(ServerSettings(base_url=server.base_url)) as client:
+        for _ in range(2):
+            assert [hit.head.id for hit in search(client, "Observation", [("code", "x")], post=True)] == ["a"]
+    assert [request.method for request in server.asked] == ["POST", "GET", "GET"]
+
+
+def test_a_refusal_of_the_search_itself_is_not_one_of_post() -> None:
+    with scripted(lambda _: Reply(400)) as server, Client(ServerSettings(base_url=server.base_url)) as client:
+        with pytest.raises(RequestRefused, match="400"):
+            list(search(client, "Observation", [("code", "x")], post=True))
+        assert client.search_by_post
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("subject", "Patient/{}"), ("_id", "p{}"), ("code:text", r"mg\,{}")])
+def test_a_long_list_is_divided_and_nothing_else(name: str, value: str) -> None:
+    """Each value is asked for once, beside all other parameters; commas within a value, `:not` and `_elements` stay."""
+    values = [value.format(f"{number:012}") for number in range(400)]
+    whole = {"code": "1,2", "_elements": "id,meta", "status:not": "entered-in-error,cancelled"}
+
+    def script(request: Request) -> Reply:
+        return Reply(414 if len(request.path) > 2048 else 200, bundle(*named("a")))
+
+    with scripted(script) as server, Client(ServerSettings(base_url=server.base_url)) as client:
+        list(search(client, "Observation", [(name, ",".join(values)), *whole.items()]))
+    asked = [dict(parse_qsl(urlsplit(request.path).query)) for request in server.asked]
+    assert [one for query in asked for one in re.split(r"(?<!\\),", query.pop(name))] == values
+    assert asked == [whole] * len(asked)
+    assert len(asked) >= 4
