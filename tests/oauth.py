@@ -116,7 +116,7 @@ def _app(front: Guarded) -> Flask:
     app = Flask(__name__)
     client, used = _Client(front), set[str]()
 
-    class Assertion(JWTBearerClientAssertion):  # type: ignore[misc] - Authlib has no types
+    class Assertion(JWTBearerClientAssertion):
         def get_audiences(self) -> list[str]:
             return [front.base_url.replace("/fhir", "/auth/token")]
 
@@ -126,7 +126,7 @@ def _app(front: Guarded) -> Flask:
             return new
 
         def resolve_client_public_key(self, client: _Client) -> KeySet:
-            return KeySet.import_key_set(front.keys)  # type: ignore[arg-type]
+            return KeySet.import_key_set(front.keys)
 
         def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> Json:
             """As Authlib does it, with the algorithms that SMART asks for: Authlib takes RS256 and its like only."""
@@ -137,7 +137,7 @@ def _app(front: Guarded) -> Flask:
             self.verify_claims(token.claims)
             return token.claims
 
-    class Grant(ClientCredentialsGrant):  # type: ignore[misc]
+    class Grant(ClientCredentialsGrant):
         TOKEN_ENDPOINT_AUTH_METHODS = (_METHOD,)
 
     def save(token: Json, _: Any) -> None:

@@ -1,7 +1,6 @@
 """Settings: which layer wins, and that every problem is named at once."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from screener.config.loading import InvalidSettings, load
 from screener.config.settings import Settings
 from screener.errors import ConfigurationError
-from screener.run.schedule import triggers, with_day_names
+from screener.run.schedule import triggers
 
 DEPLOYED = Path(__file__).parents[1] / "deploy" / "screener.toml"
 
@@ -79,28 +78,6 @@ def test_the_selection_digest_follows_what_decides_who_is_seen() -> None:
     same = load(flags={"server": {"page_size": 7}}, environment={})
     assert plain.selection_digest("t") == same.selection_digest("t")
     assert len({plain.selection_digest("t"), other.selection_digest("t"), plain.selection_digest("u")}) == 3
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("0 4 * * 0", "0 4 * * sun"),
-        ("0 4 * * 7", "0 4 * * sun"),
-        ("*/5 4 1 1 1-5", "*/5 4 1 1 mon,tue,wed,thu,fri"),
-        ("0 4 * * 1,3", "0 4 * * mon,wed"),
-        ("0 4 * * 0-4", "0 4 * * sun,mon,tue,wed,thu"),
-        ("0 4 * * */2", "0 4 * * sun,tue,thu,sat"),
-        ("0 4 * * *", "0 4 * * *"),
-        ("0 4 * * sat", "0 4 * * sat"),
-    ],
-)
-def test_days_of_the_week_count_from_sunday_as_cron_does(given: str, expected: str) -> None:
-    assert with_day_names(given) == expected
-
-
-def test_the_weekly_run_falls_on_a_sunday() -> None:
-    trigger = triggers(Settings().schedule)["backfill"]
-    assert trigger.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)).strftime("%A %H:%M") == "Sunday 04:00"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,15 @@
 """The resident worker: APScheduler starts the runs, one at a time; a signal ends the worker after the batch in hand."""
 
-import re
 import threading
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
 
 from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, ScreenerError, UnforeseenError
+from screener.run.cron import Cron
 from screener.run.options import Options
 from screener.run.runner import Stopped, execute
 from screener.run.signals import stop_by_signal
@@ -70,7 +69,7 @@ class Worker:
             log.info("run_ended", run=name, run_id=summary.run_id, patients=summary.patients_seen, **summary.writes)
 
 
-def triggers(schedule: ScheduleSettings) -> dict[str, CronTrigger]:
+def triggers(schedule: ScheduleSettings) -> dict[str, Cron]:
     """The cron triggers by name, in the schedule's time zone."""
     try:
         zone = ZoneInfo(schedule.timezone)
@@ -84,37 +83,10 @@ def triggers(schedule: ScheduleSettings) -> dict[str, CronTrigger]:
         if not expression:
             continue
         try:
-            found[name] = CronTrigger.from_crontab(with_day_names(expression), timezone=zone)
+            found[name] = Cron(expression, zone)
         except ValueError as error:
             raise ConfigurationError(
                 f"schedule.{name} = {expression!r} is no cron expression",
                 "Use five fields, e.g. 30 3 * * * for 03:30 every night",
             ) from error
     return found
-
-
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_DAY = re.compile(r"^(\*|[0-7](?:-[0-7])?)(?:/(\d+))?$")
-
-
-def with_day_names(expression: str) -> str:
-    """The expression with cron's numbers for days of the week (0 and 7 are Sunday) as a list of names.
-
-    APScheduler counts from Monday: it would run "0 4 * * 0" a day late. Raises ValueError unless there are five fields.
-    """
-    fields = expression.split()
-    if len(fields) != 5:
-        raise ValueError(f"{len(fields)} fields instead of five")
-    if fields[4] != "*":
-        fields[4] = ",".join(_day_names(part) for part in fields[4].split(","))
-    return " ".join(fields)
-
-
-def _day_names(part: str) -> str:
-    """One entry of the field, numbers as names; names are left as they are."""
-    found = _DAY.match(part)
-    if found is None:
-        return part
-    first, _, last = ("0-6" if found[1] == "*" else found[1]).partition("-")
-    days = range(int(first), int(last or first) + 1, int(found[2] or 1))
-    return ",".join(_DAYS[day % 7] for day in days)
