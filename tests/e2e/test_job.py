@@ -225,6 +225,24 @@ def test_an_excluded_woman_is_not_assessed(site: Site) -> None:
     assert site.assessments("w1") == []
 
 
+@pytest.mark.parametrize("kind", ["Condition", "MedicationStatement"])
+def test_an_exclusion_without_a_date_ends_an_assessment_that_stands(site: Site, kind: str) -> None:
+    """It holds from the night that sees it, and the assessment says so once."""
+    site.woman("w1")
+    site.stay("w1", LATER)
+    site.run("--backfill")
+    about = {"resourceType": kind, "id": site.id("x"), "subject": {"reference": f"Patient/{site.id('w1')}"}}
+    coding = {"coding": [{"system": "http://www.whocc.no/atc", "code": "M05BA04"}]}
+    stated: Json = {"status": "active", "medicationCodeableConcept": coding}
+    if kind == "Condition":
+        stated = {"code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "C50.9"}]}}
+    site.put({**about, **stated})
+    assert site.run().summary["writes"] == writes(amended=2)
+    assert {assessment["status"] for assessment in site.assessments("w1")} == {"amended"}
+    assert all("no longer applies" in assessment["note"][0]["text"] for assessment in site.assessments("w1"))
+    assert site.run("--backfill").summary["writes"] == writes(stands=2)
+
+
 def test_notes_are_in_the_language_of_the_configuration_and_follow_it(site: Site) -> None:
     site.woman()
     site.stay("w1", DAY)
