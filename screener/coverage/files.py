@@ -16,7 +16,7 @@ from screener.coverage.tally import CodeSeen
 
 def write_tables(coverage: Coverage, units: Iterable[UnitRow], folder: Path) -> list[Path]:
     """`codes.csv` and `units.csv` with a row for each suggestion, to be checked by somebody who knows the laboratory."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     codes = [_code(seen) for seen in coverage.unmapped_codes if seen.suggestion]
     spelt = list(_units(coverage.mapped_codes, Suggestions(units)))
     return [

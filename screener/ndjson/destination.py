@@ -269,7 +269,7 @@ class FolderDestination:
         standing = self._standing
         assert standing is not None  # noqa: S101 - scan comes first
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(
                 self._folder / _DEVICES, (ENCODER.encode(device) + b"\n" for device in self._devices), private=True
             )

@@ -32,6 +32,7 @@ def test_what_is_written_is_for_its_owner_only(tmp_path: Path) -> None:
     source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
     backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()} == {0o600}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_withdrawn_result_retracts_and_a_missing_one_does_not(tmp_path: Path) -> None:
