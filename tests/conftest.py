@@ -20,6 +20,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 BUDGET_SECONDS = {"rules": 120, "model": 180, "sandbox": 180, "HAPI FHIR": 300, "Spark": 180}
 
 
+_WITH_SANDBOX = ("tests/e2e", "tests/contract", "tests/sandbox", "tests/test_docs")
+
+
 def _tier(report: pytest.TestReport) -> str:
     if "hapi" in report.keywords:
         return "HAPI FHIR"
@@ -27,7 +30,7 @@ def _tier(report: pytest.TestReport) -> str:
         return "Spark"
     if report.nodeid.startswith("tests/model"):
         return "model"
-    return "sandbox" if report.nodeid.startswith(("tests/e2e", "tests/contract", "tests/sandbox")) else "rules"
+    return "sandbox" if report.nodeid.startswith(_WITH_SANDBOX) else "rules"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
