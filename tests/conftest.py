@@ -13,7 +13,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 pytest_plugins = ["tests.hapi.fixtures"]
 
-# Some 400 tests start the command line: with compiled modules each starts a third of a second earlier.
+# Processes that tests start come up a third of a second earlier with compiled modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Seconds on two quiet cores. A tier beyond its budget is printed as such; it fails nothing, for machines differ.

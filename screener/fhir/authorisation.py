@@ -32,6 +32,7 @@ _ASSERTION_SECONDS = 240  # five minutes at most
 _EARLY_SECONDS = 30  # a token is renewed so long before it expires, or after three quarters of a shorter life
 _CLOCK_SECONDS = 5  # clocks that differ by less are in step
 _COMMAND_SECONDS = 60
+_TOKEN_SECONDS = 300  # where the server does not say how long a token lasts
 _ALL = "system/*.cruds"  # of commands that load something, and name no scopes
 _OK = 200
 
@@ -106,14 +107,14 @@ class Basic:
 
 
 class _SmartConfiguration(msgspec.Struct):
-    token_endpoint: str = ""
-    scopes_supported: list[str] = []
+    token_endpoint: str | None = None
+    scopes_supported: list[str] | None = None
 
 
 class _Granted(msgspec.Struct):
     access_token: str
-    expires_in: float = 300
-    scope: str = ""
+    expires_in: float | None = None
+    scope: str | None = None
 
 
 class _Refused(msgspec.Struct):
@@ -186,11 +187,11 @@ class Smart:
         return granted
 
     def _take(self, granted: _Granted) -> None:
-        self._scopes_granted = granted.scope.split()
+        self._scopes_granted = (granted.scope or "").split()
         self._token = granted.access_token
-        lasts = max(granted.expires_in - _EARLY_SECONDS, granted.expires_in * 0.75)
-        self._renew_at = time.monotonic() + lasts
-        log.info("token_granted", seconds=granted.expires_in)
+        lasts = _TOKEN_SECONDS if granted.expires_in is None else granted.expires_in
+        self._renew_at = time.monotonic() + max(lasts - _EARLY_SECONDS, lasts * 0.75)
+        log.info("token_granted", seconds=lasts)
 
     def _scopes(self) -> list[str]:
         return in_version((self._settings.scopes or _ALL).split(), self._supported)
@@ -217,7 +218,7 @@ class Smart:
                 f"The server names no token endpoint at .well-known/smart-configuration ({reply.status})",
                 "Set server.token_url",
             )
-        self._endpoint, self._supported = found.token_endpoint, found.scopes_supported
+        self._endpoint, self._supported = found.token_endpoint, found.scopes_supported or ()
 
     def _signing_key(self) -> keys.Key:
         """Read each time: keys are rotated while `screener schedule` runs."""
@@ -238,7 +239,7 @@ class Smart:
 
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=kind, strict=False)  # some servers send expires_in as text
     except msgspec.MsgspecError:
         return None
 
@@ -284,13 +285,22 @@ def authorisation(settings: ServerSettings) -> Authorisation:
 def _secret(given: str, file: Path | None, command: str) -> str:
     if given or (file is None and not command):
         return given
-    if file is not None:
-        return keys.read_private(file).decode().strip()
+    source, found = (file.name, keys.read_private(file)) if file else ("server.credential_command", _printed(command))
     try:
-        found = subprocess.run(shlex.split(command), capture_output=True, check=True, timeout=_COMMAND_SECONDS)  # noqa: S603 - the site's own
+        secret = found.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"What {source} holds is not text in UTF-8", "It holds the secret alone") from None
+    if not secret:
+        raise ConfigurationError(f"{source} gave nothing", "It must give the secret alone")
+    return secret
+
+
+def _printed(command: str) -> bytes:
+    try:
+        words = shlex.split(command)
+        return subprocess.run(words, capture_output=True, check=True, timeout=_COMMAND_SECONDS).stdout  # noqa: S603 - the site's own
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ConfigurationError(
             f"server.credential_command gave nothing ({type(error).__name__})",
             "Call it by hand as the user of this job: it must print the secret, and end with 0",
         ) from None
-    return found.stdout.decode().strip()

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from screener.errors import ServerError
-from screener.fhir.client import Client, decode, outcome_codes
+from screener.fhir.client import Client, decode
+from screener.fhir.outcomes import outcome_codes
 
 # Decimals are written as JSON numbers, digit for digit.
 ENCODER = msgspec.json.Encoder(decimal_format="number")

@@ -4,7 +4,6 @@ Every failure becomes one clear error without URL, body or patient data in it. T
 only; redirects are not followed. Requests that may be repeated are repeated, with the server's own Retry-After honoured up to a cap.
 """
 
-import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +31,7 @@ from screener.errors import (
     ServerError,
 )
 from screener.fhir.authorisation import Authorisation, Reply, authorisation
+from screener.fhir.outcomes import outcome_codes
 
 log = structlog.get_logger()
 
@@ -43,7 +43,6 @@ _MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is looked at
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
 
 class Traffic(msgspec.Struct):
@@ -457,97 +456,6 @@ def _check_certificates(settings: ServerSettings) -> None:
             f"Cannot use server.client_certificate or client_key: {error.strerror}",
             "They hold a certificate and its key without a password, as PEM",
         ) from error
-
-
-class _Issue(msgspec.Struct):
-    code: str = ""
-    diagnostics: str = ""
-
-
-class _Outcome(msgspec.Struct):
-    issue: list[_Issue] = []
-
-
-# R4, ValueSet/issue-type: a server's own words may be patient data, and stay where they are.
-_ISSUE_CODES = frozenset(
-    [
-        "business-rule",
-        "code-invalid",
-        "conflict",
-        "deleted",
-        "duplicate",
-        "exception",
-        "expired",
-        "extension",
-        "forbidden",
-        "incomplete",
-        "informational",
-        "invalid",
-        "invariant",
-        "lock-error",
-        "login",
-        "multiple-matches",
-        "no-store",
-        "not-found",
-        "not-supported",
-        "processing",
-        "required",
-        "security",
-        "structure",
-        "suppressed",
-        "throttled",
-        "timeout",
-        "too-costly",
-        "too-long",
-        "transient",
-        "unknown",
-        "value",
-    ]
-)
-_RESOURCE_TYPES = frozenset(
-    [
-        "Basic",
-        "Binary",
-        "Bundle",
-        "CapabilityStatement",
-        "Condition",
-        "Device",
-        "Encounter",
-        "Group",
-        "List",
-        "Medication",
-        "MedicationAdministration",
-        "MedicationDispense",
-        "MedicationRequest",
-        "MedicationStatement",
-        "Observation",
-        "OperationOutcome",
-        "Organization",
-        "Parameters",
-        "Patient",
-        "Practitioner",
-        "Procedure",
-        "Provenance",
-        "RiskAssessment",
-        "ValueSet",
-    ]
-)
-
-
-def type_name(resource_type: str) -> str:
-    """A resource type for a message: one that servers are known to answer, else only that it is another."""
-    return resource_type if resource_type in _RESOURCE_TYPES else "resource of another type"
-
-
-def outcome_codes(body: bytes) -> str:
-    """The codes of an OperationOutcome, as " (code, code)". Its texts are left out: servers quote patient data in them."""
-    try:
-        outcome = msgspec.json.decode(body, type=_Outcome)
-    except msgspec.MsgspecError:
-        return ""
-    codes = {issue.code if issue.code in _ISSUE_CODES else "other" for issue in outcome.issue}
-    codes.update(found for issue in outcome.issue for found in _HAPI_CODE.findall(issue.diagnostics))
-    return f" ({', '.join(sorted(codes))})" if codes else ""
 
 
 def decode(answer: Answer, kind: type[Any], what: str, host: str) -> Any:

@@ -11,6 +11,7 @@ from screener.clinical.mapping import Mapped, Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import MalformedResource
 from screener.clinical.statements import medicine
+from screener.clinical.wire import EXCLUDING
 from screener.stores.grouping import gather
 from tests.builders import NOW_US, writer
 
@@ -18,17 +19,7 @@ Json = dict[str, Any]
 TABLES = MappingTables.default()
 MAPPER = Mapper(TABLES)
 ARTEFACT = load_artefact()
-NEEDS = dict.fromkeys(
-    (
-        "Condition",
-        "MedicationRequest",
-        "MedicationStatement",
-        "MedicationAdministration",
-        "MedicationDispense",
-        "Procedure",
-    ),
-    "required",
-)
+NEEDS = dict.fromkeys(sorted(EXCLUDING), "required")
 RULES = Rules(Policy(), writer(), NOW_US)
 
 

@@ -62,7 +62,7 @@ def test_a_command_prints_the_token_and_is_asked_again_on_401(tmp_path: Path) ->
     assert (tmp_path / "calls").read_text() == "x\nx\n"
 
 
-@pytest.mark.parametrize("command", ["false", "no-such-program", "'unclosed"])
+@pytest.mark.parametrize("command", ["false", "true", "no-such-program", "'unclosed"])
 def test_a_command_that_gives_nothing(command: str) -> None:
     with pytest.raises(ConfigurationError, match="credential_command gave nothing") as caught:
         Client(ServerSettings(base_url="https://fhir.example/fhir", credential_command=command))
@@ -111,6 +111,14 @@ def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path, name: str) 
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Cannot (read|use) .*No such file"):
         Client(ServerSettings(base_url="https://fhir.example/fhir", **{name: tmp_path / "none"}))
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"\n", "token gave nothing"), (b"\xff\xfe", "not text in UTF-8")])
+def test_a_file_without_a_secret(tmp_path: Path, content: bytes, words: str) -> None:
+    file = private_file(tmp_path / "token", "")
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        Client(ServerSettings(base_url="https://fhir.example/fhir", token_file=file))
 
 
 # Mutual TLS
@@ -233,6 +241,14 @@ def test_no_token_is_an_error_without_the_servers_words(tmp_path: Path, reply: R
         smart(lambda _: reply, file)
     assert SECRET not in str(caught.value)
     assert ("invalid_scope" in str(caught.value)) == (reply.status == 400)
+
+
+@pytest.mark.parametrize(
+    "token", [{}, {"expires_in": "300"}, {"expires_in": None, "scope": None}, {"scope": "", "more": 1}]
+)
+def test_tokens_as_servers_send_them(tmp_path: Path, token: dict[str, object]) -> None:
+    file, _ = own_keys(tmp_path)
+    smart(lambda request: Reply(body={"access_token": "t", **token} if request.path == "/token" else {}), file)
 
 
 @pytest.mark.parametrize("endpoint", ["http://login.example/token", "ftp://login.example/token", "/token"])
