@@ -58,7 +58,8 @@ A first look at your own server, writing nothing:
 
 \b
 Exit codes: 0 done, 2 usage or configuration, 3 finished but some patients failed,
-4 server or authorisation, 5 another run holds the lease, 6 time is up, 1 anything else.
+4 server or authorisation, 5 another run holds the lease, 6 time is up,
+7 the difference is larger than the limits allow and nothing was written, 1 anything else.
 """
 
 

@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     SERVER = 4
     LEASE_HELD = 5
     DEADLINE = 6
+    TOO_LARGE = 7
 
 
 class ScreenerError(Exception):

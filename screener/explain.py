@@ -125,7 +125,7 @@ def explain_one(patient: str, settings: Settings, options: Options, stack: ExitS
     now = options.now or opened.as_of
     destination = setup.open_destination(settings, options, servers, opened, now, stack)
     writer = setup.assessment_writer(settings, method.artefact)
-    rules = setup.make_rules(settings, writer, destination.prepare(writer, dry=True), now)
+    rules = setup.make_rules(settings, writer, destination.prepare(writer), now)
     return explain(patient, FullStores(opened.source, destination), rules, method.mapper)
 
 

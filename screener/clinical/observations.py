@@ -85,6 +85,7 @@ def fact(
         match.rank,
         reading.marks,
         security(meta) if meta is not None and meta.security else (),
+        reading.unit,
     )
 
 

@@ -81,6 +81,7 @@ class Fact(Row, frozen=True, array_like=True, tag=1):
     rank: int = 0  # 0 measured, 1 stated or estimated: measured wins on the same day
     marks: tuple[str, ...] = ()  # codes of what a reader should know (unusual value, unit unlike the code's)
     security: tuple[str, ...] = ()  # confidentiality codes of meta.security
+    unit: str = ""  # in which it was sent, as the unit table writes it
 
 
 class Refusal(Row, frozen=True, array_like=True, tag=2):

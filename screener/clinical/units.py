@@ -30,6 +30,7 @@ IMPLAUSIBLE = "implausible"
 UNIT_SUSPECTED = "implausible_unit_suspected"
 
 _CONTEXT = Context(prec=34)
+OTHER_UCUM = "other UCUM"  # a unit that only the grammar of UCUM explains: its text is the source's own
 _MAX_MAGNITUDE = 30  # powers of ten: no quantity of ours comes near, and the context's exponents cannot overflow
 
 
@@ -64,6 +65,7 @@ class Reading(msgspec.Struct, frozen=True):
     value: Decimal
     comparator: str = ""
     marks: tuple[str, ...] = ()
+    unit: str = ""  # in which it was sent, as our tables write it
 
 
 def unit_table(extra: SiteRows) -> tuple[UnitRow, ...]:
@@ -103,12 +105,12 @@ class UnitTable:
             return IMPLAUSIBLE
         value = _CONTEXT.divide(_CONTEXT.multiply(number, unit.numerator), unit.denominator)
         if quantity.comparator:
-            return self._compared(match, value, quantity.comparator)
+            return self._compared(match, value, quantity.comparator, unit.unit)
         if not self._within(match.analyte, "plausible", value):
             # A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
             suspected = any(self._would_be_usual(other, number) for other in self._others(unit))
             return UNIT_SUSPECTED if suspected else IMPLAUSIBLE
-        return Reading(value, "", self._marks(match, unit, value))
+        return Reading(value, "", self._marks(match, unit, value), unit.unit)
 
     def usual(self, analyte: Analyte, value: Decimal) -> bool:
         """Whether a value in the model's unit lies in the usual range."""
@@ -159,7 +161,7 @@ class UnitTable:
             return "unit_contradiction"
         return by_code or by_text or "unit_unknown"
 
-    def _compared(self, match: Match, value: Decimal, comparator: str) -> Reading | str:
+    def _compared(self, match: Match, value: Decimal, comparator: str, unit: str) -> Reading | str:
         """Only of Mg and eGFR, and only where every value that "<" or ">" allows lies on one side of the limit.
 
         Of Mg the cut-off itself lies on the side below, of eGFR on the side above (severe is below 30).
@@ -174,7 +176,7 @@ class UnitTable:
         else:
             below = comparator in ("<", "<=") and value <= limit
             above = (comparator == ">" and value >= limit) or (comparator == ">=" and value > limit)
-        return Reading(value, comparator, match.marks) if below or above else "comparator"
+        return Reading(value, comparator, match.marks, unit) if below or above else "comparator"
 
     def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:
         limits = self._ranges.get((analyte, kind))
@@ -197,7 +199,7 @@ def _by_grammar(analyte: Analyte, code: str) -> UnitRow | str:
         return found
     numerator, denominator, quantity = found
     return UnitRow(
-        analyte=analyte, unit=code, kind="ucum", numerator=numerator, denominator=denominator, quantity=quantity
+        analyte=analyte, unit=OTHER_UCUM, kind="ucum", numerator=numerator, denominator=denominator, quantity=quantity
     )
 
 

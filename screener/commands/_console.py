@@ -14,6 +14,10 @@ from screener.run.summary import rows
 
 log = structlog.get_logger()
 _SECONDS_BETWEEN_LINES = 10
+_WITHHELD = (
+    "Nothing was written: the difference is larger than the limits in [limits] allow. Look at it with --dry-run --show-patients, and "
+    "find out what changed at the source. If it is right, run again with --accept-large-change."
+)
 
 
 @contextmanager
@@ -77,7 +81,11 @@ def table(result: Result) -> None:
         f"{summary.requests} requests, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
         f"{summary.peak_rss_bytes / 1e6:.0f} MB at most"
     )
-    if result.why_dry:
+    for found in summary.limits_exceeded:
+        console.print(f"Limit {found.limit}: {found.words}", style="bold red", markup=False)
+    if summary.withheld:
+        console.print(_WITHHELD, style="bold yellow", markup=False)
+    elif result.why_dry:
         console.print(f"Nothing was written: {result.why_dry}", style="bold yellow")
 
 

@@ -1,8 +1,8 @@
 """`screener run`: one run, now."""
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from screener.commands._options import Common, Instant, settings_options
-from screener.errors import ConfigurationError, ExitCode, InputError, SummaryNotWritten
+from screener.errors import ConfigurationError, InputError, SummaryNotWritten
 
 if TYPE_CHECKING:
     from screener.run.options import Options
@@ -65,7 +65,8 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
 @click.option(
     "--until",
     type=Instant(),
-    help="Begin no batch after this instant (exit code 6). The same command later goes on where a backfill was.",
+    help="Begin no batch after this instant (exit code 6); a third of the time is kept for writing. The same command later goes on "
+    "where a backfill was.",
 )
 @click.option(
     "--restart",
@@ -78,6 +79,11 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     default=None,
     metavar="N",
     help="At most N processes work on a folder [one on each core]; a small folder takes one.",
+)
+@click.option(
+    "--accept-large-change",
+    is_flag=True,
+    help="Write this once, though the difference exceeds a limit of [limits] (exit code 7 without it).",
 )
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
@@ -101,6 +107,7 @@ def run(
     until: datetime | None,
     restart: bool,
     workers: int | None,
+    accept_large_change: bool,
     now: datetime | None,
     summary_file: Path | None,
     show_patients: bool,
@@ -131,6 +138,7 @@ def run(
         until=until,
         restart=restart,
         now=now,
+        accept_large_change=accept_large_change,
         show_patients=show_patients,
         engine=engine,
         source_uri=from_folder or "",
@@ -143,15 +151,13 @@ def run(
         raise ConfigurationError(
             f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
         )
-    # From folder to folder the patients are not counted before they are read.
-    whole = bool(options.from_folder and options.to_folder and not options.limit)
-    with progress_bar(common.log_format, "thousandths" if whole else "patients") as progress, stop_by_signal() as stop:
+    with progress_of_steps(common.log_format) as progress, stop_by_signal() as stop:
         result = execute(settings, options, progress, stop.is_set)
     show(result, common.log_format)
     if summary_file is not None:
         _write_summary(summary_file, result)
     if result.summary.exit_code:
-        click.get_current_context().exit(int(ExitCode.SOME_PATIENTS_FAILED))
+        click.get_current_context().exit(result.summary.exit_code)
 
 
 def _write_summary(file: Path, result: "Result") -> None:
@@ -217,6 +223,21 @@ def progress_bar(log_format: str, what: str = "patients") -> AbstractContextMana
     if log_format == "text" and sys.stderr.isatty():
         return bar(what)
     return lines(what)
+
+
+@contextmanager
+def progress_of_steps(log_format: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A context manager that gives a function of (step, done, total): one progress bar after the other."""
+    with ExitStack() as shown:
+        bars: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                shown.close()
+                bars[step] = shown.enter_context(progress_bar(log_format, step))
+            bars[step](done, total)
+
+        yield tell
 
 
 def show(result: "Result", log_format: str) -> None:

@@ -261,6 +261,49 @@ class CohortSettings(Section):
     diagnoses: Path | None = Field(None, description="CSV of diagnoses, columns resources, system, code, match")
 
 
+class LimitSettings(Section):
+    """How large a run's difference may be. Beyond a limit a run writes nothing, unless it is called with --accept-large-change."""
+
+    first_backfill: int = Field(
+        25_000, ge=0, description="assessments that the first backfill of a server may create; 0 for any number"
+    )
+    created: int = Field(5_000, ge=0, description="assessments that any other run may create; 0 for any number")
+    amended: int = Field(5_000, ge=0, description="assessments that a run may amend; 0 for any number")
+    retracted: int = Field(200, ge=0, description="assessments that a run may take back; 0 for any number")
+    failed: int = Field(200, ge=0, description="patients that may fail; 0 for any number")
+    created_share: float = Field(
+        0.25, gt=0, le=2, description="of the patients of a full reconcile: assessments that it may create for each"
+    )
+    amended_share: float = Field(
+        0.25, gt=0, le=2, description="of the patients of a full reconcile: assessments that it may amend for each"
+    )
+    retracted_share: float = Field(
+        0.05, gt=0, le=2, description="of the patients of any run: assessments that it may take back for each"
+    )
+    failed_share: float = Field(0.1, gt=0, le=1, description="of the patients of any run: those that may fail")
+    at_least: int = Field(20, ge=1, description="below so many changes or patients, no share is looked at")
+    rise: float = Field(
+        3, gt=1, description="created, amended or retracted for each patient: times as many as in the last runs"
+    )
+    fall: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="the share of patients scored, or with resources of an excluding type, against the last runs: how far it may fall",
+    )
+    median_shift: float = Field(
+        0.25,
+        gt=0,
+        description="the median of an analyte against that of the last runs: how far it may move, as a share",
+    )
+    unit_shift: float = Field(
+        0.25, gt=0, le=1, description="the share of an analyte's results in each unit: how far it may move"
+    )
+    rate_shift: float = Field(
+        0.2, gt=0, le=1, description="the rate of flags, and of refusals of an analyte: how far it may move"
+    )
+
+
 class ScheduleSettings(Section):
     """When `screener schedule` runs what."""
 
@@ -289,6 +332,7 @@ class Settings(Section):
     folder: FolderSettings = FolderSettings()
     bulk: BulkSettings = BulkSettings()
     cohort: CohortSettings = CohortSettings()
+    limits: LimitSettings = LimitSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 
     @property

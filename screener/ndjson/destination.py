@@ -135,6 +135,8 @@ class LineWriter:
 class FolderShardDestination:
     """Some shards of the assessments; one shard is held in memory at a time."""
 
+    keeps_until_finish = True
+
     def __init__(self, standing: ShardAssessments, shards: Sequence[int], line_writer: LineWriter) -> None:
         self._standing, self._shards, self._line_writer = standing, shards, line_writer
         self._shard = -1
@@ -161,6 +163,13 @@ class FolderShardDestination:
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Nobody: a folder takes assessments of any patient."""
         return ()
+
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """As they are."""
+        return changes
+
+    def begin(self) -> None:
+        """Nothing to do."""
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Keep the changes in memory until another shard is worked on or the run ends."""
@@ -195,6 +204,8 @@ class FolderShardDestination:
 class FolderDestination:
     """The assessments of a folder. Versions and times are set here as a server would set them; earlier versions are not kept."""
 
+    keeps_until_finish = True
+
     def __init__(self, folder: Path, canonical: Canonical, now: str, scratch: Path) -> None:
         """`scratch` takes temporary files."""
         self._folder, self._canonical, self._now, self._scratch = folder, canonical, now, scratch
@@ -203,13 +214,13 @@ class FolderDestination:
         self._all: FolderShardDestination | None = None
         self._standing: StandingFile | None = None
 
-    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
-        """Put the Device beside the assessments. No server gives it an id, so its id is its identity."""
+    def prepare(self, writer: AssessmentWriter) -> str:
+        """Keep the Device, to be put beside the assessments. No server gives it an id, so its id is its identity."""
         name = device_uuid(writer.source_system)
         wanted = {"id": name, **device(writer)}
         self._devices = _load(self._folder / _DEVICES)
         held = next((resource for resource in self._devices if resource.get("id") == name), None)
-        if held != wanted and not dry:
+        if held != wanted:
             self._devices = [r for r in self._devices if r.get("id") != name] + [wanted]
             self._new_device = True
         return f"Device/{name}"
@@ -225,6 +236,13 @@ class FolderDestination:
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Nobody: a folder takes assessments of any patient."""
         return ()
+
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """As they are."""
+        return changes
+
+    def begin(self) -> None:
+        """Nothing to do: `finish` writes the Device, too."""
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Keep the changes; `finish` writes them to the file."""

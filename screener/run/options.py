@@ -22,6 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None  # no batch is begun after it
     restart: bool = False  # a backfill begins again, wherever an earlier one got to
     now: datetime | None = None
+    accept_large_change: bool = False  # write, whatever limits the difference exceeds
     show_patients: bool = False
     engine: Literal["folder", "spark"] = "folder"  # of a run from folder to folder
     source_uri: str = ""  # for Spark, the folders as they were named

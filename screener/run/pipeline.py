@@ -1,7 +1,8 @@
 """The job, top to bottom: plan, read, judge, reconcile, write, count.
 
-Patients are worked on in batches. A batch that is written stays right whatever happens later: the next run finds it as it ought to
-be. So a crash is cured by running again.
+Patients are worked on in batches. All of them are decided before the first is written, so that a run can be stopped while it has done
+nothing. A batch that is written stays right whatever happens later: the next run finds it as it ought to be. So a crash is cured by
+running again.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,6 +17,7 @@ from screener.assessment.validate import Validator
 from screener.batches import batches
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import Method, Outcome, PatientRecord
+from screener.run.pending import Pending
 from screener.run.tally import RunTally
 from screener.stores.patient_order import in_order, is_after
 from screener.stores.protocols import Destination, Mode, Receipt, Scope, Source, WriteResult
@@ -28,17 +30,26 @@ T = TypeVar("T")
 class Watch(Protocol):
     """Is called as the run goes on, always from the run's thread."""
 
-    def before_write(self) -> None:
-        """Called before each batch is written: raise to stop (a lost lease, a signal)."""
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Called at the start and after each batch: raise to stop (a signal, a deadline). `step` names what is counted."""
 
-    def progress(self, done: int, total: int) -> None:
-        """Called after each batch."""
+    def reading_ends(self) -> bool:
+        """Whether no further batch is to be read, so that there is time to write what is decided."""
+
+    def decided(self) -> None:
+        """Called when the whole difference is known and nothing is written: raise to leave it so."""
+
+    def before_write(self) -> None:
+        """Called before each batch is written: raise to stop (a lost lease)."""
+
+    def written(self, receipts: Sequence[Receipt]) -> None:
+        """Called with the receipts of each batch."""
 
     def batch_done(self, last_patient: str) -> None:
         """Called when all patients up to this one, in the order of their keys, are done."""
 
-    def written(self, receipts: Sequence[Receipt]) -> None:
-        """Called with the receipts of each batch."""
+    def ended_early(self, done: int, total: int) -> None:
+        """Called at the end where reading ended before all patients were looked at: raises."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -62,21 +73,50 @@ class Stores(NamedTuple):
 def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally) -> None:
     """Write what ought to stand for the patients of the plan. `tally` has the result.
 
-    Raises ScreenerError where the run as a whole cannot go on; what it has written until then stands and is right.
+    Everything is decided before anything is written. Raises ScreenerError where the run as a whole cannot go on; what it has written
+    until then stands and is right.
     """
     patients = _population(plan, stores)
     batch = _Batch(plan, rules, stores, validator, watch, tally)
+    keeps = stores.destination.keeps_until_finish or plan.dry
+    with Pending() as pending:
+        done = 0
+        watch.progress("patients", done, len(patients))
+        for part in batches(patients, plan.batch_patients):
+            tally.begin(part)
+            changes = batch.decide(part)
+            if keeps:
+                batch.write(changes)
+                tally.close()
+            else:
+                pending.add(part[-1], tally.set_aside(changes), stores.destination.addressed(changes))
+            done += len(part)
+            watch.progress("patients", done, len(patients))
+            if not keeps and watch.reading_ends():
+                break
+        watch.decided()
+        if plan.dry:
+            return
+        watch.before_write()
+        stores.destination.begin()
+        _write(pending, batch, watch, tally)
+    stores.destination.finish()
+    if done:
+        watch.batch_done(patients[done - 1])
+    if done < len(patients):
+        watch.ended_early(done, len(patients))
+
+
+def _write(pending: Pending, batch: "_Batch", watch: Watch, tally: RunTally) -> None:
+    """Write what was decided, batch by batch."""
     done = 0
-    watch.progress(done, len(patients))
-    for part in batches(patients, plan.batch_patients):
-        tally.begin(part)
-        batch.work_on(part)
+    for last_patient, counts, changes in pending:
+        tally.resume(counts)
+        batch.write(changes)
         tally.close()
-        watch.batch_done(part[-1])
-        done += len(part)
-        watch.progress(done, len(patients))
-    if not plan.dry:
-        stores.destination.finish()
+        watch.batch_done(last_patient)
+        done += len(changes)
+        watch.progress("writes", done, pending.changes)
 
 
 def _population(plan: Plan, stores: Stores) -> list[str]:
@@ -149,7 +189,7 @@ def _guarded(failed: Failed, patient: str, rule: Callable[..., T], *arguments: o
 
 
 class _Batch:
-    """Takes some hundred patients at a time through all the steps."""
+    """Takes some hundred patients at a time through the steps."""
 
     def __init__(
         self, plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: Watch, tally: RunTally
@@ -157,14 +197,18 @@ class _Batch:
         self._plan, self._rules, self._validator = plan, rules, validator
         self._stores, self._watch, self._tally = stores, watch, tally
 
-    def work_on(self, patients: Sequence[str]) -> None:
-        """Read, judge, reconcile and write one batch; then try each change that failed once more, alone."""
+    def decide(self, patients: Sequence[str]) -> list[Change]:
+        """Read, judge and reconcile one batch; returns what is to be written."""
         writes: list[Change] = []
         for decision in self._known_there(self._decide(patients)):
             self._tally.judged(decision.verdict)
             writes += [change for change in decision.changes if self._to_write(change)]
+        return writes
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write the changes of one batch; then try each that failed once more, alone."""
         failed: dict[str, set[Method]] = {}
-        for receipt in self._write(writes):
+        for receipt in self._write(changes):
             if receipt.result is WriteResult.DONE:
                 self._tally.changed(receipt.change)
             else:
@@ -218,7 +262,7 @@ class _Batch:
             self._tally.judged(decision.verdict)
             for change in decision.changes:
                 if change.method in methods and self._to_write(change):
-                    self._write_alone(change)
+                    self._write_alone(*self._stores.destination.addressed([change]))
 
     def _write_alone(self, change: Change) -> None:
         for receipt in self._write([change]):

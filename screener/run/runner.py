@@ -1,8 +1,8 @@
 """A run from its settings: hold the lease, keep the watermark, close the counts."""
 
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -21,6 +21,8 @@ from screener.errors import ConfigurationError, ExitCode, ScreenerError, Unfores
 from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import setup
+from screener.run.history import history
+from screener.run.limits import Exceeded, Shows, exceeded
 from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
 from screener.run.shards import ShardTask, run_shards
@@ -31,6 +33,7 @@ from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, S
 
 log = structlog.get_logger()
 
+_SHARE_OF_TIME_TO_READ = 2 / 3  # of the time until a run's deadline
 _GIVEN_UP_AFTER = timedelta(days=7)  # a backfill that was left so long ago begins again
 _ACTIONS: dict[Action, ReceiptAction] = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
 
@@ -43,6 +46,10 @@ class Result(msgspec.Struct, frozen=True):
     why_dry: str = ""
 
 
+class _Withheld(Exception):
+    """The difference is larger than the limits allow: nothing is written."""
+
+
 class Stopped(ScreenerError):
     """The run was asked to stop, and did so after the batch in hand. The watermark has not moved."""
 
@@ -53,7 +60,7 @@ class DeadlineReached(Stopped):
     exit_code = ExitCode.DEADLINE
 
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]  # (what is counted, done, total)
 
 
 def execute(
@@ -82,7 +89,7 @@ class Runner:
         settings = setup.scoped(settings, options)
         self._settings, self._options, self._stack = settings, options, stack
         self._progress, self._should_stop = progress, should_stop
-        self._began = monotonic()
+        self._began, self._began_at = monotonic(), datetime.now(UTC)
         self._id = str(uuid.uuid4())
         self._method = setup.read_method(settings)
         self._servers = setup.connect_all(settings, options, stack)
@@ -91,6 +98,9 @@ class Runner:
         self._started = self._servers.clock
         self._lease: Lease | None = None
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
+        self._exceeded: list[Exceeded] = []
+        self._shows: Shows = lambda kind: None  # noqa: ARG005
+        self._unchecked: Mapping[str, str] = {}
         self._begun = ""  # what the watermark moves to: the instant of the data, perhaps that of an earlier call
 
     @property
@@ -124,15 +134,23 @@ class Runner:
         if self._options.engine == "spark":
             as_of = self._servers.clock
             plan = self._plan(self._scope(named, since, as_of), again, as_of)
-            reading = self._on_spark(plan, self._options.now or as_of)
+            reading = Reading()
+            with suppress(_Withheld):
+                reading = self._on_spark(plan, self._options.now or as_of)
         else:
             opened = self._open_source()
             plan = self._plan(self._scope(named, since, opened.as_of), again, opened.as_of)
-            self._through_the_pipeline(plan, opened)
             reading = opened.source.reading
-        self._remember()
+            self._shows = opened.server.shows if opened.server else self._shows
+            self._unchecked = reading.unchecked
+            with suppress(_Withheld):
+                self._through_the_pipeline(plan, opened)
+        if self._withheld:
+            self._tally.withhold()
+        else:
+            self._remember()
         result = self._close(plan.scope, reading)
-        if self._options.bulk_folder is not None:
+        if self._options.bulk_folder is not None and not self._withheld:
             remove(self._options.bulk_folder)  # patient data: removed when the run has come to its end
         return result
 
@@ -164,7 +182,7 @@ class Runner:
 
     def _rules(self, destination: FullDestination, now: datetime) -> Rules:
         writer = setup.assessment_writer(self._settings, self._method.artefact)
-        return setup.make_rules(self._settings, writer, destination.prepare(writer, dry=self._dry), now)
+        return setup.make_rules(self._settings, writer, destination.prepare(writer), now)
 
     def _shard_task(self, plan: Plan, rules: Rules, now: datetime) -> ShardTask:
         return ShardTask(
@@ -218,29 +236,68 @@ class Runner:
 
     # The pipeline's Watch.
 
-    def batch_done(self, last_patient: str) -> None:
-        """Save the failures first, then the progress: after a kill between the two, patients are done twice and none is lost."""
-        if self._resumable:
-            self._remember_failures()
-            self._state.done_until(self._names.watermark, self._begun, last_patient)
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Report the progress; stop between two batches where that was asked for."""
+        if self._progress:
+            self._progress(step, done, total)
+        if done < total:
+            self._stop_where_asked(f"{done} of {total} {step}")
+
+    def _stop_where_asked(self, how_far: str) -> None:
+        if self._options.until and datetime.now(UTC) >= self._options.until:
+            raise self._deadline_reached(how_far)
+        if self._should_stop and self._should_stop():
+            raise Stopped(
+                f"Stopped after {how_far}",
+                "What was written is right; the next run goes on from the old watermark",
+            )
+
+    def _deadline_reached(self, how_far: str) -> DeadlineReached:
+        remedy = "Call it again: it goes on where it was" if self._resumable else "Call it again"
+        return DeadlineReached(f"The time is up after {how_far}", remedy)
+
+    def reading_ends(self) -> bool:
+        """Where the run has a deadline: a third of its time is left for writing."""
+        if self._options.until is None:
+            return False
+        return datetime.now(UTC) >= self._began_at + (self._options.until - self._began_at) * _SHARE_OF_TIME_TO_READ
+
+    def decided(self) -> None:
+        """Compare the difference with the limits."""
+        options, limits = self._options, self._settings.limits
+        self._exceeded = exceeded(
+            self._tally.figures(),
+            self._mode,
+            history(self._state, self._run_start()),
+            limits,
+            self._shows,
+            unchecked=self._unchecked,
+            folder=options.to_folder is not None,
+        )
+        for found in self._exceeded:
+            log.warning("limit_exceeded", limit=found.limit, found=found.words, accepted=options.accept_large_change)
+        if self._withheld and not self._dry:
+            raise _Withheld
+
+    @property
+    def _withheld(self) -> bool:
+        """Whether the difference is larger than the limits allow, and nobody said that it may be."""
+        return bool(self._exceeded) and not self._options.accept_large_change
 
     def before_write(self) -> None:
         """Never write without the lease."""
         if self._lease is not None:
             self._lease.check()
 
-    def progress(self, done: int, total: int) -> None:
-        """Report the progress; stop between two batches where that was asked for."""
-        if self._progress:
-            self._progress(done, total)
-        if done < total and self._options.until and datetime.now(UTC) >= self._options.until:
-            remedy = "Call it again: it goes on where it was" if self._resumable else "Call it again"
-            raise DeadlineReached(f"The time is up after {done} of {total} patients", remedy)
-        if done < total and self._should_stop and self._should_stop():
-            raise Stopped(
-                f"Stopped after {done} of {total} patients",
-                "What was written is right; the next run goes on from the old watermark",
-            )
+    def batch_done(self, last_patient: str) -> None:
+        """Save the failures first, then the progress: after a kill between the two, patients are done twice and none is lost."""
+        if self._resumable:
+            self._remember_failures()
+            self._state.done_until(self._names.watermark, self._begun, last_patient)
+
+    def ended_early(self, done: int, total: int) -> None:
+        """What there was time to decide is written; the rest is for the next call."""
+        raise self._deadline_reached(f"{done} of {total} patients")
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Write receipts into the ledger before the next batch begins. A folder needs none."""
@@ -276,7 +333,7 @@ class Runner:
         if self._state.watermark_scopes(self._names.watermark_prefix):
             return (
                 "The policy, the exclusions, the code map or the model changed since the last full run",
-                "Run `screener run --backfill` once: everyone is then judged restart",
+                "Run `screener run --backfill --dry-run` to see what it does to everyone, then with --accept-large-change instead",
             )
         return (
             "There has been no full run yet",
@@ -312,7 +369,7 @@ class Runner:
         """End the run. The watermark moves last, and only for a run that looked at everything and still has its lease."""
         tally = self._tally
         self.before_write()
-        moves = not (self._dry or self._options.partial or self._options.from_folder)
+        moves = not (self._dry or self._withheld or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, self._begun if moves else None)
         missing = tally.outcomes()[Outcome.NOT_SCORABLE.value].get("patient_missing", 0)
         most_missing = scope.mode is not Mode.NAMED and 2 * missing > tally.patients_seen
@@ -324,12 +381,13 @@ class Runner:
                 remedy="Patient resources cannot be read for most results: check scopes, the export's types and only_tag",
             )
         code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
+        code = ExitCode.TOO_LARGE if self._withheld else code
         summary = self._summary(scope, reading, watermark, code)
         if not self._dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
             self._state.move_watermark(self._names.watermark, watermark.to)
-        if self._resumable:
+        if self._resumable and not self._withheld:
             self._state.finished(self._names.watermark)
         return Result(summary, tally.listed, self._why_dry)
 
@@ -365,6 +423,10 @@ class Runner:
             peak_rss_bytes=peak_rss_bytes() + peak_rss_bytes_of_workers(),
             watermark=watermark,
             exit_code=int(code),
+            withheld=self._withheld,
+            accepted_large_change=bool(self._exceeded) and not self._withheld,
+            limits_exceeded=tuple(self._exceeded),
+            figures=tally.figures(),
         )
 
     def _run_start(self) -> RunStart:

@@ -66,6 +66,14 @@ class Worker:
             log.error("run_failed", run=name, exit_code=int(told.exit_code), message=str(told))
         else:
             summary = result.summary
+            if summary.withheld:
+                log.error(
+                    "run_withheld",
+                    run=name,
+                    limits=[found.words for found in summary.limits_exceeded],
+                    remedy="Nothing was written. If the change is right: screener run --accept-large-change",
+                )
+                return
             log.info("run_ended", run=name, run_id=summary.run_id, patients=summary.patients_seen, **summary.writes)
 
 

@@ -47,6 +47,7 @@ def run_shards(
             tally.add(counts)
             changed |= changed_here
             work.judged(done)
+    watch.decided()
     if not task.plan.dry:
         watch.before_write()
         destination.replace(changed=changed)
@@ -60,11 +61,11 @@ class Progress:
 
     def read(self, done: int, whole: int) -> None:
         """So many bytes have been read."""
-        self._watch.progress(700 * done // max(whole, 1), 1000)
+        self._watch.progress("thousandths", 700 * done // max(whole, 1), 1000)
 
     def judged(self, done: int) -> None:
         """So many shards have been judged."""
-        self._watch.progress(700 + 300 * done // self._shards, 1000)
+        self._watch.progress("thousandths", 700 + 300 * done // self._shards, 1000)
 
 
 class Context:
@@ -92,10 +93,18 @@ def judge_shard(context: Context, shard: int) -> tuple[Counts, bool]:
 class Unwatched:
     """Does nothing: the run of all shards is watched."""
 
+    def progress(self, step: str, done: int, total: int) -> None: ...
+
+    def reading_ends(self) -> bool:
+        """Never: a folder is written as a whole."""
+        return False
+
+    def decided(self) -> None: ...
+
     def before_write(self) -> None: ...
 
-    def progress(self, done: int, total: int) -> None: ...
+    def written(self, receipts: Sequence[Receipt]) -> None: ...
 
     def batch_done(self, last_patient: str) -> None: ...
 
-    def written(self, receipts: Sequence[Receipt]) -> None: ...
+    def ended_early(self, done: int, total: int) -> None: ...

@@ -78,14 +78,15 @@ class _Backfill:
         task = tasks.map_lines(self._shard_task.mapper, shards, usable(codes))
         mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
         unchecked, medicines = self._judged_input(mapped)
-        watch.progress(500, 1000)
+        watch.progress("thousandths", 500, 1000)
         together = self._together(self._newest(mapped), shards)
         judged = together.mapInArrow(
             tasks.judge_partition(self._shard_task, medicines, unchecked), tasks.JUDGED
         ).persist(StorageLevel.DISK_ONLY)
         for row in judged.where("shard_key = -1").select("counts").collect():
             tally.add(pickle.loads(row.counts))  # noqa: S301 - written by our own task
-        watch.progress(900, 1000)
+        watch.progress("thousandths", 900, 1000)
+        watch.decided()
         writes = tally.counts.writes
         if not self._shard_task.plan.dry and any(writes[name] for name in ("created", "amended", "retracted")):
             watch.before_write()

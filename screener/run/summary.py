@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
-SCHEMA_VERSION = 1
+from screener.run.figures import Figures
+from screener.run.limits import Exceeded
+
+SCHEMA_VERSION = 2
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -40,6 +43,10 @@ class Summary(msgspec.Struct, frozen=True):
     peak_rss_bytes: int
     watermark: Watermark
     exit_code: int
+    withheld: bool = False  # nothing was written: the difference is larger than the limits allow
+    accepted_large_change: bool = False
+    limits_exceeded: tuple[Exceeded, ...] = ()
+    figures: Figures = msgspec.field(default_factory=Figures)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -65,5 +72,5 @@ def rows(summary: Summary) -> list[tuple[str, str, int]]:
     found = [
         (outcome, reason, count) for outcome, reasons in summary.outcomes.items() for reason, count in reasons.items()
     ]
-    verb = "would be" if summary.dry_run else ""
+    verb = "would be" if summary.dry_run or summary.withheld else ""
     return found + [(f"{verb} written".strip(), name, count) for name, count in summary.writes.items()]

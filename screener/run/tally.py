@@ -4,14 +4,16 @@ What is known of single patients is kept for a batch only, and then only counted
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
 from screener.assessment.reconcile import Action, Change
 from screener.clinical.judge import Verdict
+from screener.clinical.merge import PatientView
 from screener.clinical.records import Method, Outcome
 from screener.errors import AccountError
+from screener.run.figures import Figures, analyte_figures, size_of
 
 _COLUMN = {
     Action.CREATE: "created",
@@ -32,11 +34,28 @@ class Listed(msgspec.Struct, frozen=True, order=True):
     reason: str
 
 
+class PatientCounts(msgspec.Struct, array_like=True):
+    """One patient's share of the counts."""
+
+    outcome: tuple[str, str]
+    flagged: bool = False
+    caveats: frozenset[str] = frozenset()
+    refused: tuple[tuple[str, str], ...] = ()
+    candidate: bool = False
+    flag_made: bool = False
+    types: frozenset[str] = frozenset()  # resource types with a statement about her that some rule is about
+    used: tuple[tuple[str, str, int], ...] = ()  # the results that her assessments rest on: analyte, unit, size
+
+
 class Counts(msgspec.Struct):
     """Counts that add up: those of shards of the patients are those of all of them."""
 
     patients: int = 0
     flagged: int = 0
+    candidates: int = 0
+    flags_made: int = 0
+    types: Counter[str] = msgspec.field(default_factory=Counter)
+    used: Counter[tuple[str, str, int]] = msgspec.field(default_factory=Counter)
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     writes: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
@@ -48,10 +67,30 @@ class Counts(msgspec.Struct):
     )  # of those that are watched, who ended otherwise than by failing
     listed: list[Listed] = msgspec.field(default_factory=list)
 
+    def count(self, patients: Mapping[str, PatientCounts], watched: frozenset[str]) -> None:
+        """Count these patients. `watched`: see RunTally."""
+        every = patients.values()
+        self.patients += len(patients)
+        self.flagged += sum([one.flagged for one in every])
+        self.candidates += sum([one.candidate for one in every])
+        self.flags_made += sum([one.flag_made for one in every])
+        self.types.update([kind for one in every for kind in one.types])
+        self.used.update([result for one in every for result in one.used])
+        self.outcomes.update([one.outcome for one in every])
+        self.refusals.update([refusal for one in every for refusal in one.refused])
+        self.caveats.update([caveat for one in every for caveat in one.caveats])
+        failed = {name: one.outcome[1] for name, one in patients.items() if one.outcome[0] == Outcome.FAILED}
+        self.failed |= failed
+        self.recovered |= watched - failed.keys()
+
     def add(self, other: "Counts") -> None:
         """The counts of other patients."""
         self.patients += other.patients
         self.flagged += other.flagged
+        self.candidates += other.candidates
+        self.flags_made += other.flags_made
+        self.types += other.types
+        self.used += other.used
         self.outcomes += other.outcomes
         self.writes += other.writes
         self.reasons += other.reasons
@@ -63,17 +102,18 @@ class Counts(msgspec.Struct):
 
 
 class RunTally:
-    """Counts patients by outcome and reason, changes by what became of them, one batch after the other."""
+    """Counts patients by outcome and reason, changes by what became of them, one batch after the other.
+
+    A patient with something to write may be set aside until it is written: see `set_aside` and `resume`.
+    """
 
     def __init__(self, *, show_patients: bool = False, watched: Collection[str] = ()) -> None:
         """`watched`: patients of whom it is to be told that they ended otherwise than by failing."""
         self.counts = Counts()
+        self._aside = Counts()  # of patients set aside: as if every write went through
         self._show, self.watched = show_patients, frozenset(watched)
         self._batch: frozenset[str] = frozenset()
-        self._outcomes: dict[str, tuple[str, str]] = {}
-        self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
-        self._flagged: set[str] = set()
-        self._caveats: dict[str, frozenset[str]] = {}
+        self._patients: dict[str, PatientCounts] = {}
 
     def begin(self, patients: Iterable[str]) -> None:
         """These patients are looked at next."""
@@ -82,20 +122,22 @@ class RunTally:
     def judged(self, verdict: Verdict) -> None:
         """A patient's verdict: outcome, flag, and the results that could not be used. A later one replaces it."""
         flag = verdict.occasions.get(Method.FLAG)
-        patient = verdict.patient
-        self._outcomes[patient] = (verdict.outcome.value, verdict.reason)
-        if flag is not None and flag.at_or_below_cut_off:
-            self._flagged.add(patient)
-        else:
-            self._flagged.discard(patient)
-        self._caveats[patient] = frozenset(
-            [mark.partition(":")[0] for occasion in verdict.occasions.values() for mark in occasion.marks]
+        self._patients[verdict.patient] = PatientCounts(
+            outcome=(verdict.outcome.value, verdict.reason),
+            flagged=flag is not None and flag.at_or_below_cut_off,
+            caveats=frozenset(
+                [mark.partition(":")[0] for occasion in verdict.occasions.values() for mark in occasion.marks]
+            ),
+            refused=tuple([(refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals]),
+            candidate=Method.FLAG in verdict.days,
+            flag_made=flag is not None,
+            types=_types(verdict.view) if Method.FLAG in verdict.days else frozenset(),
+            used=_used(verdict),
         )
-        self._refused[patient] = tuple((refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals)
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
         """How a patient ended; a failure later in the run replaces what was said before it."""
-        self._outcomes[patient] = (outcome.value, reason)
+        self._patients.setdefault(patient, PatientCounts(("", ""))).outcome = (outcome.value, reason)
 
     def changed(self, change: Change, *, failed: str = "") -> None:
         """What became of a change: done (or not needed), or failed for a reason."""
@@ -112,24 +154,61 @@ class RunTally:
 
     def close(self) -> None:
         """The batch is done. Raises AccountError where its outcomes are not those of its patients."""
-        if self._outcomes.keys() != self._batch:
+        self._check()
+        self.counts.count(self._patients, self._batch & self.watched)
+        self._batch, self._patients = frozenset(), {}
+
+    def set_aside(self, changes: Collection[Change]) -> dict[str, PatientCounts]:
+        """The batch is decided, and these changes are still to be written: returns the counts of their patients, for `resume`, and
+        closes the rest of the batch."""
+        self._check()
+        patients = {change.patient for change in changes}
+        aside = {patient: self._patients.pop(patient) for patient in patients}
+        self._aside.count(aside, frozenset())
+        self._aside.writes.update(_COLUMN[change.action] for change in changes)
+        self._batch -= patients
+        self.close()
+        return aside
+
+    def resume(self, patients: dict[str, PatientCounts]) -> None:
+        """The changes of these patients, set aside before, are written next."""
+        self._aside = Counts()  # all is decided by now: from here on only what becomes of it counts
+        self._batch, self._patients = frozenset(patients), patients
+
+    def _check(self) -> None:
+        if self._patients.keys() != self._batch:
             raise AccountError(
-                f"The run looked at {len(self._batch)} patients but accounts for {len(self._outcomes)}",
+                f"The run looked at {len(self._batch)} patients but accounts for {len(self._patients)}",
                 "Do not use its figures; please report this with the run's log",
             )
-        counts = self.counts
-        counts.patients += len(self._batch)
-        counts.flagged += len(self._flagged)
-        counts.outcomes.update(self._outcomes.values())
-        for refused in self._refused.values():
-            counts.refusals.update(refused)
-        for caveats in self._caveats.values():
-            counts.caveats.update(caveats)
-        failed = {p: reason for p, (outcome, reason) in self._outcomes.items() if outcome == Outcome.FAILED}
-        counts.failed |= failed
-        counts.recovered |= (self._batch & self.watched) - failed.keys()
-        self._batch = frozenset()
-        self._outcomes, self._refused, self._flagged, self._caveats = {}, {}, set(), {}
+
+    def decided(self) -> Counts:
+        """The counts so far, as if everything set aside were written."""
+        together = Counts()
+        together.add(self.counts)
+        together.add(self._aside)
+        return together
+
+    def figures(self) -> Figures:
+        """What later runs are compared with; of what is decided so far."""
+        counts = self.decided()
+        return Figures(
+            patients=counts.patients,
+            scored=sum(n for (outcome, _), n in counts.outcomes.items() if outcome == Outcome.SCORED),
+            candidates=counts.candidates,
+            flags_made=counts.flags_made,
+            flagged=counts.flagged,
+            created=counts.writes["created"],
+            amended=counts.writes["amended"],
+            retracted=counts.writes["retracted"],
+            failed=len(counts.failed),
+            types=dict(sorted(counts.types.items())),
+            analytes=analyte_figures(counts.used, counts.refusals),
+        )
+
+    def withhold(self) -> None:
+        """Nothing is written: what was set aside counts as it was decided."""
+        self.counts, self._aside = self.decided(), Counts()
 
     def add(self, counts: Counts) -> None:
         """The counts of other patients, counted elsewhere."""
@@ -188,3 +267,14 @@ class RunTally:
         for (analyte, reason), count in sorted(self.counts.refusals.items()):
             table.setdefault(analyte, {})[reason] = count
         return table
+
+
+def _used(verdict: Verdict) -> tuple[tuple[str, str, int], ...]:
+    occasion = verdict.occasions.get(Method.NOMOGRAM) or verdict.occasions.get(Method.FLAG)
+    if occasion is None:
+        return ()
+    return tuple([(fact.analyte.value, fact.unit, size_of(fact.value)) for fact in occasion.facts])
+
+
+def _types(view: PatientView) -> frozenset[str]:
+    return frozenset([row.resource for row in view.exclusions] + [row.resource for row in view.menopause])

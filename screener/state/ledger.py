@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, exists, select
 
-from screener.errors import StateError
+from screener.errors import ExitCode, StateError
 from screener.state.database import Database
 from screener.state.lease import holder
 from screener.state.processes import current_process
@@ -15,6 +15,7 @@ from screener.state.records import ReceiptRow, RunRow, RunStart, RunStatus
 from screener.state.tables import leases, receipts, runs
 
 _CHUNK = 1000
+_CAME_TO_THEIR_END = (int(ExitCode.DONE), int(ExitCode.SOME_PATIENTS_FAILED))
 _START_FIELDS = tuple(field.name for field in fields(RunStart))
 _RECEIPT_FIELDS = tuple(field.name for field in fields(ReceiptRow))
 T = TypeVar("T")
@@ -46,12 +47,25 @@ def add_receipts(connection: Connection, run_id: str, rows: Iterable[ReceiptRow]
         connection.execute(receipts.insert(), [{"run": run, **asdict(row)} for row in chunk])
 
 
-def read_runs(database: Database, connection: Connection, *, run_id: str | None, limit: int) -> list[RunRow]:
-    """Runs, the newest first; only the named one when `run_id` is given."""
+def read_runs(
+    database: Database,
+    connection: Connection,
+    *,
+    run_id: str | None,
+    limit: int,
+    between: tuple[str, str] | None = None,
+) -> list[RunRow]:
+    """Runs, the newest first; only the named one when `run_id` is given, only those that ended from a source to a destination when
+    `between` is."""
     leased = exists().where(leases.c.run_id == runs.c.run_id, leases.c.until > database.now())
     query = select(runs, leased.label("leased")).order_by(runs.c.number.desc()).limit(limit)
     if run_id is not None:
         query = query.where(runs.c.run_id == run_id)
+    if between is not None:
+        source, destination = between
+        query = query.where(
+            runs.c.source == source, runs.c.destination == destination, runs.c.exit_code.in_(_CAME_TO_THEIR_END)
+        )
     return [_run(row) for row in connection.execute(query)]
 
 

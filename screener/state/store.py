@@ -120,6 +120,11 @@ class State:
         with self._database.read() as connection:
             return ledger.read_runs(self._database, connection, run_id=None, limit=limit)
 
+    def runs_between(self, source: str, destination: str, limit: int) -> list[RunRow]:
+        """The last runs from this source to this destination that came to their end, the newest first."""
+        with self._database.read() as connection:
+            return ledger.read_runs(self._database, connection, run_id=None, limit=limit, between=(source, destination))
+
     def run(self, run_id: str) -> RunRow | None:
         """One run, or None if the ledger has none of that id."""
         with self._database.read() as connection:

@@ -19,7 +19,6 @@ from screener.config.settings import DestinationSettings, OutputSettings
 from screener.fhir.client import Client
 from screener.fhir.reads import WithIdentifiers, WithSubject
 from screener.fhir.search import search
-from screener.stores.protocols import Receipt
 from screener.stores.server_destination import DECODER, ServerDestination
 
 log = structlog.get_logger()
@@ -90,9 +89,9 @@ class OtherServerDestination(ServerDestination):
         self._there = {patient: f"Patient/{next(iter(ids))}" for patient, ids in known.items() if len(ids) == 1}
         return [patient for patient in asked if patient not in self._there]
 
-    def apply(self, changes: Sequence[Change]) -> list[Receipt]:
-        """Write them with the references that hold at this server."""
-        return super().apply([self._put_into_words(change) for change in changes])
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """With the references that hold at this server."""
+        return [self._put_into_words(change) for change in changes]
 
     def _put_into_words(self, change: Change) -> Change:
         resource = change.resource or {}

@@ -116,6 +116,8 @@ class FullSource(Source, Protocol):
 class Destination(Protocol):
     """Where the assessments are."""
 
+    keeps_until_finish: bool  # whether nobody sees what was written before `finish`
+
     def patients(self) -> Iterator[str]:
         """Ids of the patients with an assessment of ours."""
 
@@ -124,6 +126,13 @@ class Destination(Protocol):
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:
         """Those of the patients, about to get their first assessment, whom the destination does not know."""
+
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """The changes as they will be written, patients and evidence named as the destination names them. Must follow `standing` and
+        `unknown` of their patients; `apply` may come much later."""
+
+    def begin(self) -> None:
+        """Called once, before the first change is written and also where there is none: makes sure of the algorithm's Device."""
 
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Write the changes (only those that write); a receipt for each, in the same order."""
@@ -135,5 +144,5 @@ class Destination(Protocol):
 class FullDestination(Destination, Protocol):
     """A destination that also keeps the Device that performs the assessments."""
 
-    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
-        """Make sure of the algorithm's Device (or find it, in a dry run); returns the reference to it."""
+    def prepare(self, writer: AssessmentWriter) -> str:
+        """The reference to the algorithm's Device, found or to be made; writes nothing."""

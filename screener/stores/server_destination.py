@@ -28,8 +28,13 @@ DECODER = msgspec.json.Decoder(float_hook=Decimal)
 class ServerDestination:
     """Finds and writes RiskAssessments on a FHIR server."""
 
+    keeps_until_finish = False
+
     def __init__(self, client: Client, settings: ServerSettings, canonical: Canonical, output: OutputSettings) -> None:
         self._client, self._settings, self._canonical, self._output = client, settings, canonical, output
+        self._device: Json = {}
+        self._held_device: Json | None = None
+        self._device_name = self._to_come = self._created_device = ""
         self._keeps_what_is_sent = False
         self._minimal = True  # whether the server answers a batch whose results are asked for without resources
         self._connections = Connections(client, output.connections)
@@ -38,24 +43,30 @@ class ServerDestination:
         """Give the connections back."""
         self._connections.close()
 
-    def prepare(self, writer: AssessmentWriter, *, dry: bool) -> str:
-        """Find the Device by its identifier; create it, or bring its version up to date, unless the run is dry."""
-        identifier = f"{self._canonical.identifier}|urn:uuid:{device_uuid(writer.source_system)}"
-        found = [_plain(f) for f in search(self._client, "Device", [("identifier", identifier)])]
-        wanted = device(writer)
+    def prepare(self, writer: AssessmentWriter) -> str:
+        """Find the Device by its identifier. Where there is none yet, the reference is one that `apply` replaces."""
+        self._device, self._held_device = device(writer), None
+        self._device_name = f"{self._canonical.identifier}|urn:uuid:{device_uuid(writer.source_system)}"
+        self._to_come = f"Device/{device_uuid(writer.source_system)}"
+        found = [_plain(f) for f in search(self._client, "Device", [("identifier", self._device_name)])]
         if not found:
-            if dry:
-                return f"Device/{device_uuid(writer.source_system)}"
+            return self._to_come
+        self._held_device = min(found, key=lambda resource: str(resource["id"]))
+        return f"Device/{self._held_device['id']}"
+
+    def begin(self) -> None:
+        """Create the Device, or bring its version up to date."""
+        held, wanted = self._held_device, self._device
+        if held is None:
             answer = self._client.write(
                 "POST",
                 "Device",
                 bundles.ENCODER.encode(wanted),
                 what="the Device of the algorithm",
-                headers={"If-None-Exist": f"identifier={identifier}"},
+                headers={"If-None-Exist": f"identifier={self._device_name}"},
             )
-            return f"Device/{_written_id(answer, self._client.host)}"
-        held = min(found, key=lambda resource: str(resource["id"]))
-        if not dry and any(held.get(name) != wanted[name] for name in ("version", "modelNumber", "deviceName")):
+            self._created_device = f"Device/{_written_id(answer, self._client.host)}"
+        elif any(held.get(name) != wanted[name] for name in ("version", "modelNumber", "deviceName")):
             body = bundles.ENCODER.encode({**held, **wanted, "meta": held.get("meta", {}), "id": held["id"]})
             version = held.get("meta", {}).get("versionId")
             # Some servers demand If-Match on every PUT (beda-software/fhir-py#139).
@@ -68,7 +79,6 @@ class ServerDestination:
                     f"{self._client.host} answered {answer.status} to the Device of the algorithm: another run wrote it",
                     "Run again; nothing was written",
                 )
-        return f"Device/{held['id']}"
 
     def patients(self) -> Iterator[str]:
         """One paged search by our method codes, and by the tag of what we write where only tagged patients count."""
@@ -98,14 +108,27 @@ class ServerDestination:
         """Nobody: the patients are on this server."""
         return ()
 
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """As they are: the results are on this server."""
+        return changes
+
     def apply(self, changes: Sequence[Change]) -> list[Receipt]:
         """Write in batches. A batch may be sent twice: creation is conditional, and updates name the version that was read."""
         size = self._output.bundle_entries
+        changes = [self._by_our_device(change) for change in changes]
         parts = self._connections.map(self._send, list(batches(changes, size)))
         receipts = [receipt for part in parts for receipt in part]
         if not self._keeps_what_is_sent:
             self._check_what_is_kept(receipts)
         return receipts
+
+    def _by_our_device(self, change: Change) -> Change:
+        """The change with the id that the server gave to the Device."""
+        resource = change.resource or {}
+        if not self._created_device or resource.get("performer") != {"reference": self._to_come}:
+            return change
+        performed = {**resource, "performer": {"reference": self._created_device}}
+        return msgspec.structs.replace(change, draft=None, altered=performed)
 
     def _send(self, client: Client, part: Sequence[Change]) -> list[Receipt]:
         entries = [self._entry(change) for change in part]

@@ -255,8 +255,10 @@ class ServerSource:
             return ()
 
     def _common(self) -> list[tuple[str, str]]:
-        tag = [("_tag", self._settings.only_tag)] if self._settings.only_tag else []
-        return [("_count", str(self._settings.page_size)), *tag]
+        return [("_count", str(self._settings.page_size)), *self._tagged()]
+
+    def _tagged(self) -> list[tuple[str, str]]:
+        return [("_tag", self._settings.only_tag)] if self._settings.only_tag else []
 
     def identifiers(self, patients: Sequence[str], system: str) -> dict[str, str]:
         """The business identifier of each patient in a system, where there is exactly one."""
@@ -294,6 +296,15 @@ class ServerSource:
         measured = tuple(row for row in rows if isinstance(row, Fact | Refusal))
         withdrawn = head.status in ("entered-in-error", "cancelled")
         return Basis(seen=True, withdrawn=withdrawn, updated_us=instant_us(head.meta.lastUpdated), rows=measured)
+
+    def shows(self, kind: str) -> bool | None:
+        """Whether the server shows any resource of a type; None where it does not let us ask."""
+        try:
+            return next(search(self._client, kind, [*self._tagged(), ("_count", "1")]), None) is not None
+        except ServerError as error:
+            if is_about_the_type(error):
+                return None
+            raise
 
     def _control_read(self) -> bool:
         """Whether the server still shows us an Observation: else "gone" may only mean that we may not see it."""

@@ -56,6 +56,7 @@ def test_a_fact_holds_everything() -> None:
         moment=Moment("2024-05-01T08:00:00+02:00", DAY, 1_714_543_200_000_000),
         issued_us=1_714_564_800_000_000,
         security=("R",),
+        unit="mmol/L",
     )
 
 

@@ -20,3 +20,9 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     """A test's share of each of the two servers in turn."""
     fixture = {"sandbox": "sandbox_url", "hapi": "hapi"}[request.param]
     return Site(request.getfixturevalue(fixture), tmp_path)
+
+
+@pytest.fixture
+def sandbox(sandbox_url: str, tmp_path: Path) -> Site:
+    """A test's share of the embedded server only."""
+    return Site(sandbox_url, tmp_path)

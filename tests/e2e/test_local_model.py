@@ -82,7 +82,12 @@ def test_a_sites_model_rewrites_every_assessment_and_says_so(site: Site, local: 
 
     # No yes to an uncalibrated model is needed for the site's own; the flags, which no model makes, stand as they are.
     site.environment = {"SCREENER_MODEL": str(local), "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "false"}
-    assert site.run("--backfill").summary["writes"] == writes(amended=2, unchanged=2)
+    withheld = site.run("--backfill", expect=7)
+    assert "the model changed since the last run" in withheld.stdout
+    assert (withheld.summary["withheld"], withheld.summary["writes"]) == (True, writes(amended=2, unchanged=2))
+    assert site.assessments("w1", "nomogram") == [shipped["w1"]]
+    accepted = site.run("--backfill", "--accept-large-change")
+    assert accepted.summary["writes"] == writes(amended=2, unchanged=2)
     artefact = load_artefact(local)
     own = {short: site.assessments(short, "nomogram")[0] for short in ("w1", "w2")}
     assert said(own["w1"]) == expected(artefact)
@@ -107,7 +112,7 @@ def test_a_sites_model_rewrites_every_assessment_and_says_so(site: Site, local: 
 
     # Back to the published model: asked for once more, and every word as it was.
     site.environment = {}
-    assert site.run("--backfill").summary["writes"] == writes(amended=2, unchanged=2)
+    assert site.run("--backfill", "--accept-large-change").summary["writes"] == writes(amended=2, unchanged=2)
     back = site.assessments("w1", "nomogram")[0]
     assert said(back) == said(shipped["w1"])
     assert model_of(back) == model_of(shipped["w1"])
@@ -130,6 +135,7 @@ def test_a_nightly_run_by_another_model_than_the_last_asks_for_a_backfill(site: 
     site.environment = {"SCREENER_MODEL": str(local)}
     ended = site.run(expect=2)
     assert "or the model changed since the last full run" in ended.stderr
-    assert "screener run --backfill" in ended.stderr
-    site.run("--backfill")
+    assert "screener run --backfill --dry-run" in ended.stderr
+    assert "--accept-large-change" in ended.stderr
+    site.run("--backfill", "--accept-large-change")
     assert site.run().summary["writes"]["failed"] == 0

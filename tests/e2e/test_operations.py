@@ -22,11 +22,6 @@ LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
 CANARY = "CANARY4711"
 
 
-@pytest.fixture
-def sandbox(sandbox_url: str, tmp_path: Path) -> Site:
-    return Site(sandbox_url, tmp_path)
-
-
 def test_the_summary_keeps_its_schema(sandbox: Site) -> None:
     sandbox.woman()
     sandbox.stay("w1", DAY)

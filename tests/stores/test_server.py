@@ -19,6 +19,7 @@ from screener.config.settings import OutputSettings, ServerSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
 from screener.run.pipeline import Plan, Stores, run
+from screener.run.shards import Unwatched
 from screener.run.tally import RunTally
 from screener.stores.protocols import Mode, Receipt, Scope, WriteResult
 from screener.stores.server_destination import ServerDestination
@@ -181,18 +182,6 @@ def _json(resource: Json) -> bytes:
     return ENCODER.encode(resource)
 
 
-class _Quiet:
-    """A Watch that watches nothing."""
-
-    def before_write(self) -> None: ...
-
-    def progress(self, done: int, total: int) -> None: ...
-
-    def batch_done(self, last_patient: str) -> None: ...
-
-    def written(self, receipts: list[Receipt]) -> None: ...
-
-
 class _OneWoman:
     """A source that shows one woman, complete."""
 
@@ -212,6 +201,8 @@ class _OneWoman:
 class _Conflicts:
     """A destination where somebody else is faster, the first time that anything is written."""
 
+    keeps_until_finish = False
+
     def __init__(self) -> None:
         self.applied: list[list[Method]] = []
 
@@ -224,6 +215,11 @@ class _Conflicts:
     def unknown(self, patients: list[str]) -> list[str]:
         return []
 
+    def addressed(self, changes: list[Change]) -> list[Change]:
+        return changes
+
+    def begin(self) -> None: ...
+
     def apply(self, changes: list[Change]) -> list[Receipt]:
         self.applied.append([change.method for change in changes])
         written = WriteResult.CONFLICT if len(self.applied) == 1 else WriteResult.DONE
@@ -235,7 +231,7 @@ class _Conflicts:
 def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> None:
     store, tally = _Conflicts(), RunTally()
     plan = Plan(Scope(Mode.BACKFILL, oldest="2024-01-01"), 10, dry=False)
-    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), _Quiet(), tally)  # type: ignore[arg-type]
+    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), Unwatched(), tally)  # type: ignore[arg-type]
     assert tally.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
     assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
     assert (tally.flagged, tally.outcomes()["scored"]) == (1, {"complete": 1})
@@ -418,8 +414,9 @@ def test_the_device_is_updated_from_the_version_that_was_read(status: int, words
         return Reply(body=bundle(held))
 
     with destination(script) as write:
+        assert write.prepare(WRITER) == "Device/d1"
         if words:
             with pytest.raises(ServerError, match=words):
-                write.prepare(WRITER, dry=False)
+                write.begin()
         else:
-            assert write.prepare(WRITER, dry=False) == "Device/d1"
+            write.begin()

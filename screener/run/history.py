@@ -1,0 +1,44 @@
+"""Earlier runs between the same source and destination, from the ledger."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from screener.run.figures import Figures, kept
+from screener.run.limits import History
+from screener.state import RunRow, RunStart, State
+from screener.stores.protocols import Mode
+
+_LOOKED_AT = 200  # rows of the ledger
+_COMPARED_WITH = 5  # runs of the same kind
+_PARTS = {
+    "artefact_hash": "the model",
+    "code_map_hash": "the code map, the units or the value sets",
+    "policy_hash": "the policy, the exclusions or server.only_tag",
+}
+
+
+def history(state: State, run: RunStart) -> History:
+    """What `run` is compared with."""
+    rows = [
+        row
+        for row in state.runs_between(run.source, run.destination, _LOOKED_AT)
+        if row.start.mode != Mode.NAMED and row.start.run_id != run.run_id
+    ]
+    backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
+    changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
+    alike = [row for row in rows if row.start.config_hash == run.config_hash]
+    of_this_kind = _figures([row for row in alike if row.start.mode == run.mode])
+    of_another = _figures([row for row in alike if row.start.mode == Mode.BACKFILL])
+    return History(of_this_kind or of_another, alike=bool(of_this_kind), changed=changed, backfilled=bool(backfills))
+
+
+def _figures(rows: Sequence[RunRow]) -> list[Figures]:
+    """Of the newest runs, back to one whose large change was accepted: what was before it is no longer the rule."""
+    found = []
+    for row in islice(rows, _COMPARED_WITH):
+        figures = kept(row.summary)
+        if figures is not None:
+            found.append(figures)
+        if row.summary and row.summary.get("accepted_large_change"):
+            break
+    return found

@@ -1,0 +1,54 @@
+"""A front of a real FHIR server that may do wrong to any request: a test says to which, and what."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs
+
+import requests
+
+from tests.scripted import Reply, Request, Scripted, scripted
+
+_PASSED_ON = ("Prefer", "If-Match", "If-None-Exist", "If-None-Match", "Content-Type", "Accept")
+_PASSED_BACK = ("Content-Type", "Location", "ETag", "Last-Modified", "Date", "Content-Location", "Retry-After")
+
+Ask = Callable[[], Reply]  # passes the request on, and returns the answer
+Fault = Callable[[Request, Ask], Reply]  # what the front answers instead
+
+
+def kind_of(request: Request) -> str:
+    """The resource type that a request is about, "" for a batch."""
+    return request.path.removeprefix("/fhir").partition("?")[0].strip("/").partition("/")[0]
+
+
+def parameters_of(request: Request) -> dict[str, list[str]]:
+    """The search parameters, from URL and body."""
+    form = request.body if request.path.partition("?")[0].endswith("/_search") else ""
+    return parse_qs(f"{request.path.partition('?')[2]}&{form}")
+
+
+NOTHING_FOUND = Reply(body={"resourceType": "Bundle", "type": "searchset", "total": 0})
+
+
+@contextmanager
+def faulty(behind: str, fault: Fault) -> Iterator[Scripted]:
+    """The front, on a free loopback port. It has addresses of its own in all that it answers."""
+    here = ""
+
+    def answer(request: Request) -> Reply:
+        def ask() -> Reply:
+            headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
+            found = requests.request(
+                request.method,
+                f"{behind}{request.path.removeprefix('/fhir')}",
+                data=request.body.replace(here, behind).encode(),
+                headers=headers,
+                timeout=60,
+            )
+            back = {name: found.headers[name].replace(behind, here) for name in _PASSED_BACK if name in found.headers}
+            return Reply(found.status_code, found.text.replace(behind, here).encode(), back)
+
+        return fault(request, ask)
+
+    with scripted(answer) as front:
+        here = front.base_url
+        yield front

@@ -1,0 +1,28 @@
+"""Changes that wait to be written come back as they were, whether they fit into memory or not."""
+
+from decimal import Decimal
+
+import pytest
+
+from screener.assessment.reconcile import Action, Change
+from screener.clinical.records import Method
+from screener.run import pending
+from screener.run.tally import PatientCounts
+
+
+@pytest.mark.parametrize("in_memory_bytes", [1, 1 << 20])
+def test_changes_come_back_as_they_were(in_memory_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "_IN_MEMORY_BYTES", in_memory_bytes)
+    counts = {"p1": PatientCounts(("scored", "complete"), True, frozenset({"old"}), (("mg", "implausible"),))}
+    resource = {"resourceType": "RiskAssessment", "prediction": [{"probabilityDecimal": Decimal("12.50")}]}
+    changes = [
+        Change(Action.CREATE, "p1", Method.FLAG, "identity-1", altered=resource),
+        Change(Action.RETRACT, "p1", Method.NOMOGRAM, "identity-2", "withdrawn", None, resource, "r2", "7"),
+    ]
+    with pending.Pending() as held:
+        held.add("p1", counts, changes)
+        held.add("p5", {}, [])  # nobody with anything to write
+        held.add("p9", counts, changes[:1])
+        assert held.changes == 3
+        assert list(held) == [("p1", counts, changes), ("p9", counts, changes[:1])]
+        assert next(iter(held))[2][0].resource == resource
