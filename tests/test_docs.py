@@ -16,6 +16,7 @@ from screener.config.settings import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
+from screener.state import State
 from tests.command import screener
 from tests.fhir_samples import observation, patient
 from tests.folders import private_file
@@ -52,6 +53,12 @@ def hospital() -> Iterator[str]:
         yield server.base_url
 
 
+def last_run(state_url: str) -> str:
+    """The id of the last run that wrote."""
+    with State.open(state_url) as state:
+        return state.runs(1)[0].start.run_id
+
+
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
 def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, tmp_path: Path) -> None:
     private_file(tmp_path / "token", "secret")
@@ -69,7 +76,10 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, t
     for line in commands(page):
         if line.startswith(NOT_OURS):
             continue
-        words = shlex.split(line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token")))
+        line = line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token"))
+        if "RUN-ID" in line:
+            line = line.replace("RUN-ID", last_run(environment["SCREENER_STATE_URL"]))
+        words = shlex.split(line)
         given = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
         if words[0] == "export":
             environment |= given

@@ -21,6 +21,8 @@ from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.owned_fields import apply_owned, difference, occasion
 from screener.assessment.resource import AssessmentWriter, Json, desired_by, xhtml
+from screener.assessment.retraction import taken_back
+from screener.assessment.suppression import OPTED_OUT, Suppressions
 from screener.assessment.texts import Texts
 from screener.clinical.dates import may_exist_at
 from screener.clinical.judge import Verdict, day_of
@@ -30,7 +32,9 @@ from screener.clinical.records import Method
 TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
 _OURS = ("final", "corrected", "amended")
 # Reasons against a patient that end the use of what stands; so does every `excluded_...`.
-_ENDS_USE = frozenset({"deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"})
+_ENDS_USE = frozenset(
+    {OPTED_OUT, "deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"}
+)
 
 
 class Action(StrEnum):
@@ -75,6 +79,7 @@ class Rules(msgspec.Struct, frozen=True):
     policy: Policy
     writer: AssessmentWriter
     now_us: int
+    suppressions: Suppressions = Suppressions()
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -186,22 +191,7 @@ class _Step:
 
     def retract(self, kept: Json, reason: str) -> Change:
         """Mark as entered in error, with the reason as code and in words; nothing else is altered."""
-        writer = self._writer
-        extension = {
-            "url": writer.canonical.extension("retraction-reason"),
-            "valueCodeableConcept": {"coding": [{"system": writer.canonical.retraction, "code": reason}]},
-        }
-        note = {
-            "authorString": PRODUCT,
-            "text": writer.texts("retracted", detail=writer.texts(f"retraction.{reason}")),
-        }
-        resource = {
-            **kept,
-            "status": "entered-in-error",
-            "text": {"status": "generated", "div": xhtml(writer.texts, note["text"], ())},
-            "extension": [*kept.get("extension", ()), extension],
-            "note": [*kept.get("note", ()), note],
-        }
+        resource = taken_back(kept, reason, self._writer.canonical, self._writer.texts)
         return self._of(Action.RETRACT, kept, resource=resource, reason=reason)
 
     def _no_longer_applies(self, kept: Json) -> str:

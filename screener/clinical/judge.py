@@ -4,7 +4,7 @@ Rows until the evidence is chosen, columns for the nomogram: all patients of a b
 model's sums have a fixed order, so a batch of one and a batch of a thousand give the same digits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal, localcontext
 from functools import cache
 
@@ -203,6 +203,21 @@ def _outcome(reasons: dict[Method, str]) -> tuple[Outcome, str]:
     if not reasons[Method.FLAG]:
         return Outcome.FLAG_ONLY, reasons[Method.NOMOGRAM]
     return Outcome.NOT_ELIGIBLE, reasons[Method.FLAG]
+
+
+def without_methods(verdict: Verdict, methods: Collection[Method], reason: str) -> Verdict:
+    """The verdict as if nothing could be assessed by these methods, for that reason."""
+    reasons = {method: reason if method in methods else known for method, known in verdict.reasons.items()}
+    kept = {method: occasion for method, occasion in verdict.occasions.items() if method not in methods}
+    outcome, why = _outcome(reasons) if methods else (verdict.outcome, verdict.reason)
+    return msgspec.structs.replace(
+        verdict,
+        outcome=outcome,
+        reason=why,
+        occasions=kept,
+        reasons=reasons,
+        scores=verdict.scores if Method.NOMOGRAM in kept else None,
+    )
 
 
 def _without(view: PatientView, outcome: Outcome, reason: str) -> Verdict:

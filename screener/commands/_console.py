@@ -81,6 +81,8 @@ def table(result: Result) -> None:
         f"{summary.requests} requests, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
         f"{summary.peak_rss_bytes / 1e6:.0f} MB at most"
     )
+    if not summary.dry_run and not summary.withheld:
+        console.print(f"Run {summary.run_id}")
     for found in summary.limits_exceeded:
         console.print(f"Limit {found.limit}: {found.words}", style="bold red", markup=False)
     if summary.withheld:

@@ -4,13 +4,14 @@ from screener.config.settings import Settings
 
 READ = "rs"
 READ_AND_WRITE = "crus"
+READ_WRITE_AND_DELETE = "cruds"
 
 
 def with_scopes(settings: Settings, *, reads: bool = True, assessments: str = "", groups: bool = False) -> Settings:
     """The settings with the scopes that are asked for, where the site names none.
 
-    `reads`: patients and their records are read from the server. `assessments`: READ or READ_AND_WRITE where assessments are compared
-    or written. `groups`: the call names a Group.
+    `reads`: patients and their records are read from the server. `assessments`: READ, READ_AND_WRITE or
+    READ_WRITE_AND_DELETE where assessments are compared, written or deleted. `groups`: the call names a Group.
     """
     kinds = {"Patient", "Observation"} | {kind for kind, need in settings.exclusions.needs().items() if need != "off"}
     if any(kind.startswith("Medication") for kind in kinds):

@@ -321,6 +321,10 @@ class Settings(Section):
         default=False, description="the site knows that the published model is not calibrated to its patients"
     )
     source_system: str = Field("", description="part of each assessment's identity; default: the server's base URL")
+    opted_out: Path | None = Field(
+        None,
+        description="a file with the ids of patients who objected, one a line: they are not assessed, and are counted",
+    )
     model: str = Field("shi2026-mg-category", description="model artefact: a file (JSON), or the id of a shipped one")
     server: ServerSettings = ServerSettings()
     destination: DestinationSettings = DestinationSettings()

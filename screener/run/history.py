@@ -22,7 +22,7 @@ def history(state: State, run: RunStart) -> History:
     rows = [
         row
         for row in state.runs_between(run.source, run.destination, _LOOKED_AT)
-        if row.start.mode != Mode.NAMED and row.start.run_id != run.run_id
+        if row.start.mode in (Mode.NIGHTLY, Mode.BACKFILL) and row.start.run_id != run.run_id
     ]
     backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]

@@ -13,6 +13,7 @@ import structlog
 
 from screener.assessment.reconcile import WRITES, Action, Change, Rules, basis_to_read, reconcile
 from screener.assessment.resource import Json
+from screener.assessment.suppression import obeyed
 from screener.assessment.validate import Validator
 from screener.batches import batches
 from screener.clinical.judge import Verdict, judge
@@ -152,6 +153,8 @@ def decide(
     verdicts = judge_records(
         records, lambda part: judge(part, rules.policy, rules.writer.artefact, rules.now_us), failed
     )
+    if rules.suppressions.any:
+        verdicts = [obeyed(verdict, rules.suppressions, rules.writer.source_system) for verdict in verdicts]
     wanted: set[str] = set()
     for verdict in verdicts:
         held = standing.get(verdict.patient, ())

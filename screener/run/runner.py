@@ -11,8 +11,8 @@ import structlog
 
 from screener import __version__
 from screener.assessment.identity import device_uuid
-from screener.assessment.reconcile import Action, Rules
-from screener.assessment.resource import device
+from screener.assessment.reconcile import Rules
+from screener.assessment.resource import AssessmentWriter, device
 from screener.assessment.validate import Validator
 from screener.bulk.journal import remove
 from screener.clinical.records import Outcome
@@ -25,17 +25,17 @@ from screener.run.history import history
 from screener.run.limits import Exceeded, Shows, exceeded
 from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
+from screener.run.receipts import ledger_row
 from screener.run.shards import ShardTask, run_shards
 from screener.run.summary import Summary, Watermark
 from screener.run.tally import Listed, RunTally
-from screener.state import Lease, ReceiptAction, ReceiptRow, RunStart, State
-from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope, WriteResult
+from screener.state import Lease, RunStart, State
+from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
 
 log = structlog.get_logger()
 
 _SHARE_OF_TIME_TO_READ = 2 / 3  # of the time until a run's deadline
 _GIVEN_UP_AFTER = timedelta(days=7)  # a backfill that was left so long ago begins again
-_ACTIONS: dict[Action, ReceiptAction] = {Action.CREATE: "created", Action.AMEND: "amended", Action.RETRACT: "retracted"}
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -182,7 +182,11 @@ class Runner:
 
     def _rules(self, destination: FullDestination, now: datetime) -> Rules:
         writer = setup.assessment_writer(self._settings, self._method.artefact)
-        return setup.make_rules(self._settings, writer, destination.prepare(writer), now)
+        return self._rules_for(writer, destination.prepare(writer), now)
+
+    def _rules_for(self, writer: AssessmentWriter, device_: str, now: datetime) -> Rules:
+        suppressed = setup.suppressed_at(self._state, self._names.destination)
+        return setup.make_rules(self._settings, writer, device_, now, suppressed)
 
     def _shard_task(self, plan: Plan, rules: Rules, now: datetime) -> ShardTask:
         return ShardTask(
@@ -205,7 +209,7 @@ class Runner:
             ) from error
         writer = setup.assessment_writer(self._settings, self._method.artefact)
         name = device_uuid(writer.source_system)
-        task = self._shard_task(plan, setup.make_rules(self._settings, writer, f"Device/{name}", now), now)
+        task = self._shard_task(plan, self._rules_for(writer, f"Device/{name}", now), now)
         locations = Locations(self._options.source_uri, self._options.destination_uri, self._options.parquet)
         return run_on_spark(task, locations, {"id": name, **device(writer)}, self._settings.folder, self, self._tally)
 
@@ -303,7 +307,7 @@ class Runner:
         """Write receipts into the ledger before the next batch begins. A folder needs none."""
         if self._options.to_folder:
             return
-        self._state.record_receipts(self._id, [_ledger_row(receipt) for receipt in receipts])
+        self._state.record_receipts(self._id, [ledger_row(receipt) for receipt in receipts])
 
     # The watermark and the counts.
 
@@ -450,15 +454,3 @@ class Runner:
         if self._options.patients or self._options.patients_from:
             return Mode.NAMED
         return Mode.BACKFILL if self._options.backfill else Mode.NIGHTLY
-
-
-def _ledger_row(receipt: Receipt) -> ReceiptRow:
-    done = receipt.result is WriteResult.DONE
-    return ReceiptRow(
-        assessment_id=receipt.change.identity,
-        action=_ACTIONS[receipt.change.action] if done else "failed",
-        resource_id=receipt.id or None,
-        version=receipt.version or None,
-        status_code=receipt.status or None,
-        reason=receipt.change.reason if done else f"write_{receipt.result.value}",
-    )

@@ -3,7 +3,7 @@
 Each function takes what it needs and returns what it opened; what must be closed is put on the exit stack.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Rules
 from screener.assessment.resource import AssessmentWriter
+from screener.assessment.suppression import Suppressions
 from screener.assessment.texts import Texts
 from screener.bulk.export import export_once
 from screener.clinical.mapping import Mapper, MappingTables
@@ -33,6 +34,7 @@ from screener.ndjson.destination import FolderDestination
 from screener.ndjson.scratch import scratch
 from screener.ndjson.source import FolderSource
 from screener.run.options import Options
+from screener.state import State, SuppressionRow
 from screener.stores.other_server import OtherServerDestination
 from screener.stores.patient_lists import patients_of_file, patients_of_group
 from screener.stores.protocols import FullDestination, FullSource
@@ -40,6 +42,8 @@ from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 
 log = structlog.get_logger()
+
+SuppressedBy = tuple[SuppressionRow, Collection[str]]  # with the identities of the assessments of a run
 
 
 class ServerFeatures(NamedTuple):
@@ -344,10 +348,32 @@ def assessment_writer(settings: Settings, artefact: Artefact) -> AssessmentWrite
     )
 
 
-def make_rules(settings: Settings, writer: AssessmentWriter, device: str, now: datetime) -> Rules:
-    """What the run judges and writes by. `device`: the reference to the algorithm's Device at the destination."""
+def make_rules(
+    settings: Settings, writer: AssessmentWriter, device: str, now: datetime, suppressed: Iterable[SuppressedBy] = ()
+) -> Rules:
+    """What the run judges and writes by. `device`: the reference to the algorithm's Device at the destination. `suppressed`: what
+    holds there. InputError for a list of patients who opted out that cannot be read."""
     with_device = msgspec.structs.replace(writer, device=device)
-    return Rules(settings.policy.policy(), with_device, int(now.timestamp() * 1_000_000))
+    opted_out = patients_of_file(settings.opted_out, "opted_out") if settings.opted_out else ()
+    rows = list(suppressed)
+    suppressions = Suppressions(
+        opted_out=frozenset(opted_out),
+        patients=frozenset(row.name for row, _ in rows if row.kind == "patient"),
+        identities=frozenset().union(*(identities for _, identities in rows)),
+        model=any(row.kind == "artefact" and row.name == model_name(writer.artefact) for row, _ in rows),
+    )
+    return Rules(settings.policy.policy(), with_device, int(now.timestamp() * 1_000_000), suppressions)
+
+
+def model_name(artefact: Artefact) -> str:
+    """A model's id and version, as suppressions name it."""
+    return f"{artefact.id}@{artefact.version}"
+
+
+def suppressed_at(state: State, destination: str) -> list[SuppressedBy]:
+    """What holds at a destination."""
+    rows = state.suppressions(destination)
+    return [(row, state.identities_of(row.name) if row.kind == "run" else ()) for row in rows]
 
 
 def named_patients(options: Options, server: ServerFeatures | None, mapper: Mapper) -> tuple[str, ...]:

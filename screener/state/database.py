@@ -61,6 +61,10 @@ _POSTGRESQL_REMEDIES = {
 }
 
 
+def _later_than(version: int) -> range:
+    return range(version + 1, tables.SCHEMA_VERSION + 1)
+
+
 class Database:
     """Transactions on the state's database. Threads may share it; a forked child must open its own."""
 
@@ -113,6 +117,8 @@ class Database:
             version = _version(connection)
         if version is None:
             version = self._create_schema()
+        if version < tables.SCHEMA_VERSION and all(n in tables.ADDED for n in _later_than(version)):
+            version = self._upgrade()
         if version != tables.SCHEMA_VERSION:
             raise self._version_error(version)
 
@@ -137,6 +143,16 @@ class Database:
                 )
             tables.metadata.create_all(connection)
             connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
+        return tables.SCHEMA_VERSION
+
+    def _upgrade(self) -> int:
+        """Add the tables that later releases brought; nothing that is there is altered."""
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+            for version in _later_than(_version(connection) or 0):
+                tables.metadata.create_all(connection, tables=tables.ADDED[version])
+            connection.execute(tables.schema.update().values(version=tables.SCHEMA_VERSION))
         return tables.SCHEMA_VERSION
 
     def _use_wal(self) -> None:

@@ -67,6 +67,24 @@ class ReceiptRow:
     reason: str | None = None
 
 
+SuppressionKind = Literal["run", "artefact", "patient"]
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionRow:
+    """What must not be assessed again at a destination until it is lifted.
+
+    `name` is the id of a run, `id@version` of a model artefact, or a patient's id at the source. `lifted` is None while it holds.
+    """
+
+    number: int
+    destination: str
+    kind: SuppressionKind
+    name: str
+    since: str
+    lifted: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class RetryRow:
     """A patient whose last `count` runs failed; `first_seen` and `last_seen` are ISO 8601 instants."""

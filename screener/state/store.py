@@ -8,11 +8,19 @@ from typing import Self
 from sqlalchemy import func, select
 
 from screener.errors import StateError
-from screener.state import ledger
+from screener.state import ledger, suppressed
 from screener.state.database import Database, insert_into
 from screener.state.lease import Lease
 from screener.state.ledger import in_chunks
-from screener.state.records import ReceiptRow, RetryRow, RunRow, RunStart, Unfinished
+from screener.state.records import (
+    ReceiptRow,
+    RetryRow,
+    RunRow,
+    RunStart,
+    SuppressionKind,
+    SuppressionRow,
+    Unfinished,
+)
 from screener.state.tables import retries, unfinished, watermarks
 
 
@@ -133,6 +141,42 @@ class State:
     def receipts(self, run_id: str) -> Iterator[ReceiptRow]:
         """The receipts of a run in the order of writing, read in pages while they are drawn."""
         return ledger.read_receipts(self._database, run_id)
+
+    def suppress(self, destination: str, kind: SuppressionKind, name: str, at: str) -> None:
+        """Later runs to this destination leave out what it names, until `lift`. One that holds already is no error."""
+        _require_instant(at)
+        with self._database.write() as connection:
+            suppressed.add(connection, destination, kind, name, at)
+
+    def suppressions(self, destination: str | None = None) -> list[SuppressionRow]:
+        """Those of a destination that hold; all that there ever were where it is None."""
+        with self._database.read() as connection:
+            return suppressed.read(connection, destination)
+
+    def lift(self, number: int, at: str) -> bool:
+        """Lift a suppression; False where there is none of that number that holds."""
+        _require_instant(at)
+        with self._database.write() as connection:
+            return suppressed.lift(connection, number, at)
+
+    def identities_of(self, run_id: str) -> set[str]:
+        """The identities of the assessments that a run created or amended."""
+        with self._database.read() as connection:
+            return suppressed.identities_of(connection, run_id)
+
+    def rewritten_after(self, run_id: str) -> set[str]:
+        """The identities of the assessments that later runs created or amended."""
+        with self._database.read() as connection:
+            return suppressed.rewritten_after(connection, run_id)
+
+    def forget_watermarks(self, destination: str) -> None:
+        """Drop the watermarks, the unfinished backfills and the retry sets of all scopes with this destination."""
+        with self._database.write() as connection:
+            for table in (watermarks, unfinished, retries):
+                position = (func.instr if self._database.is_sqlite else func.strpos)(
+                    table.c.scope, f" -> {destination}#"
+                )
+                connection.execute(table.delete().where(position > 0))
 
     def retry_patients(self, scope: str) -> list[RetryRow]:
         """Patients that failed and are to be tried again, by id."""

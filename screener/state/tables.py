@@ -14,7 +14,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 _serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
@@ -104,3 +104,17 @@ retries = Table(
     Column("first_seen", String, nullable=False),
     Column("last_seen", String, nullable=False),
 )
+
+suppressions = Table(
+    "screener_suppressions",
+    metadata,
+    Column("number", _serial, Identity(), primary_key=True),
+    Column("destination", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("since", String, nullable=False),
+    Column("lifted", String),
+)
+
+# What a release that works with a version of the schema added to the one before it.
+ADDED: dict[int, tuple[Table, ...]] = {3: (suppressions,)}

@@ -18,14 +18,12 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
-def patients_of_file(file: Path) -> tuple[str, ...]:
+def patients_of_file(file: Path, named_by: str = "--patients-from") -> tuple[str, ...]:
     """One logical id a line. Empty lines and lines that begin with # are skipped. InputError names a line that holds no id."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"Cannot read {file.name}: {type(error).__name__}", "Check the path after --patients-from"
-        ) from error
+        raise InputError(f"Cannot read {file.name}: {type(error).__name__}", f"Check the path in {named_by}") from error
     found: dict[str, None] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()

@@ -104,6 +104,34 @@ class ServerDestination:
             by_patient.setdefault(patient, {})[found.head.id] = resource
         return {patient: list(held.values()) for patient, held in by_patient.items()}
 
+    def of_identities(self, identities: Collection[str]) -> Iterator[Json]:
+        """The assessments with these identities (UUIDs); one may stand twice."""
+        for part in batches(sorted(identities), self._settings.batch_patients):
+            names = ",".join(f"{self._canonical.identifier}|urn:uuid:{identity}" for identity in part)
+            for found in search(self._client, "RiskAssessment", [("identifier", names), *self._common()], post=True):
+                yield _plain(found)
+
+    def ours(self) -> Iterator[Json]:
+        """Every assessment of ours: by one of our methods, and with an identifier of our system."""
+        for found in search(self._client, "RiskAssessment", [("method", self._methods()), *self._common()]):
+            resource = _plain(found)
+            if any(name.get("system") == self._canonical.identifier for name in resource.get("identifier", ())):
+                yield resource
+
+    def devices(self) -> Iterator[Json]:
+        """Every Device of ours."""
+        for found in search(
+            self._client, "Device", [("identifier", f"{self._canonical.identifier}|"), *self._common()]
+        ):
+            resource = _plain(found)
+            if any(name.get("system") == self._canonical.identifier for name in resource.get("identifier", ())):
+                yield resource
+
+    def delete(self, addresses: Sequence[str]) -> list[bundles.EntryResult]:
+        """Delete resources, each by `Type/id`; a result for each. 404 and 410 are what another call has deleted."""
+        entries = [{"request": {"method": "DELETE", "url": address}} for address in addresses]
+        return bundles.send_batch(self._client, entries, "a batch of deletions", minimal=False)
+
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Nobody: the patients are on this server."""
         return ()

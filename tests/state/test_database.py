@@ -167,13 +167,25 @@ def test_unreadable_url_is_not_repeated():
     assert "secret" not in message
 
 
-@pytest.mark.parametrize(("version", "age"), [(1, "an older"), (3, "a newer")])
+@pytest.mark.parametrize(("version", "age"), [(1, "an older"), (4, "a newer")])
 def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str):
     with State.open(url) as state, state._database.write() as connection:
         connection.execute(update(tables.schema).values(version=version))
     message = opening_fails(url)
-    assert f" was made by {age} release (schema version {version}; this release works with 2). Use the" in message
+    assert f" was made by {age} release (schema version {version}; this release works with 3). Use the" in message
     assert "point SCREENER_STATE_URL to a new place and run a backfill" in message
+
+
+def test_the_state_of_the_release_before_is_taken_over(url: str):
+    with State.open(url) as state:
+        state.move_watermark("scope", "2026-01-31T02:00:00Z")
+        with state._database.write() as connection:
+            tables.suppressions.drop(connection)
+            connection.execute(update(tables.schema).values(version=2))
+    with State.open(url) as state:
+        assert state.watermark("scope") == "2026-01-31T02:00:00Z"
+        state.suppress("server", "run", "r1", "2026-01-31T02:00:00Z")
+        assert [row.name for row in state.suppressions("server")] == ["r1"]
 
 
 def test_processes_may_make_the_same_sqlite_file_at_once(tmp_path: Path):

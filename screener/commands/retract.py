@@ -1,0 +1,157 @@
+"""`screener retract`, `suppressions`, `purge`: what a site no longer wants to stand."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from screener.commands._options import Common, settings_options
+from screener.commands.run import progress_bar
+from screener.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from screener.run.undo import Confirm, Undone
+    from screener.state import SuppressionKind
+
+RETRACT_EPILOG = """\b
+Examples:
+  screener retract --run 0b6f... --dry-run           how many assessments it is about
+  screener retract --run 0b6f...                     all that this run created or amended
+  screener retract --artefact shi2026-mg-category@1.0.0    all nomograms of a model
+  screener retract --patient 4711 --yes              without a question, for scripts
+"""
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Count, and write nothing.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command(epilog=RETRACT_EPILOG)
+@click.option("--run", "run_id", metavar="ID", help="What this run wrote, as far as no later run has written it again.")
+@click.option("--artefact", metavar="ID@VERSION", help="Every nomogram of this model.")
+@click.option("--patient", metavar="ID", help="Both assessments of this patient (her logical id at the source).")
+@_dry_run
+@_yes
+@settings_options
+def retract(
+    common: Common, *, run_id: str | None, artefact: str | None, patient: str | None, dry_run: bool, yes: bool
+) -> None:
+    """Mark assessments as entered in error, and keep later runs from writing them again.
+
+    Nothing is deleted: who looks at an assessment sees that the site took it back. What was taken back is suppressed (a run's
+    assessments, a model's nomograms, a patient) until `screener suppressions lift`. A call that was cut short is called again.
+    """
+    from screener.commands.run import check_patient_ids
+    from screener.run.undo import Target
+    from screener.run.undo import retract as take_back
+
+    given: dict[SuppressionKind, str | None] = {"run": run_id, "artefact": artefact, "patient": patient}
+    targets = [Target(kind, name) for kind, name in given.items() if name]
+    if len(targets) != 1:
+        raise click.UsageError("Give one of --run, --artefact and --patient")
+    if artefact and "@" not in artefact:
+        raise click.UsageError("A model is named by id and version: ID@VERSION, as a run's summary has them")
+    check_patient_ids([patient] if patient else [])
+    settings = common.settings()
+    with progress_bar(common.log_format, "assessments") as progress:
+        found = take_back(settings, targets[0], dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
+    _say(found, "marked as entered in error")
+    click.get_current_context().exit(int(found.exit_code))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  screener purge --dry-run
+"""
+)
+@_dry_run
+@_yes
+@settings_options
+def purge(common: Common, *, dry_run: bool, yes: bool) -> None:
+    """Delete every assessment of ours, and our Devices, from the server.
+
+    For the end of a trial. Where people may have seen the assessments, `screener retract` leaves a trace and this does not. The
+    watermarks are forgotten with them: only a backfill writes again.
+    """
+    from screener.run.undo import purge as delete_all
+
+    settings = common.settings()
+    with progress_bar(common.log_format, "resources") as progress:
+        found = delete_all(settings, dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
+    _say(found, "deleted")
+    click.get_current_context().exit(int(found.exit_code))
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  screener suppressions list
+  screener suppressions lift 3
+"""
+)
+def suppressions() -> None:
+    """What `screener retract` keeps later runs from writing: list it, lift it."""
+
+
+@suppressions.command("list")
+@settings_options
+def list_(common: Common) -> None:
+    """Print every suppression, those that were lifted included.
+
+    \b
+    Example:  screener suppressions list
+    """
+    from screener.state import State
+
+    with State.open(common.settings().state.url) as state:
+        rows = state.suppressions()
+    for row in rows:
+        click.echo(
+            f"{row.number}\t{row.kind} {row.name}\tsince {row.since}\t{f'lifted {row.lifted}' if row.lifted else 'holds'}"
+        )
+    if not rows:
+        click.echo("There are none.")
+
+
+@suppressions.command()
+@click.argument("number", type=click.IntRange(min=1))
+@settings_options
+def lift(common: Common, *, number: int) -> None:
+    """Let later runs write again what NUMBER names; a backfill brings it back.
+
+    \b
+    Example:  screener suppressions lift 3
+    """
+    from datetime import UTC, datetime
+
+    from screener.fhir.time import instant_text
+    from screener.state import State
+
+    with State.open(common.settings().state.url) as state:
+        if not state.lift(number, instant_text(datetime.now(UTC))):
+            raise ConfigurationError(f"No suppression {number} holds", "`screener suppressions list` has their numbers")
+    click.echo("Lifted. `screener run --backfill` writes what ought to stand.")
+
+
+def _confirm(*, yes: bool) -> "Confirm":
+    def confirm(what: str) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise ConfigurationError("Nobody is there to be asked", "Add --yes, or look with --dry-run")
+        click.confirm(f"{what}. Go on?", abort=True)
+
+    return confirm
+
+
+def _say(found: "Undone", verb: str) -> None:
+    if found.dry:
+        click.echo(f"{found.found} on {found.host} would be {verb}; nothing was written")
+    else:
+        click.echo(f"{found.done} of {found.found} on {found.host} {verb}")
+    if found.already:
+        click.echo(f"{found.already} were taken back before")
+    if found.later:
+        click.echo(f"{found.later} stay: a later run has written them again (retract that run)")
+    if found.failed:
+        click.echo(f"{found.failed} could not be written: call it again")

@@ -1,0 +1,238 @@
+"""Takes assessments back that a site no longer wants to stand, and purges all of them.
+
+What is taken back is suppressed first, so that no later run writes it again; a call that was cut short is finished by calling it again.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from screener import __version__
+from screener.assessment.identity import Canonical, assessment_uuid
+from screener.assessment.reconcile import TAKEN_BACK, Action, Change
+from screener.assessment.resource import AssessmentWriter, Json
+from screener.assessment.retraction import BY_SITE, taken_back
+from screener.batches import batches
+from screener.clinical.records import Method
+from screener.config.scopes import READ, READ_AND_WRITE, READ_WRITE_AND_DELETE, with_scopes
+from screener.config.settings import Settings
+from screener.errors import ConfigurationError, ExitCode
+from screener.fhir.time import instant_text
+from screener.run import setup
+from screener.run.options import Options
+from screener.run.receipts import ledger_row
+from screener.state import RunStart, State, SuppressionKind
+from screener.stores.protocols import Receipt, WriteResult
+from screener.stores.server_destination import ServerDestination
+
+_ATTEMPTS = 3  # at an assessment that somebody else writes at the same time
+_GONE = (200, 202, 204, 404, 410)
+
+Confirm = Callable[[str], None]  # is shown what is about to happen; raises where it must not
+Progress = Callable[[int, int], None]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is taken back: all that a run wrote, all nomograms of a model (`id@version`), or all of a patient."""
+
+    kind: SuppressionKind
+    name: str
+
+
+class Undone(msgspec.Struct):
+    """What became of the assessments. `later`: of a run, those that a later run has written again, which stay."""
+
+    host: str
+    found: int = 0
+    done: int = 0
+    already: int = 0
+    later: int = 0
+    failed: int = 0
+    dry: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 where some could not be written."""
+        return ExitCode.SOME_PATIENTS_FAILED if self.failed else ExitCode.DONE
+
+
+class _Place(NamedTuple):
+    """The destination, opened."""
+
+    host: str
+    name: str
+    store: ServerDestination
+    state: State
+    writer: AssessmentWriter
+    start: RunStart
+
+
+def retract(settings: Settings, target: Target, *, dry: bool, confirm: Confirm, progress: Progress) -> Undone:
+    """Mark the assessments as entered in error, and suppress the target. ConfigurationError for a target that is not known."""
+    with ExitStack() as stack:
+        place = _open(settings, stack, "retract", dry=dry)
+        found = Undone(place.host, dry=dry)
+        changes = list(_to_take_back(place, target, found))
+        found.found = len(changes)
+        if dry:
+            return found
+        confirm(
+            f"{len(changes)} assessments on {place.host} are marked as entered in error, and later runs leave them so until "
+            f"`screener suppressions lift`"
+        )
+        _hold_lease(place, settings, stack)
+        place.state.suppress(place.name, target.kind, target.name, instant_text(datetime.now(UTC)))
+        place.state.begin_run(place.start)
+        for part in batches(changes, settings.output.bundle_entries):
+            receipts = _write(place, part)
+            place.state.record_receipts(place.start.run_id, [ledger_row(receipt) for receipt in receipts])
+            written = sum(receipt.result is WriteResult.DONE for receipt in receipts)
+            found.done += written
+            found.failed += len(receipts) - written
+            progress(found.done + found.failed, len(changes))
+        counts = {"retracted": found.done, "failed": found.failed}
+        place.state.end_run(place.start.run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
+        return found
+
+
+def purge(settings: Settings, *, dry: bool, confirm: Confirm, progress: Progress) -> Undone:
+    """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
+    with ExitStack() as stack:
+        place = _open(settings, stack, "purge", dry=dry)
+        kinds: Counter[str] = Counter()
+        addresses = []
+        for resource in (
+            *place.store.ours(),
+            *place.store.devices(),
+        ):  # a Device may be deleted when nothing refers to it
+            addresses.append(f"{resource['resourceType']}/{resource['id']}")
+            kinds[str(resource["resourceType"])] += 1
+        found = Undone(place.host, found=len(addresses), dry=dry)
+        if dry:
+            return found
+        confirm(
+            f"{kinds['RiskAssessment']} assessments and {kinds['Device']} Devices are deleted from {place.host}. "
+            "This cannot be taken back"
+        )
+        _hold_lease(place, settings, stack)
+        place.state.begin_run(place.start)
+        place.state.forget_watermarks(place.name)
+        for kind in ("RiskAssessment/", "Device/"):
+            for part in batches([name for name in addresses if name.startswith(kind)], settings.output.bundle_entries):
+                deleted = sum(result.status in _GONE for result in place.store.delete(part))
+                found.done += deleted
+                found.failed += len(part) - deleted
+                progress(found.done + found.failed, len(addresses))
+        counts = {"deleted": found.done, "failed": found.failed}
+        place.state.end_run(place.start.run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
+        return found
+
+
+def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"], *, dry: bool) -> _Place:
+    if not dry and settings.write == "off":
+        raise ConfigurationError('write = "off" in the configuration', 'Set write = "on", or look with --dry-run')
+    scope = READ if dry else READ_WRITE_AND_DELETE if mode == "purge" else READ_AND_WRITE
+    settings = with_scopes(settings, reads=False, assessments=scope)
+    method = setup.read_method(settings)
+    names = setup.RunNames(settings, Options(), method)
+    at = settings.destination if settings.destination.base_url else settings.server
+    there = setup.connect(at, stack)
+    store = ServerDestination(there.client, at, Canonical(settings.output.canonical), settings.output)
+    stack.callback(store.close)
+    state = stack.enter_context(State.open(settings.state.url))
+    artefact = method.artefact
+    start = RunStart(
+        run_id=str(uuid.uuid4()),
+        mode=mode,
+        started=instant_text(datetime.now(UTC)),
+        source=names.source,
+        destination=names.destination,
+        config_hash=names.selection_digest,
+        artefact_hash=artefact.checksum,
+        code_map_hash=method.tables.digest(),
+        policy_hash=settings.selection_digest(),
+        model_id=f"{artefact.id} {artefact.version}",
+        software_version=__version__,
+    )
+    writer = setup.assessment_writer(settings, artefact)
+    return _Place(there.client.host, names.destination, store, state, writer, start)
+
+
+def _hold_lease(place: _Place, settings: Settings, stack: ExitStack) -> None:
+    """No run may write at the same time."""
+    seconds = settings.state.lease_seconds
+    lease = place.state.lease(place.name, run_id=place.start.run_id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6)
+    stack.enter_context(lease)
+
+
+def _to_take_back(place: _Place, target: Target, found: Undone) -> Iterator[Change]:
+    for resource in _aimed_at(place, target, found):
+        if resource.get("status") in TAKEN_BACK:
+            found.already += 1
+        elif (change := _change(place, resource)) is not None:
+            yield change
+
+
+def _aimed_at(place: _Place, target: Target, found: Undone) -> Iterable[Json]:
+    if target.kind == "run":
+        run = place.state.run(target.name)
+        if run is None or run.start.destination != place.name:
+            raise ConfigurationError(
+                "The ledger has no such run with this destination",
+                "Its id is in the run's summary and in the log; the state must be the one that the run used",
+            )
+        wrote, later = place.state.identities_of(target.name), place.state.rewritten_after(target.name)
+        found.later = len(wrote & later)
+        return place.store.of_identities(wrote - later)
+    if target.kind == "patient":
+        return place.store.of_identities(
+            [assessment_uuid(place.writer.source_system, target.name, method) for method in Method]
+        )
+    return (resource for resource in place.store.ours() if _model_of(resource, place.writer) == target.name)
+
+
+def _model_of(resource: Json, writer: AssessmentWriter) -> str:
+    """Id and version of the model by which an assessment was made; "" for a flag."""
+    for coding in resource.get("method", {}).get("coding", ()):
+        if coding.get("system") == writer.canonical.model:
+            name, artefact = str(coding.get("code", "")), writer.artefact
+            reduced = {f"{artefact.id}-{nomogram.name}": artefact.id for nomogram in artefact.reduced}
+            return f"{reduced.get(name, name)}@{coding.get('version', '')}"
+    return ""
+
+
+def _change(place: _Place, resource: Json) -> Change | None:
+    """The change that takes it back; None for what has no identity of ours."""
+    canonical = place.writer.canonical
+    names = [str(n.get("value", "")) for n in resource.get("identifier", ()) if n.get("system") == canonical.identifier]
+    if not names:
+        return None
+    family = {coding.get("code") for coding in resource.get("method", {}).get("coding", ())}
+    return Change(
+        Action.RETRACT,
+        str(resource.get("subject", {}).get("reference", "")).removeprefix("Patient/"),
+        Method.NOMOGRAM if Method.NOMOGRAM.value in family else Method.FLAG,
+        names[0].removeprefix("urn:uuid:"),
+        BY_SITE,
+        altered=taken_back(resource, BY_SITE, canonical, place.writer.texts),
+        target=str(resource["id"]),
+        version=str(resource.get("meta", {}).get("versionId", "")),
+    )
+
+
+def _write(place: _Place, changes: Sequence[Change]) -> list[Receipt]:
+    """Write them; what somebody else wrote in between is read and taken back again."""
+    receipts: dict[str, Receipt] = {}
+    for _ in range(_ATTEMPTS):
+        receipts |= {receipt.change.target: receipt for receipt in place.store.apply(changes)}
+        conflicts = {r.change.identity for r in receipts.values() if r.result is WriteResult.CONFLICT}
+        if not conflicts:
+            break
+        again = [r for r in place.store.of_identities(conflicts) if r.get("status") not in TAKEN_BACK]
+        changes = [change for change in (_change(place, resource) for resource in again) if change is not None]
+    return list(receipts.values())
