@@ -76,10 +76,10 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, t
     for line in commands(page):
         if line.startswith(NOT_OURS):
             continue
-        line = line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token"))
-        if "RUN-ID" in line:
-            line = line.replace("RUN-ID", last_run(environment["SCREENER_STATE_URL"]))
-        words = shlex.split(line)
+        here = line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token"))
+        if "RUN-ID" in here:
+            here = here.replace("RUN-ID", last_run(environment["SCREENER_STATE_URL"]))
+        words = shlex.split(here)
         given = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
         if words[0] == "export":
             environment |= given
