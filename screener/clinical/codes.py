@@ -152,19 +152,17 @@ class CodeMap:
         first = next((coding for coding in coded if self._row(coding)), coded[0] if coded else None)
         return f"{first.system or ''}|{first.code}" if first else ""
 
-    def tokens(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
-        """`system|code` of every accepted code of these analytes, sorted, for a FHIR token search.
+    def coded(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[tuple[str, str], ...]:
+        """System and code of every accepted code of these analytes.
 
         With `refused` also of those that are the analyte and must not be used (another specimen, another form): asked for, so
         that they can be counted.
         """
         wanted = frozenset(analytes)
         return tuple(
-            sorted(
-                f"{row.system}|{row.code}"
-                for row in self._rows.values()
-                if row.analyte in wanted and (row.use == "accept" or (refused and row.reason != NOT_THE_ANALYTE))
-            )
+            (row.system, row.code)
+            for row in self._rows.values()
+            if row.analyte in wanted and (row.use == "accept" or (refused and row.reason != NOT_THE_ANALYTE))
         )
 
     def texts(self, analytes: Iterable[Analyte]) -> tuple[str, ...]:

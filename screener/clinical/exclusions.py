@@ -130,9 +130,9 @@ class MenopauseObservations:
         pairs = ((self._aliases.get(c.system or "", c.system or ""), c.code or "") for c in concept.coding or ())
         return next((self._means[pair] for pair in pairs if pair in self._means), "")
 
-    def tokens(self) -> tuple[str, ...]:
-        """`system|code` of each, sorted, for a FHIR token search."""
-        return tuple(sorted(f"{system}|{code}" for system, code in self._means))
+    def coded(self) -> tuple[tuple[str, str], ...]:
+        """System and code of each."""
+        return tuple(self._means)
 
 
 L = TypeVar("L", bound=ListRow)

@@ -165,9 +165,15 @@ class Mapper:
             return None, self._salvage(raw)
 
     def codes_for(self, analytes: Iterable[Analyte], *, refused: bool = False) -> tuple[str, ...]:
-        """`system|code` of every Observation code of these analytes, sorted, for a FHIR token search: the accepted ones, or with
-        `refused` also those that are asked for only to be counted."""
-        return self._codes.tokens(analytes, refused=refused)
+        """The Observation codes of these analytes as a FHIR token search takes them, sorted: the accepted ones, or with `refused` also
+        those that are asked for only to be counted."""
+        return self._tokens(self._codes.coded(analytes, refused=refused))
+
+    def _tokens(self, coded: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        """`system|code`, but the code alone where senders write the system in several ways: a search by one finds no other, and what
+        another system means by the code is left out when it is read (R4, search.html#token)."""
+        several = set(self._aliases.values())
+        return tuple(sorted({code if system in several else f"{system}|{code}" for system, code in coded}))
 
     def codes_that_matter(self) -> frozenset[str] | None:
         """The codes of all systems by one of which every Observation that gives rows does so; None where a site has results without
@@ -198,8 +204,9 @@ class Mapper:
         return self._aliases.get(name.strip(), name.strip())
 
     def further_tokens(self) -> tuple[str, ...]:
-        """`system|code` of the Observations that document menopause, or that matter by being there, sorted."""
-        return tuple(sorted({*self._menopause.tokens(), *(row.token for row in self._observed)}))
+        """The codes of the Observations that document menopause, or that matter by being there, as a FHIR token search takes them,
+        sorted."""
+        return self._tokens([*self._menopause.coded(), *((row.system, row.code) for row in self._observed)])
 
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names none of the source's."""

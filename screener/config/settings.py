@@ -46,6 +46,9 @@ class ServerSettings(Section):
     allow_http: bool = Field(default=False, description="allow plain http to a host that is not this machine")
     timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
     attempts: int = Field(5, ge=1, le=20, description="tries of a request that may be repeated")
+    retries_per_run: int = Field(
+        500, ge=0, description="tries beyond the first of all requests of a run; then the next failure ends it"
+    )
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
     connections: int = Field(
         2, ge=1, le=16, description="searches at once, where the server takes one patient at a time only"

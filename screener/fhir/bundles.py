@@ -1,11 +1,12 @@
 """Batch Bundles: each entry stands alone, and each entry's own status is read (FHIR R4, http.html#transaction)."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from screener.errors import ServerError
+from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client, decode
 from screener.fhir.outcomes import outcome_codes
 
@@ -63,8 +64,22 @@ def send_batch(
     """Post the entries as one batch; a result for each, in the same order.
 
     `minimal` asks for results without the resources. A server that then leaves out the results as well (an empty 2xx) is sent the
-    same again without asking. Raises ServerError where the server refuses the Bundle as a whole or answers another number of entries.
+    same again without asking. A batch that is too large for the server (413) is sent in halves; an entry that is too large alone has
+    413 as its result. Raises ServerError where the server refuses the Bundle as a whole or answers another number of entries.
     """
+    try:
+        return _sent(client, entries, what, minimal=minimal)
+    except RequestRefused as refused:
+        if refused.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
+    if len(entries) == 1:
+        return [EntryResult(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)]
+    middle = len(entries) // 2
+    halves = (entries[:middle], entries[middle:])
+    return [result for half in halves for result in send_batch(client, half, what, minimal=minimal)]
+
+
+def _sent(client: Client, entries: Sequence[Mapping[str, Any]], what: str, *, minimal: bool) -> list[EntryResult]:
     body = ENCODER.encode({"resourceType": "Bundle", "type": "batch", "entry": entries})
     headers = {"Prefer": "return=minimal"} if minimal else {}
     answer = client.write("POST", client.base_url, body, what=what, headers=headers)

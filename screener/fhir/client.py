@@ -6,6 +6,7 @@ only; redirects are not followed. Requests that may be repeated are repeated, wi
 
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -94,6 +95,7 @@ class Client:
         self._authorisation = authorised_by or authorisation(settings)
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.search_by_post = True  # until the server refuses it
+        self.counts_too_high: Counter[str] = Counter()  # searches by resource type: see screener.fhir.search
         self.server_time: datetime | None = None  # from the Date header of the first answer
 
     def __enter__(self) -> Self:
@@ -222,6 +224,12 @@ class Client:
     def _again(self, error: Exception) -> bool | float:
         """For stamina: whether to try again, and how long to wait where the server said so."""
         if not isinstance(error, _Transient):
+            return False
+        if self.traffic.retries >= self._settings.retries_per_run:
+            error.cause = ServerError(
+                f"{error.cause.what}; the run has used up its {self._settings.retries_per_run} retries",
+                "Look at the server and the network; server.retries_per_run is the limit",
+            )
             return False
         error.attempts = self._settings.attempts
         return True if error.wait is None else error.wait

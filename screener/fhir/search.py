@@ -24,6 +24,7 @@ _COMMA = re.compile(r"(?<!\\),")  # between values; an escaped one is part of a 
 _ASK_AGAIN = 3  # how often an expired search is started again
 # After so many pages without a new id the server is taken to page for ever, as HAPI does with _count=-1.
 _PAGES_WITHOUT_NEW = 5
+_COUNTED_TOO_MANY = 5  # matches, or one in a hundred: more is no miscount
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -132,8 +133,28 @@ def _whole(client: Client, resource_type: str, params: Parameters, *, post: bool
 
 def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool) -> Iterator[Found]:
     what = f"the search for {resource_type}"
-    answer = client.post_search(resource_type, params) if post else client.get(resource_type, params, what=what)
     walk = _Walk(client.host, what)
+    yield from _walked(client, resource_type, params, walk, post=post)
+    if not walk.falls_short:
+        return
+    smaller = _Walk(client.host, what, page_size=max(walk.first_page // 2, 1))
+    fewer = [*(pair for pair in params if pair[0] != "_count"), ("_count", str(smaller.page_size))]
+    for _ in _walked(client, resource_type, fewer, smaller, post=post):
+        pass
+    walk.check_whole(smaller)
+    if resource_type not in client.counts_too_high:
+        log.warning(
+            "server_counts_more_than_it_shows",
+            type=resource_type,
+            why="its total was higher than its last page allows, and smaller pages gave the same resources",
+        )
+    client.counts_too_high[resource_type] += 1
+
+
+def _walked(client: Client, resource_type: str, params: Parameters, walk: "_Walk", *, post: bool) -> Iterator[Found]:
+    """One walk through all pages."""
+    what = f"the search for {resource_type}"
+    answer = client.post_search(resource_type, params) if post else client.get(resource_type, params, what=what)
     while True:
         bundle = _bundle(answer, what, client.host)
         yield from walk.matches(bundle, resource_type)
@@ -157,8 +178,12 @@ def _bundle(answer: Answer, what: str, host: str) -> _Bundle:
 class _Walk:
     """What has been seen on the pages of one search."""
 
-    def __init__(self, host: str, what: str) -> None:
-        self._host, self._what = host, what
+    def __init__(self, host: str, what: str, page_size: int = 0) -> None:
+        """`page_size`: what the pages must not exceed, 0 where that does not matter."""
+        self._host, self._what, self.page_size = host, what, page_size
+        self.first_page = 0  # matches on it
+        self._pages = 0
+        self._larger = False  # whether a page was larger than asked for
         self._ids: set[str] = set()
         self._links: set[str] = set()
         self._without_new = 0  # pages in a row
@@ -166,7 +191,7 @@ class _Walk:
 
     def matches(self, bundle: _Bundle, resource_type: str) -> Iterator[Found]:
         self._total = bundle.total if self._total is None else self._total
-        known = len(self._ids)
+        known, here = len(self._ids), 0
         for entry in bundle.entry:
             if not bytes(entry.resource) or entry.search.mode != "match":
                 continue
@@ -176,7 +201,11 @@ class _Walk:
             if head.resourceType != resource_type:
                 raise ServerError(f"{self._host} answered a {type_name(head.resourceType)} to {self._what}")
             self._ids.add(head.id)
+            here += 1
             yield Found(head, entry.resource)
+        self.first_page = self.first_page if self._pages else here
+        self._pages += 1
+        self._larger |= bool(self.page_size) and here > self.page_size
         self._without_new = 0 if len(self._ids) > known else self._without_new + 1
 
     def _head(self, resource: msgspec.Raw) -> Head:
@@ -197,9 +226,25 @@ class _Walk:
                 "Lower server.page_size; if it stays, tell the server's vendor",
             )
         self._links.add(following)
-        if not following and self._total is not None and len(self._ids) < self._total:
-            raise ServerError(
-                f"{self._host} counted {self._total} matches for {self._what} but sent {len(self._ids)}",
-                "Nothing was written for them; run again, and lower server.page_size if it stays",
-            )
         return following
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether the server counted more matches than it sent."""
+        return self._total is not None and len(self._ids) < self._total
+
+    def check_whole(self, smaller: "_Walk") -> None:
+        """ServerError unless a second walk by smaller pages shows that all is here: then the server counts what it does not show,
+        deleted resources most often (hapifhir/hapi-fhir#3693).
+
+        A server that cuts its answers short would have cut the smaller pages elsewhere. One with a fixed limit would not, but what it
+        leaves out is rarely so little.
+        """
+        total = self._total or 0
+        little = total - len(self._ids) <= max(_COUNTED_TOO_MANY, total // 100)
+        if smaller._ids == self._ids and not smaller._larger and little:  # noqa: SLF001 - of the same class
+            return
+        raise ServerError(
+            f"{self._host} counted {total} matches for {self._what} but sent {len(self._ids)}",
+            "Nothing was written for them; run again, and lower server.page_size if it stays",
+        )

@@ -73,7 +73,7 @@ class RowMapper(Protocol[R_co]):
 
     @property
     def kinds(self) -> Mapping[str, Sequence[str]]:
-        """The resource types, and of each the codes as `system|code`; none means all of that type."""
+        """The resource types, and of each the codes as a token search takes them; none means all of that type."""
 
     def map(self, raw: bytes | msgspec.Raw) -> tuple[R_co, ...]:
         """The rows; () for what is not of interest. MalformedResource for what is no resource."""

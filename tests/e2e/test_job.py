@@ -91,6 +91,23 @@ def test_a_result_that_says_only_when_it_was_issued_is_found_by_the_backfill(sit
     assert site.run("--backfill").summary["writes"] == writes(created=1)
 
 
+def test_results_under_any_name_of_their_code_system_are_found(site: Site) -> None:
+    """A search by one name finds no other; a folder's results are found by all of them."""
+    systems = {
+        "w1": "http://loinc.org/",
+        "w2": "https://loinc.org",
+        "w3": "urn:oid:2.16.840.1.113883.6.1",
+        "w4": "http://elsewhere.example/codes",
+    }
+    for short, system in systems.items():
+        site.woman(short)
+        result = observation(site.id(f"{short}-mg"), site.id(short), "mg", "0.84", f"{DAY}T08:00:00Z")
+        result["code"]["coding"][0]["system"] = system
+        site.put(result)
+    assert site.run("--backfill").summary["writes"] == writes(created=3)
+    assert site.assessments("w4") == []
+
+
 def test_a_past_run_leaves_later_occasions_alone(site: Site) -> None:
     site.woman()
     site.stay("w1", DAY)

@@ -43,6 +43,14 @@ def get(script: Script, **settings: object) -> tuple[bytes, Client]:
             return client.get("Patient/1", what="a patient").body, client
 
 
+def get_often(script: Script, *, times: int, **settings: object) -> None:
+    with scripted(script) as server:
+        given = ServerSettings.model_validate({"base_url": server.base_url, "attempts": 3, **settings})
+        with Client(given) as client:
+            for _ in range(times):
+                client.get("Patient/1", what="a patient")
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_passing_failure_is_repeated(status: int) -> None:
     number = count()
@@ -53,6 +61,13 @@ def test_a_passing_failure_is_repeated(status: int) -> None:
 def test_a_lasting_failure_ends_with_its_status() -> None:
     with pytest.raises(ServerError, match="kept answering 503 to a patient"):
         get(lambda _: Reply(503))
+
+
+def test_a_run_that_has_used_up_its_retries_ends_at_the_next_failure() -> None:
+    number = count()
+    with pytest.raises(ServerError, match="the run has used up its 3 retries"):
+        get_often(lambda _: Reply(503) if next(number) % 2 == 0 else Reply(body=b"{}"), times=10, retries_per_run=3)
+    assert next(number) == 7  # three failures made good, and one that is not
 
 
 def test_before_a_new_attempt_it_is_said_what_failed_how_often_and_when_the_next_comes() -> None:

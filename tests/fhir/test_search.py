@@ -1,8 +1,9 @@
 """Searches whose answers are whole, or an error. Paging as in FHIR R4, http.html#paging."""
 
 import re
+from collections.abc import Callable
 from itertools import count
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -82,6 +83,44 @@ def test_one_empty_page_in_the_middle_is_passed() -> None:
 
 def test_fewer_matches_than_the_server_counted_are_an_error() -> None:
     assert "counted 3 matches" in refused(lambda _: Reply(body=bundle(*named("a", "b"), total=3)))
+
+
+def counting(total: int, *ids: str, cut_at: int = 0) -> Callable[[Request], Reply]:
+    """A server that pages by `_count`, says that there are `total`, and (where `cut_at` is given) sends no more and no link."""
+
+    def script(request: Request) -> Reply:
+        asked = parse_qs(request.path.partition("?")[2])
+        size, start = int(asked.get("_count", ["4"])[0]), int(asked.get("start", ["0"])[0])
+        if cut_at:
+            return Reply(body=bundle(*named(*ids[: min(size, cut_at)]), total=total))
+        following = f"Observation?_count={size}&start={start + size}" if start + size < len(ids) else ""
+        return Reply(body=bundle(*named(*ids[start : start + size]), following=following, total=total))
+
+    return script
+
+
+@pytest.mark.parametrize(("total", "ids"), [(4, "abc"), (7, "abcdef"), (1, ""), (10, "abcde")])
+def test_a_total_that_counts_what_is_deleted_is_told_once(
+    total: int, ids: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """hapifhir/hapi-fhir#3693."""
+    with scripted(counting(total, *ids)) as server, Client(ServerSettings(base_url=server.base_url)) as client:
+        for _ in range(2):
+            assert [found.head.id for found in search(client, "Observation", [])] == list(ids)
+        assert client.counts_too_high == {"Observation": 2}
+    assert capsys.readouterr().out.count("server_counts_more_than_it_shows") == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        counting(4, *"abcd", cut_at=3),  # pages of 3, then of 1, and never a link: the second walk ends elsewhere
+        counting(11, *"abcde"),  # six more than there are
+        counting(500, *"abcd"),
+    ],
+)
+def test_an_answer_that_is_cut_short_is_an_error(script: Callable[[Request], Reply]) -> None:
+    assert "matches for the search for Observation but sent" in refused(script)
 
 
 def test_duplicates_across_pages_do_not_hide_a_missing_one() -> None:
