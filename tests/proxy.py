@@ -33,11 +33,13 @@ NOTHING_FOUND = Reply(body={"resourceType": "Bundle", "type": "searchset", "tota
 def faulty(behind: str, fault: Fault) -> Iterator[Scripted]:
     """The front, on a free loopback port. It has addresses of its own in all that it answers."""
     here = ""
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
 
     def answer(request: Request) -> Reply:
         def ask() -> Reply:
             headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
-            found = requests.request(
+            found = session.request(
                 request.method,
                 f"{behind}{request.path.removeprefix('/fhir')}",
                 data=request.body.replace(here, behind).encode(),

@@ -1,8 +1,10 @@
 """A server that answers what a test tells it to: for what no well-behaved server does."""
 
+import contextlib
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ class Reply:
     body: Json | bytes = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     cut_short: bool = False  # promise more bytes than are sent
+    hang_seconds: float = 0  # before anything is sent
+    drip_seconds: float = 0  # before each byte of the body
 
 
 Script = Callable[[Request], Reply]
@@ -50,12 +54,14 @@ def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Scri
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
             request = Request(self.command, self.path, body, dict(self.headers))
             asked.append(request)
             reply = script(request)
+            time.sleep(reply.hang_seconds)
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             send = self.send_response_only if "Date" in reply.headers else self.send_response
             send(reply.status)
@@ -64,7 +70,10 @@ def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Scri
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content) + 10 * reply.cut_short))
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(OSError):  # whoever asked may have given up
+                for part in [content] if not reply.drip_seconds else (bytes([byte]) for byte in content):
+                    time.sleep(reply.drip_seconds)
+                    self.wfile.write(part)
             self.close_connection = reply.cut_short
 
         do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names http.server looks for

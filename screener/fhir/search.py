@@ -13,6 +13,7 @@ import structlog
 from screener.errors import PageExpired, RequestRefused, ServerError
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.outcomes import type_name
+from screener.fhir.reads import read
 
 log = structlog.get_logger()
 
@@ -43,12 +44,12 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class _Mode(msgspec.Struct):
-    mode: str = "match"
+    mode: str | None = "match"
 
 
 class _Entry(msgspec.Struct):
     resource: msgspec.Raw = msgspec.Raw(b"")
-    search: _Mode = msgspec.field(default_factory=_Mode)
+    search: _Mode | None = None
 
 
 class _Link(msgspec.Struct):
@@ -59,8 +60,8 @@ class _Link(msgspec.Struct):
 class _Bundle(msgspec.Struct):
     resourceType: str = ""  # noqa: N815
     total: int | None = None
-    link: list[_Link] = []
-    entry: list[_Entry] = []
+    link: list[_Link] | None = None
+    entry: list[_Entry] | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -68,9 +69,6 @@ class Found(msgspec.Struct, frozen=True):
 
     head: Head
     raw: msgspec.Raw
-
-
-_HEADS = msgspec.json.Decoder(Head)
 
 
 def search(client: Client, resource_type: str, params: Parameters, *, post: bool = False) -> Iterator[Found]:
@@ -192,8 +190,8 @@ class _Walk:
     def matches(self, bundle: _Bundle, resource_type: str) -> Iterator[Found]:
         self._total = bundle.total if self._total is None else self._total
         known, here = len(self._ids), 0
-        for entry in bundle.entry:
-            if not bytes(entry.resource) or entry.search.mode != "match":
+        for entry in bundle.entry or ():
+            if bytes(entry.resource) in (b"", b"null") or (entry.search and entry.search.mode not in ("match", None)):
                 continue
             head = self._head(entry.resource)
             if head.resourceType == "OperationOutcome":
@@ -209,17 +207,17 @@ class _Walk:
         self._without_new = 0 if len(self._ids) > known else self._without_new + 1
 
     def _head(self, resource: msgspec.Raw) -> Head:
-        try:
-            return _HEADS.decode(resource)
-        except msgspec.MsgspecError as error:
+        head = read(resource, Head)
+        if head is None:
             raise ServerError(
                 f"{self._host} answered a resource whose id or meta is not FHIR JSON to {self._what}",
                 "Tell the server's vendor; nothing may be concluded from such an answer",
-            ) from error
+            )
+        return head
 
     def following(self, bundle: _Bundle) -> str:
         """The next page's link, "" after the last one."""
-        following = next((link.url for link in bundle.link if link.relation == "next"), "")
+        following = next((link.url for link in bundle.link or () if link.relation == "next"), "")
         if following in self._links or (following and self._without_new >= _PAGES_WITHOUT_NEW):
             raise ServerError(
                 f"{self._host} pages {self._what} in a circle",

@@ -69,6 +69,7 @@ def exceeded(
         found += _rises(now, before, limits) if history.alike else ()
         found += [
             *_falls(now, before, limits),
+            *_nobody_left(now, history.runs, shows),
             *_nothing_left(now, most_seen, shows),
             *_shifts(now, before, limits),
         ]
@@ -123,6 +124,13 @@ def _falls(now: Figures, before: Figures, limits: LimitSettings) -> Iterator[Exc
                 f"{seen:,} women have a {kind} that bears on the rules, where the last runs lead one to expect "
                 f"{earlier * share:,.0f}",
             )
+
+
+def _nobody_left(now: Figures, before: Sequence[Figures], shows: Shows) -> Iterator[Exceeded]:
+    """A night without anybody is none to stop for, unless the source shows no result whatever."""
+    earlier = max(run.patients for run in before)
+    if not now.patients and earlier >= _ENOUGH_TO_ASK and shows("Observation") is False:
+        yield Exceeded("fall", "the source shows no Observation at all, and earlier runs saw patients with results")
 
 
 def _nothing_left(now: Figures, most_seen: Mapping[str, int], shows: Shows) -> Iterator[Exceeded]:

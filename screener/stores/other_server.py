@@ -17,7 +17,7 @@ from screener.assessment.resource import Json
 from screener.clinical.records import Method
 from screener.config.settings import DestinationSettings, OutputSettings
 from screener.fhir.client import Client
-from screener.fhir.reads import WithIdentifiers, WithSubject
+from screener.fhir.reads import Identifier, WithIdentifiers, WithSubject, read
 from screener.fhir.search import search
 from screener.stores.server_destination import DECODER, ServerDestination
 
@@ -49,7 +49,8 @@ class OtherServerDestination(ServerDestination):
         """Ids at the source, from the logical reference in our assessments."""
         params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
         for found in search(self._client, "RiskAssessment", params):
-            named = msgspec.json.decode(found.raw, type=WithSubject).subject.identifier
+            about = read(found.raw, WithSubject)
+            named = about.subject.identifier if about else Identifier()
             if named.system == self._source_system and named.value.startswith("Patient/"):
                 yield named.value.removeprefix("Patient/")
 
@@ -82,7 +83,7 @@ class OtherServerDestination(ServerDestination):
             names = ",".join(f"{self._system}|{_escaped(value)}" for value in wanted)
             params = [("identifier", names), *self._common()]
             for found in search(self._client, "Patient", params, post=True):
-                for name in msgspec.json.decode(found.raw, type=WithIdentifiers).identifier:
+                for name in (read(found.raw, WithIdentifiers) or WithIdentifiers()).identifier:
                     if name.system == self._system:
                         there.setdefault(name.value, set()).add(found.head.id)
         known = {patient: there.get(value, set()) for patient, value in values.items()}

@@ -16,7 +16,7 @@ from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.connections import Connections
-from screener.fhir.reads import WithSubject
+from screener.fhir.reads import WithSubject, read
 from screener.fhir.search import Found, search
 from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_source import ignored
@@ -86,9 +86,9 @@ class ServerDestination:
         if self._settings.only_tag and self._output.tag:
             params.append(("_tag", self._output.tag))
         for found in search(self._client, "RiskAssessment", params):
-            reference = msgspec.json.decode(found.raw, type=WithSubject).subject.reference
-            if reference:
-                yield local_id(reference)
+            named = read(found.raw, WithSubject)
+            if named is not None and named.subject.reference:
+                yield local_id(named.subject.reference)
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """One search for all of them, by POST."""

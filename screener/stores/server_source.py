@@ -26,7 +26,7 @@ from screener.clinical.records import (
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, RequestRefused, ServerError, is_about_the_type
 from screener.fhir.client import Client, decode
-from screener.fhir.reads import WithIdentifiers, WithSubject
+from screener.fhir.reads import WithIdentifiers, WithSubject, read
 from screener.fhir.search import Found, Meta, search
 from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
@@ -116,8 +116,10 @@ class ServerSource:
             for found in self._across_patients(params):
                 if not_before is not None and found.head.meta.lastUpdated:
                     self._check_window(found, not_before)
-                patient = self._mapper.patient_id(msgspec.json.decode(found.raw, type=WithSubject).subject.reference)
-                if patient:
+                named = read(found.raw, WithSubject)
+                if named is None:
+                    self.reading.bad_lines += 1
+                elif patient := self._mapper.patient_id(named.subject.reference):
                     yield patient
 
     def _across_patients(self, params: Sequence[tuple[str, str]]) -> Iterator[Found]:
@@ -264,7 +266,8 @@ class ServerSource:
         """The business identifier of each patient in a system, where there is exactly one."""
         found: dict[str, set[str]] = {}
         for entry in self._patients.find("Patient", patients, self._common()) if patients else ():
-            named = msgspec.json.decode(entry.raw, type=WithIdentifiers).identifier
+            patient_ = read(entry.raw, WithIdentifiers)
+            named = patient_.identifier if patient_ else ()
             found.setdefault(entry.head.id, set()).update(n.value for n in named if n.system == system and n.value)
         return {patient: next(iter(found[patient])) for patient in patients if len(found.get(patient, ())) == 1}
 

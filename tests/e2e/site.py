@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ class Site:
         stored: Json = answer.json()
         return stored
 
+    def put_all(self, resources: Sequence[Json]) -> None:
+        """The same for many at once, in one batch."""
+        system, code = self.tag
+        entries = [
+            {
+                "resource": {**resource, "meta": {"tag": [{"system": system, "code": code}]}},
+                "request": {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"},
+            }
+            for resource in resources
+        ]
+        bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+        answer = requests.post(self.base_url, json=bundle, timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert {entry["response"]["status"][:3] for entry in answer.json()["entry"]} <= {"200", "201"}
+
     def delete(self, path: str) -> None:
         assert requests.delete(f"{self.base_url}/{path}", timeout=30).status_code in (200, 204)
 
@@ -79,14 +95,19 @@ class Site:
 
     def stay(self, short: str, day: str, mg: str = "0.84", *, markers: bool = True) -> str:
         """One stay's results for a woman; returns the id of the magnesium result."""
+        for result in self.results(short, day, mg, markers=markers):
+            self.put(result)
+        return self.id(f"{short}-mg-{day}")
+
+    def results(self, short: str, day: str, mg: str = "0.84", *, markers: bool = True) -> list[Json]:
+        """The results of a stay, not stored yet."""
         values = {"mg": mg}
         if markers:
             values |= {"p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
-        for analyte, value in values.items():
-            self.put(
-                observation(self.id(f"{short}-{analyte}-{day}"), self.id(short), analyte, value, f"{day}T08:00:00Z")
-            )
-        return self.id(f"{short}-mg-{day}")
+        return [
+            observation(self.id(f"{short}-{analyte}-{day}"), self.id(short), analyte, value, f"{day}T08:00:00Z")
+            for analyte, value in values.items()
+        ]
 
     def assessments(self, short: str, method: str = "") -> list[Json]:
         """Her assessments of ours, by method."""

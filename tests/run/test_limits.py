@@ -129,6 +129,11 @@ def test_a_type_too_rare_to_count_is_asked_for() -> None:
     assert limits_of(gone, Figures(patients=30, candidates=9, types={"Condition": 2}), shows=lambda _: False) == []
 
 
+def test_a_night_without_anybody_is_asked_about() -> None:
+    assert limits_of(Figures(), USUAL, shows=lambda _: True) == []
+    assert limits_of(Figures(), USUAL, shows=lambda kind: kind != "Observation") == ["fall"]
+
+
 def test_patients_that_the_call_names_are_compared_with_nothing_earlier() -> None:
     assert limits_of(changed(scored=0, types={}), USUAL, mode=Mode.NAMED) == []
 
