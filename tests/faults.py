@@ -4,9 +4,11 @@ python -m tests.faults > docs/faults.md
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from screener.errors import ExitCode
 from screener.sandbox.app import SandboxServer
+from tests.command import screener
 from tests.e2e.site import RunEnded, Site
 from tests.fhir_samples import observation, patient
 from tests.proxy import NOTHING_FOUND, Ask, Fault, faulty, kind_of, parameters_of
@@ -95,10 +98,17 @@ def once(matches: Matches, wrong: Wrong) -> Fault:
     return times(1, matches, wrong)
 
 
+CANARY = "CANARY4711"  # a name, a text, a header: it must be left nowhere
+_SAID: Json = {
+    "resourceType": "OperationOutcome",
+    "issue": [{"severity": "error", "code": CANARY, "diagnostics": CANARY, "details": {"text": CANARY}}],
+}
+
+
 def status(code: int, **headers: str) -> Wrong:
-    """An answer without a body of FHIR, and the request is not passed on."""
+    """A refusal, and the request is not passed on."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _, __: Reply(code, b"", named)
+    return lambda _, __: Reply(code, _SAID, {"X-Canary": CANARY, **named})
 
 
 def replied(reply: Reply) -> Wrong:
@@ -204,7 +214,6 @@ class Row:
 
 
 SERVER, FAILED, LARGE = ExitCode.SERVER, ExitCode.SOME_PATIENTS_FAILED, ExitCode.TOO_LARGE
-OUTCOME: Json = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
 CONDITIONS, STATEMENTS, RESULTS = search_for("Condition"), search_for("MedicationStatement"), search_for("Observation")
 
 
@@ -214,7 +223,7 @@ def _passing() -> Iterator[Row]:
     for said, headers in (
         ("in seconds", {"Retry_After": "1"}),
         ("as a date", {"Retry_After": soon}),
-        ("unreadable", {"Retry_After": "soon"}),
+        ("unreadable", {"Retry_After": CANARY}),
         ("absent", {}),
     ):
         yield Row(f"429 twice, Retry-After {said}", lambda h=headers: times(2, RESULTS, status(429, **h)))  # type: ignore[misc]
@@ -260,13 +269,13 @@ def _answers() -> Iterator[Row]:
     yield Row("half of the JSON", lambda: always(RESULTS, half), SERVER, "not the JSON expected")
     yield Row(
         "HTML with status 200",
-        lambda: always(RESULTS, replied(Reply(body=b"<html>log in</html>"))),
+        lambda: always(RESULTS, replied(Reply(body=b"<html>CANARY4711</html>"))),
         SERVER,
         "HTML or XML",
     )
     yield Row(
         "an OperationOutcome with status 200",
-        lambda: always(RESULTS, replied(Reply(body=OUTCOME))),
+        lambda: always(RESULTS, replied(Reply(body=_SAID))),
         SERVER,
         "instead of a Bundle",
     )
@@ -278,12 +287,12 @@ def _answers() -> Iterator[Row]:
     )
     yield Row(
         "an OperationOutcome among the matches",
-        lambda: always(RESULTS, edited(lambda b: b["entry"].append({"resource": OUTCOME}) if b.get("entry") else None)),
+        lambda: always(RESULTS, edited(lambda b: b["entry"].append({"resource": _SAID}) if b.get("entry") else None)),
     )
     yield Row(
         "a resource of another type among the matches",
         lambda: always(
-            CONDITIONS, edited(lambda b: b.update(entry=[{"resource": {"resourceType": "Basic", "id": "b"}}]))
+            CONDITIONS, edited(lambda b: b.update(entry=[{"resource": {"resourceType": CANARY, "id": CANARY}}]))
         ),
         SERVER,
         "answered a",
@@ -294,7 +303,7 @@ def _answers() -> Iterator[Row]:
     yield Row("an Observation whose subject and status are null", lambda: always(RESULTS, edited(_with_nulls)))
     yield Row(
         "a redirect",
-        lambda: always(RESULTS, status(307, Location="https://elsewhere.example/fhir")),
+        lambda: always(RESULTS, status(307, Location="https://elsewhere.example/CANARY4711")),
         SERVER,
         "redirects",
     )
@@ -338,7 +347,7 @@ def _pages() -> Iterator[Row]:
     )
     yield Row(
         "a `next` link to another origin",
-        lambda: always(RESULTS, with_link("https://elsewhere.example/fhir?page=2")),
+        lambda: always(RESULTS, with_link("https://elsewhere.example/CANARY4711?page=2")),
         SERVER,
         "another origin",
     )
@@ -397,9 +406,7 @@ def _refusals() -> Iterator[Row]:
     )
     yield Row("no result is shown", lambda: hidden("Observation"), LARGE, "shows no Observation at all")
     yield Row("no patient is shown", lambda: hidden("Patient"), FAILED, "most_patients_missing", rewritten=True)
-    yield Row(
-        "no assessment of ours is shown", lambda: hidden("RiskAssessment"), FAILED, "write_conflict", rewritten=True
-    )
+    yield Row("no assessment of ours is shown", lambda: hidden("RiskAssessment"), LARGE, "no RiskAssessment of ours")
 
 
 def _writes() -> Iterator[Row]:
@@ -452,9 +459,14 @@ def first_state(site: Site) -> None:
     """Before the backfill: six women to be assessed, and three who are excluded."""
     resources = []
     for number in range(1, 10):
-        resources += [patient(site.id(f"w{number}")), *site.results(f"w{number}", DAY, mg=f"0.{80 + number}")]
+        resources += [_named(site.id(f"w{number}")), *site.results(f"w{number}", DAY, mg=f"0.{80 + number}")]
     cancer = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.9"}]}
     site.put_all([*resources, *(_condition(site, f"w{number}", cancer) for number in (7, 8, 9))])
+
+
+def _named(name: str) -> Json:
+    record = {"system": "https://ward.example/mrn", "value": CANARY}
+    return {**patient(name), "name": [{"family": CANARY}], "identifier": [record], "telecom": [{"value": CANARY}]}
 
 
 def _condition(site: Site, short: str, code: Json) -> Json:
@@ -462,7 +474,8 @@ def _condition(site: Site, short: str, code: Json) -> Json:
         "resourceType": "Condition",
         "id": site.id(f"c-{short}"),
         "subject": {"reference": f"Patient/{site.id(short)}"},
-        "code": code,
+        "code": {**code, "text": CANARY},
+        "note": [{"text": CANARY}],
         "recordedDate": "2020-01-01",
     }
 
@@ -474,7 +487,7 @@ def one_day_later(site: Site) -> None:
         [
             {**corrected, "status": "corrected", "valueQuantity": {**corrected["valueQuantity"], "value": 0.92}},
             {**withdrawn, "status": "entered-in-error"},
-            *(patient(site.id(short)) for short in ("n1", "n2")),
+            *(_named(site.id(short)) for short in ("n1", "n2")),
             *site.results("n1", LATER),
             *site.results("n2", LATER),
             *site.results("w3", LATER, mg="0.79"),
@@ -509,34 +522,144 @@ def _without_instants(part: Json) -> Json:
 NOTHING_WRONG: Fault = lambda _, ask: ask()  # noqa: E731 - of the shape of all the others
 
 
-@contextmanager
-def ward(folder: Path, **environment: str) -> Iterator[tuple[Site, list[Fault]]]:
-    """A server of its own after its first backfill and a day's changes, and the fault of its front (the last of the list)."""
-    faults: list[Fault] = [NOTHING_WRONG]
+class Ward:
+    """A front at one address, and behind it a server after its first backfill and a day's changes: anew for each test.
 
-    def wrong_now(request: Request, ask: Ask) -> Reply:
-        return faults[-1](request, ask)
+    The server's data and the job's state are made once and copied.
+    """
 
-    with SandboxServer() as behind, faulty(behind.base_url, wrong_now) as front:
-        site = Site(front.base_url, folder, name="ward", environment={**MANY_REQUESTS, **environment})
-        site.environment["SCREENER_SOURCE_SYSTEM"] = "https://ward.example/fhir"
-        first_state(site)
-        site.run("--backfill")
-        one_day_later(site)
-        yield site, faults
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._faults: list[Fault] = []
+        self._behind = ""
+        self._closing = stack.enter_context(ThreadPoolExecutor())
+        self._front = stack.enter_context(faulty(lambda: self._behind, self._wrong_now))
+        self._number = iter(range(10_000))
+        folder.mkdir(exist_ok=True)
+        with self._served(folder / "server.db", folder) as (site, _):
+            first_state(site)
+            site.run("--backfill")
+            one_day_later(site)
+
+    def _wrong_now(self, request: Request, ask: Ask) -> Reply:
+        return self._faults[-1](request, ask)
+
+    @contextmanager
+    def again(self, **environment: str) -> Iterator[tuple[Site, list[Fault]]]:
+        """The job with these settings beside the common ones, and the faults of its front, of which the last one holds."""
+        own = self._folder / str(next(self._number))
+        own.mkdir()
+        database = own.with_suffix(".db")
+        shutil.copy(self._folder / "server.db", database)
+        shutil.copy(self._folder / "state.sqlite", own)
+        with self._served(database, own, **environment) as made:
+            yield made
+
+    @contextmanager
+    def _served(self, database: Path, folder: Path, **environment: str) -> Iterator[tuple[Site, list[Fault]]]:
+        server = SandboxServer(db=database)
+        self._behind, self._faults = server.base_url, [NOTHING_WRONG]
+        try:
+            yield (
+                Site(self._front.base_url, folder, name="ward", environment={**MANY_REQUESTS, **environment}),
+                self._faults,
+            )
+        finally:
+            stopped = self._closing.submit(server.stop)
+            if folder == self._folder:  # what is copied must be whole
+                stopped.result()
 
 
 def night(site: Site, expect: int | None = 0) -> RunEnded:
-    """A nightly run."""
-    return site.run(expect=expect)  # type: ignore[arg-type]
+    """A nightly run that says all it can."""
+    return site.run("-v", expect=expect)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows for the documentation."""
-    lines = ["| fault | the run | it says |", "|---|---|---|"]
-    lines += [f"| {row.what} | {row.exit_code.value} | {row.words} |" for row in rows]
+def night_alone(settings: dict[str, str], folder: Path) -> None:
+    """A nightly run in a process of its own, which a test may kill."""
+    screener("run", cwd=folder, expect=None, **settings)
+
+
+# Faults of other kinds, and the tests that show how they end: (fault, the run, the next run, test).
+
+_JOB, _OPERATIONS, _FOLDER = "tests/e2e/test_job.py", "tests/e2e/test_operations.py", "tests/e2e/test_folder.py"
+_EXPORT, _STATE, _LEASE = "tests/bulk/test_export.py", "tests/state/test_database.py", "tests/state/test_lease.py"
+_HERE = "tests/e2e/test_faults.py"
+ELSEWHERE = [
+    ("`kill -9` before or after any request of a night", "killed", "0, as undisturbed", f"{_HERE}::test_killed_at_every_request"),
+    ("`kill -9` of a backfill, against HAPI FHIR too", "killed", "0, as undisturbed", f"{_JOB}::test_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_run"),
+    ("SIGTERM or SIGINT", "1, after the batch in hand", "0", f"{_OPERATIONS}::test_a_signal_stops_a_run_between_batches_and_the_watermark_stays"),
+    ("SIGTERM of `screener schedule`", "0, after the batch in hand", "0", f"{_OPERATIONS}::test_the_worker_runs_and_a_signal_ends_it_in_good_order"),
+    ("the time of `--until` is up", "6", "0, goes on", f"{_OPERATIONS}::test_a_stopped_backfill_goes_on_where_it_was_and_its_watermark_is_its_beginning"),
+    ("somebody adds a note between read and write", "0, the note is kept", "0", f"{_HERE}::test_a_note_between_read_and_write_is_kept"),
+    ("somebody takes an assessment back between read and write", "0, it stays taken back", "0", f"{_HERE}::test_what_somebody_takes_back_between_read_and_write_stays_so"),
+    ("a result that becomes visible behind the watermark", "0", "0, it is found", f"{_HERE}::test_a_result_that_becomes_visible_behind_the_watermark_is_found"),
+    ("the only magnesium result is deleted", "0", "0, taken back by the full reconcile", f"{_JOB}::test_the_only_magnesium_deleted_is_found_by_the_full_reconcile"),
+    ("two assessments of ours for one woman and method", "0, one is taken back", "0", f"{_JOB}::test_two_of_ours_for_one_identity_end_as_one"),
+    ("an assessment that others have damaged", "3", "3, the others are right", f"{_OPERATIONS}::test_an_assessment_damaged_by_others_fails_that_patient_only"),
+    ("a second run on the same destination", "5", "0", f"{_OPERATIONS}::test_a_second_run_leaves_with_5_and_says_who_is_at_work"),
+    ("a lease that was lost (a machine stood still)", "5, before it writes", "0", f"{_LEASE}::test_process_that_was_stopped_too_long_finds_its_lease_lost"),
+    ("a holder of the lease that was killed", "0, at once", "0", f"{_LEASE}::test_after_kill_9_the_next_run_starts_at_once"),
+    ("a holder on another machine that is silent", "5, until its lease is out", "0", f"{_LEASE}::test_silent_holder_on_another_host_is_succeeded_when_its_lease_is_out"),
+    ("the state is locked", "2", "0", f"{_STATE}::test_locked_database_is_told"),
+    ("the state is cut short", "2", "2, until it is moved aside", f"{_STATE}::test_truncated_database_is_refused"),
+    ("the state is another program's file", "2", "2", f"{_STATE}::test_foreign_file_is_refused_and_left_alone"),
+    ("a full disk, from folder to folder", "2, the destination is as it was", "0", "tests/ndjson/test_engine.py::test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was"),
+    ("a summary that cannot be written", "1, the run is done", "0", f"{_FOLDER}::test_a_summary_that_cannot_be_written_is_said_truly"),
+    ("a token that is revoked before any request", "0", "0", "tests/e2e/test_authorisation.py::test_a_token_revoked_before_any_request_is_asked_for_again"),
+    ("tokens that last a second", "0", "0", "tests/e2e/test_authorisation.py::test_a_night_with_tokens_that_last_a_second"),
+    ("a laboratory that changes its unit and not its label", "7", "7, or 0 with --accept-large-change", "tests/e2e/test_limits.py::test_a_laboratory_that_changes_its_unit_and_not_its_label"),
+    ("a scope narrowed in silence", "7", "0", "tests/e2e/test_limits.py::test_a_scope_narrowed_in_silence_stops_the_night_before_it_writes"),
+    ("clocks change, in any time zone", "no night is left out", "none comes twice", "tests/test_schedule.py::test_every_night_has_one_start_in_every_zone"),
+    ("`kill -9` of an export", "killed", "0, no whole file is fetched twice", f"{_EXPORT}::test_killed_anywhere_and_called_again_it_goes_on_and_fetches_no_whole_file_twice"),
+    ("a manifest that cannot be followed", "4, it is not written down", "0", f"{_EXPORT}::test_a_manifest_that_cannot_be_followed_is_not_written_down"),
+    ("an export that is not whole", "4, no run reads it", "0", f"{_EXPORT}::test_what_is_not_whole_is_an_error_and_no_run_reads_it"),
+    ("an export that never ends", "4", "4", f"{_EXPORT}::test_an_export_that_never_ends_is_given_up_with_words"),
+    ("an export that was changed on disk", "2", "2", f"{_FOLDER}::test_an_export_that_was_changed_on_disk_stops_the_run"),
+    ("a damaged file of a folder", "2", "2", f"{_FOLDER}::test_a_damaged_folder_stops_the_run_before_it_writes"),
+    ("an entry of a folder that looks like data and cannot be read", "2", "2", f"{_FOLDER}::test_what_is_named_like_data_and_cannot_be_read_stops_the_run"),
+]  # fmt: skip
+
+
+def page() -> str:
+    """The page of the documentation."""
+    lines = [
+        "# Faults",
+        "",
+        "What goes wrong with servers, networks and machines, how a run ends in it, and what the next run does.",
+        "This page is made from the tests: `python -m tests.faults > docs/faults.md`.",
+        "",
+        "## Of a server",
+        "",
+        "Each fault was done to a night with corrected, withdrawn and new results, by a proxy before the sandbox",
+        "(`tests/e2e/test_faults.py`). The run ended with the exit code, and said the words. The next run, without",
+        "the fault, ended with 0 and left every assessment as an undisturbed night would have, in as many versions;",
+        '"amended again" marks where one that was right had said less in between. No name, text, header or',
+        "patient's id was left in what the run said.",
+        "",
+        "| fault | exit code | it says | the next run |",
+        "|---|---|---|---|",
+    ]
+    for row in ROWS:
+        after = "0, amended again" if row.rewritten else "0, as undisturbed"
+        lines.append(f"| {row.what} | {row.exit_code.value} | {row.words} | {after} |")
+    lines += ["", "## Of other kinds", "", "| fault | the run | the next run | test |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(entry[:-1])} | `{entry[-1]}` |" for entry in ELSEWHERE]
+    lines += [
+        "",
+        "## What nothing here notices",
+        "",
+        "- A wrong value in a right form, of few patients: another patient's result, a wrong date, a comma in the",
+        "  wrong place that stays plausible.",
+        "- A source that shows less than it has and always did: no earlier run saw more.",
+        "- A change that comes slowly: each night differs little from those before it.",
+        "- A server that leaves out results of some patients only, and says nothing of it in `total` or `link`.",
+        "- A diagnosis or a medicine that nobody recorded.",
+        "- What happens while the job does not run: a result that is corrected and read by people before the night.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table(ROWS) + "\n")
+    sys.stdout.write(page())

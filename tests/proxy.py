@@ -30,24 +30,26 @@ NOTHING_FOUND = Reply(body={"resourceType": "Bundle", "type": "searchset", "tota
 
 
 @contextmanager
-def faulty(behind: str, fault: Fault) -> Iterator[Scripted]:
-    """The front, on a free loopback port. It has addresses of its own in all that it answers."""
+def faulty(behind: Callable[[], str], fault: Fault) -> Iterator[Scripted]:
+    """The front, on a free loopback port. It has addresses of its own in all that it answers; `behind` says what it stands before."""
     here = ""
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
 
     def answer(request: Request) -> Reply:
+        there = behind()
+
         def ask() -> Reply:
             headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
             found = session.request(
                 request.method,
-                f"{behind}{request.path.removeprefix('/fhir')}",
-                data=request.body.replace(here, behind).encode(),
+                f"{there}{request.path.removeprefix('/fhir')}",
+                data=request.body.replace(here, there).encode(),
                 headers=headers,
                 timeout=60,
             )
-            back = {name: found.headers[name].replace(behind, here) for name in _PASSED_BACK if name in found.headers}
-            return Reply(found.status_code, found.text.replace(behind, here).encode(), back)
+            back = {name: found.headers[name].replace(there, here) for name in _PASSED_BACK if name in found.headers}
+            return Reply(found.status_code, found.text.replace(there, here).encode(), back)
 
         return fault(request, ask)
 

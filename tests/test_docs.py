@@ -17,6 +17,7 @@ from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
 from screener.state import State
+from tests import faults
 from tests.command import screener
 from tests.fhir_samples import observation, patient
 from tests.folders import private_file
@@ -107,8 +108,14 @@ def test_what_the_text_names_exists(page: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= {*known, "--help", "--version"}, said
 
 
-def test_the_tests_that_security_names_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+def test_the_page_of_faults_is_made_from_the_tests() -> None:
+    assert (ROOT / "docs/faults.md").read_text(encoding="utf-8") == faults.page()
+    assert len(faults.ROWS) + len(faults.ELSEWHERE) >= 100
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/faults.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text(encoding="utf-8"))
     assert named
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")

@@ -28,11 +28,12 @@ class AnalyteFigures(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """Of one run. `candidates` are women who are old enough and have a usable Mg: what is said of excluding types and of scores is a
+    """Of one run. `standing` counts patients who had an assessment of ours before it. `candidates` are women who are old enough and have a usable Mg: what is said of excluding types and of scores is a
     share of them, because runs of one kind look at other patients than those of another. `created`, `amended`, `retracted` and `failed` are its difference, whether it was written or not; `types` counts
     candidates with a statement that some rule is about, by resource type."""
 
     patients: int = 0
+    standing: int = 0
     candidates: int = 0
     scored: int = 0
     flags_made: int = 0

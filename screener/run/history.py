@@ -1,7 +1,7 @@
 """Earlier runs between the same source and destination, from the ledger."""
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, takewhile
 
 from screener.run.figures import Figures, kept
 from screener.run.limits import History
@@ -19,17 +19,24 @@ _PARTS = {
 
 def history(state: State, run: RunStart) -> History:
     """What `run` is compared with."""
+    since_purge = takewhile(
+        lambda row: row.start.mode != "purge", state.runs_between(run.source, run.destination, _LOOKED_AT)
+    )
     rows = [
-        row
-        for row in state.runs_between(run.source, run.destination, _LOOKED_AT)
-        if row.start.mode in (Mode.NIGHTLY, Mode.BACKFILL) and row.start.run_id != run.run_id
+        row for row in since_purge if row.start.mode in (Mode.NIGHTLY, Mode.BACKFILL) and row.start.run_id != run.run_id
     ]
     backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
     alike = [row for row in rows if row.start.config_hash == run.config_hash]
     of_this_kind = _figures([row for row in alike if row.start.mode == run.mode])
     of_another = _figures([row for row in alike if row.start.mode == Mode.BACKFILL])
-    return History(of_this_kind or of_another, alike=bool(of_this_kind), changed=changed, backfilled=bool(backfills))
+    return History(
+        of_this_kind or of_another,
+        alike=bool(of_this_kind),
+        changed=changed,
+        backfilled=bool(backfills),
+        unchecked=frozenset(_unchecked(rows[0])) if rows else None,
+    )
 
 
 def _figures(rows: Sequence[RunRow]) -> list[Figures]:
@@ -42,3 +49,8 @@ def _figures(rows: Sequence[RunRow]) -> list[Figures]:
         if row.summary and row.summary.get("accepted_large_change"):
             break
     return found
+
+
+def _unchecked(row: RunRow) -> Iterable[str]:
+    found = (row.summary or {}).get("exclusions_not_checked")
+    return found if isinstance(found, Mapping) else ()

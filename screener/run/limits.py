@@ -32,13 +32,15 @@ class History(msgspec.Struct, frozen=True):
     """What is known of earlier runs with the same source and destination.
 
     `runs` are those to compare with (none where the model, the tables or the policy changed), and `alike` is whether they are of the
-    same kind; `changed` names what changed since the last run; `backfilled` is whether there was a full run before.
+    same kind; `changed` names what changed since the last run; `backfilled` is whether there was a full run before; `unchecked` are
+    the excluding types that the last run could not read, None where there was none.
     """
 
     runs: Sequence[Figures] = ()
     alike: bool = True
     changed: Sequence[str] = ()
     backfilled: bool = False
+    unchecked: frozenset[str] | None = None
 
 
 def exceeded(
@@ -71,6 +73,7 @@ def exceeded(
             *_falls(now, before, limits),
             *_nobody_left(now, history.runs, shows),
             *_nothing_left(now, most_seen, shows),
+            *(() if folder else _none_stands(now, history.runs, shows)),
             *_shifts(now, before, limits),
         ]
     return found
@@ -131,6 +134,15 @@ def _nobody_left(now: Figures, before: Sequence[Figures], shows: Shows) -> Itera
     earlier = max(run.patients for run in before)
     if not now.patients and earlier >= _ENOUGH_TO_ASK and shows("Observation") is False:
         yield Exceeded("fall", "the source shows no Observation at all, and earlier runs saw patients with results")
+
+
+def _none_stands(now: Figures, before: Sequence[Figures], shows: Shows) -> Iterator[Exceeded]:
+    """Assessments that are not shown would be written again, and none would be taken back."""
+    earlier = max(max(run.standing, run.created) for run in before)
+    if now.patients and not now.standing and earlier >= _ENOUGH_TO_ASK and shows("RiskAssessment") is False:
+        yield Exceeded(
+            "fall", "the destination shows no RiskAssessment of ours at all, and earlier runs left some there"
+        )
 
 
 def _nothing_left(now: Figures, most_seen: Mapping[str, int], shows: Shows) -> Iterator[Exceeded]:

@@ -204,7 +204,7 @@ class _Batch:
         """Read, judge and reconcile one batch; returns what is to be written."""
         writes: list[Change] = []
         for decision in self._known_there(self._decide(patients)):
-            self._tally.judged(decision.verdict)
+            self._tally.judged(decision.verdict, standing=bool(decision.standing))
             writes += [change for change in decision.changes if self._to_write(change)]
         return writes
 
@@ -262,7 +262,7 @@ class _Batch:
         One at a time. Only the methods with a change that failed: what went through for the other is counted.
         """
         for decision in self._known_there(self._decide([patient])):
-            self._tally.judged(decision.verdict)
+            self._tally.judged(decision.verdict, standing=bool(decision.standing))
             for change in decision.changes:
                 if change.method in methods and self._to_write(change):
                     self._write_alone(*self._stores.destination.addressed([change]))

@@ -22,7 +22,7 @@ from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import setup
 from screener.run.history import history
-from screener.run.limits import Exceeded, Shows, exceeded
+from screener.run.limits import Exceeded, History, exceeded
 from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
 from screener.run.receipts import ledger_row
@@ -31,6 +31,7 @@ from screener.run.summary import Summary, Watermark
 from screener.run.tally import Listed, RunTally
 from screener.state import Lease, RunStart, State
 from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
+from screener.stores.server_source import ServerSource
 
 log = structlog.get_logger()
 
@@ -99,7 +100,9 @@ class Runner:
         self._lease: Lease | None = None
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
         self._exceeded: list[Exceeded] = []
-        self._shows: Shows = lambda kind: None  # noqa: ARG005
+        self._source: ServerSource | None = None
+        self._destination: FullDestination | None = None
+        self._history = History()
         self._unchecked: Mapping[str, str] = {}
         self._begun = ""  # what the watermark moves to: the instant of the data, perhaps that of an earlier call
 
@@ -141,7 +144,7 @@ class Runner:
             opened = self._open_source()
             plan = self._plan(self._scope(named, since, opened.as_of), again, opened.as_of)
             reading = opened.source.reading
-            self._shows = opened.server.shows if opened.server else self._shows
+            self._source = opened.server
             self._unchecked = reading.unchecked
             with suppress(_Withheld):
                 self._through_the_pipeline(plan, opened)
@@ -176,6 +179,7 @@ class Runner:
             run_shards(task, opened.folder, folder, self, self._tally)
             return
         destination = setup.open_destination(self._settings, self._options, self._servers, opened, now, self._stack)
+        self._destination = destination
         validator = Validator(every=self._options.to_folder is None)
         stores = Stores(opened.source, destination)
         run(plan, self._rules(destination, now), stores, validator, self, self._tally)
@@ -269,10 +273,11 @@ class Runner:
     def decided(self) -> None:
         """Compare the difference with the limits."""
         options, limits = self._options, self._settings.limits
+        self._history = history(self._state, self._run_start())
         self._exceeded = exceeded(
             self._tally.figures(),
             self._mode,
-            history(self._state, self._run_start()),
+            self._history,
             limits,
             self._shows,
             unchecked=self._unchecked,
@@ -282,6 +287,24 @@ class Runner:
             log.warning("limit_exceeded", limit=found.limit, found=found.words, accepted=options.accept_large_change)
         if self._withheld and not self._dry:
             raise _Withheld
+
+    def _shows(self, kind: str) -> bool | None:
+        """Whether the server shows any resource of a type, of RiskAssessments any of ours; None where there is none to ask."""
+        if kind == "RiskAssessment":
+            return None if self._destination is None else next(self._destination.patients(), None) is not None
+        return None if self._source is None else self._source.shows(kind)
+
+    def _newly_unchecked(self) -> bool:
+        """Whether an excluding type could not be read that the last run did read: perhaps it can be tomorrow."""
+        before = self._history.unchecked
+        newly = set(self._unchecked) - before if before is not None else set()
+        if newly:
+            log.warning(
+                "type_no_longer_readable",
+                types=sorted(newly),
+                remedy="assessments say that it was not checked; the next night looks at these patients again",
+            )
+        return bool(newly)
 
     @property
     def _withheld(self) -> bool:
@@ -384,6 +407,8 @@ class Runner:
                 of=tally.patients_seen,
                 remedy="Patient resources cannot be read for most results: check scopes, the export's types and only_tag",
             )
+        if scope.mode is Mode.NIGHTLY and (most_missing or self._newly_unchecked()):
+            watermark = msgspec.structs.replace(watermark, to=None)  # the next night looks at these patients again
         code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
         code = ExitCode.TOO_LARGE if self._withheld else code
         summary = self._summary(scope, reading, watermark, code)

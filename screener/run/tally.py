@@ -41,6 +41,7 @@ class PatientCounts(msgspec.Struct, array_like=True):
     flagged: bool = False
     caveats: frozenset[str] = frozenset()
     refused: tuple[tuple[str, str], ...] = ()
+    standing: bool = False
     candidate: bool = False
     flag_made: bool = False
     types: frozenset[str] = frozenset()  # resource types with a statement about her that some rule is about
@@ -52,6 +53,7 @@ class Counts(msgspec.Struct):
 
     patients: int = 0
     flagged: int = 0
+    standing: int = 0
     candidates: int = 0
     flags_made: int = 0
     types: Counter[str] = msgspec.field(default_factory=Counter)
@@ -72,6 +74,7 @@ class Counts(msgspec.Struct):
         every = patients.values()
         self.patients += len(patients)
         self.flagged += sum([one.flagged for one in every])
+        self.standing += sum([one.standing for one in every])
         self.candidates += sum([one.candidate for one in every])
         self.flags_made += sum([one.flag_made for one in every])
         self.types.update([kind for one in every for kind in one.types])
@@ -87,6 +90,7 @@ class Counts(msgspec.Struct):
         """The counts of other patients."""
         self.patients += other.patients
         self.flagged += other.flagged
+        self.standing += other.standing
         self.candidates += other.candidates
         self.flags_made += other.flags_made
         self.types += other.types
@@ -119,8 +123,9 @@ class RunTally:
         """These patients are looked at next."""
         self._batch = frozenset(patients)
 
-    def judged(self, verdict: Verdict) -> None:
-        """A patient's verdict: outcome, flag, and the results that could not be used. A later one replaces it."""
+    def judged(self, verdict: Verdict, *, standing: bool = False) -> None:
+        """A patient's verdict: outcome, flag, and the results that could not be used. A later one replaces it. `standing`: whether she
+        has an assessment of ours."""
         flag = verdict.occasions.get(Method.FLAG)
         self._patients[verdict.patient] = PatientCounts(
             outcome=(verdict.outcome.value, verdict.reason),
@@ -129,6 +134,7 @@ class RunTally:
                 [mark.partition(":")[0] for occasion in verdict.occasions.values() for mark in occasion.marks]
             ),
             refused=tuple([(refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals]),
+            standing=standing,
             candidate=Method.FLAG in verdict.days,
             flag_made=flag is not None,
             types=_types(verdict.view) if Method.FLAG in verdict.days else frozenset(),
@@ -195,6 +201,7 @@ class RunTally:
         return Figures(
             patients=counts.patients,
             scored=sum(n for (outcome, _), n in counts.outcomes.items() if outcome == Outcome.SCORED),
+            standing=counts.standing,
             candidates=counts.candidates,
             flags_made=counts.flags_made,
             flagged=counts.flagged,

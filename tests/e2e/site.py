@@ -133,7 +133,7 @@ class Site:
             **self.environment,
         }
 
-    def run(self, *arguments: str, expect: int = 0, **environment: str) -> RunEnded:
+    def run(self, *arguments: str, expect: int | None = 0, **environment: str) -> RunEnded:
         """`screener run` with a summary; the exit code must be the expected one."""
         summary = self.folder / f"summary-{uuid.uuid4().hex}.json"
         ended = self.call("run", *arguments, "--summary", str(summary), expect=expect, **environment)

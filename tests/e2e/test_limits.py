@@ -32,7 +32,7 @@ def test_a_scope_narrowed_in_silence_stops_the_night_before_it_writes(tmp_path: 
     def fault(request: Request, ask: Ask) -> Reply:
         return NOTHING_FOUND if kind_of(request) in hidden else ask()
 
-    with SandboxServer() as server, faulty(server.base_url, fault) as front:
+    with SandboxServer() as server, faulty(lambda: server.base_url, fault) as front:
         with Client(ServerSettings(base_url=server.base_url)) as client:
             seed(client, bundles(generate(120, 5, TODAY), size=500), lambda _: None)
         site = Site(front.base_url, tmp_path, environment={"SCREENER_SERVER_ONLY_TAG": "", "SCREENER_OUTPUT_TAG": ""})
