@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from screener import __version__
-from screener.errors import ExitCode, ScreenerError, UnforeseenError
+from screener.errors import ExitCode, ScreenerError, told
 
 COMMANDS = {
     "run": ("screener.commands.run:run", "Bring the assessments up to date with the results."),
@@ -93,8 +93,9 @@ def main() -> None:
         _say("Stopped. What was written is right; the watermark has not moved.")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - a traceback may quote patient data
-        _say(str(UnforeseenError.of(error)))
-        sys.exit(int(ExitCode.OTHER))
+        said = told(error)
+        _say(str(said))
+        sys.exit(int(said.exit_code))
 
 
 def _say(message: str) -> None:

@@ -4,6 +4,7 @@ A message says what happened, where, and what to do. It never holds patient data
 that prints these errors is `screener.cli`.
 """
 
+import errno
 import traceback
 from enum import IntEnum
 from pathlib import Path
@@ -118,3 +119,28 @@ class UnforeseenError(ScreenerError):
             f"The program met an error of its own: {type(error).__name__}{where}",
             "What was written is right and the watermark has not moved; please report this line",
         )
+
+
+class NoRoomError(InputError):
+    """A disk, a quota or a limit on the size of files leaves no room for what must be written."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def leaves_no_room(error: OSError) -> bool:
+    """Whether a write failed for want of space."""
+    return error.errno in _NO_ROOM
+
+
+def told(error: BaseException) -> ScreenerError:
+    """What people are told of an exception, whatever it is."""
+    if isinstance(error, ScreenerError):
+        return error
+    if isinstance(error, OSError) and leaves_no_room(error):
+        named = f" {Path(error.filename).name}" if isinstance(error.filename, str) else ""
+        return NoRoomError(
+            f"There is no room to write{named}: {error.strerror}",
+            "Make room, also where TMPDIR points, and run again: what is whole is kept and nothing is half written",
+        )
+    return UnforeseenError.of(error)

@@ -7,6 +7,8 @@ it only saves the second in which Python starts and imports. What is about proce
 import contextlib
 import io
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -48,9 +50,19 @@ def screener(*arguments: str, cwd: Path, expect: int | None = 0, **environment: 
 
 
 def screener_process(
-    *arguments: str, cwd: Path, expect: int | None = 0, timeout: float = 120, **environment: str
+    *arguments: str,
+    cwd: Path,
+    expect: int | None = 0,
+    timeout: float = 120,
+    largest_file_bytes: int = 0,
+    **environment: str,
 ) -> Ended:
-    """The same in a process of its own."""
+    """The same in a process of its own. `largest_file_bytes`: no file may grow beyond it, as on a disk that is full."""
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes))
+
     ended = subprocess.run(
         arguments_of(*arguments),
         env={**clean_environment(), **environment},
@@ -59,6 +71,7 @@ def screener_process(
         check=False,
         timeout=timeout,
         cwd=cwd,
+        preexec_fn=limited if largest_file_bytes else None,
     )
     return _checked(Ended(ended.returncode, ended.stdout, ended.stderr), expect)
 

@@ -605,6 +605,8 @@ ELSEWHERE = [
     ("the state is cut short", "2", "2, until it is moved aside", f"{_STATE}::test_truncated_database_is_refused"),
     ("the state is another program's file", "2", "2", f"{_STATE}::test_foreign_file_is_refused_and_left_alone"),
     ("a full disk, from folder to folder", "2, the destination is as it was", "0", "tests/ndjson/test_engine.py::test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was"),
+    ("a full disk, for an export", "2", "0, goes on", "tests/e2e/test_full_disk.py::test_for_an_export"),
+    ("a full disk, for the state", "2", "0", "tests/e2e/test_full_disk.py::test_for_the_state"),
     ("a summary that cannot be written", "1, the run is done", "0", f"{_FOLDER}::test_a_summary_that_cannot_be_written_is_said_truly"),
     ("a token that is revoked before any request", "0", "0", "tests/e2e/test_authorisation.py::test_a_token_revoked_before_any_request_is_asked_for_again"),
     ("tokens that last a second", "0", "0", "tests/e2e/test_authorisation.py::test_a_night_with_tokens_that_last_a_second"),

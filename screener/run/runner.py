@@ -17,7 +17,7 @@ from screener.assessment.validate import Validator
 from screener.bulk.journal import remove
 from screener.clinical.records import Outcome
 from screener.config.settings import Settings
-from screener.errors import ConfigurationError, ExitCode, ScreenerError, UnforeseenError
+from screener.errors import ConfigurationError, ExitCode, ScreenerError, told
 from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import setup
@@ -129,9 +129,9 @@ class Runner:
         try:
             return self._work(named, since, again)
         except Exception as error:
-            told = error if isinstance(error, ScreenerError) else UnforeseenError.of(error)
-            self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(told.exit_code), {"error": told.what})
-            raise told from error
+            said = told(error)
+            self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what})
+            raise said from error
 
     def _work(self, named: tuple[str, ...], since: str, again: frozenset[str]) -> Result:
         if self._options.engine == "spark":

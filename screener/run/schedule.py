@@ -8,7 +8,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from screener.config.settings import ScheduleSettings, Settings
-from screener.errors import ConfigurationError, ScreenerError, UnforeseenError
+from screener.errors import ConfigurationError, told
 from screener.run.cron import Cron
 from screener.run.options import Options
 from screener.run.runner import Stopped, execute
@@ -62,8 +62,8 @@ class Worker:
         except Stopped as stopped:
             log.info("run_stopped", run=name, message=str(stopped))
         except Exception as error:  # noqa: BLE001 - one run that fails must not end the worker
-            told = error if isinstance(error, ScreenerError) else UnforeseenError.of(error)
-            log.error("run_failed", run=name, exit_code=int(told.exit_code), message=str(told))
+            said = told(error)
+            log.error("run_failed", run=name, exit_code=int(said.exit_code), message=str(said))
         else:
             summary = result.summary
             if summary.withheld:

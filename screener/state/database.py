@@ -28,7 +28,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from screener.errors import StateError
+from screener.errors import StateError, leaves_no_room
 from screener.state import tables
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _URL_REMEDY = (
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 )
 _REBUILD = "point SCREENER_STATE_URL to a new place and run a backfill: the state is rebuilt from the server"
+_ROOM = "Make room, look at the disk, and run again"
 _RIGHTS = "The user that runs the job must be able to read and write the file and the folder that it lies in"
 # By the name of SQLite's primary result code (https://www.sqlite.org/rescode.html).
 _SQLITE_ERRORS = {
@@ -52,7 +53,8 @@ _SQLITE_ERRORS = {
     "CANTOPEN": ("cannot be opened", _RIGHTS),
     "READONLY": ("cannot be written", _RIGHTS),
     "PERM": ("cannot be opened", _RIGHTS),
-    "FULL": ("cannot be written: the disk is full", "Make room and run again"),
+    "FULL": ("cannot be written: the disk is full", _ROOM),
+    "IOERR": ("cannot be written: the disk is full or reports an error", _ROOM),
 }
 # By SQLSTATE (PostgreSQL, appendix A).
 _POSTGRESQL_REMEDIES = {
@@ -246,7 +248,8 @@ def _make_file(path: Path) -> None:
             return
         raise StateError(f"The state database {path} is not a file, or its folder is none", _URL_REMEDY) from None
     except OSError as error:
-        raise StateError(f"The state database {path} cannot be made: {error.strerror}", _RIGHTS) from error
+        remedy = _ROOM if leaves_no_room(error) else _RIGHTS
+        raise StateError(f"The state database {path} cannot be made: {error.strerror}", remedy) from error
 
 
 def _on_sqlite_connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

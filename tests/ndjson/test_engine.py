@@ -1,8 +1,6 @@
 """A run from folder to folder: the same bytes in however many shards and processes, and nothing half-done."""
 
 import json
-import resource
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +13,7 @@ from screener.errors import InputError, ScreenerError
 from screener.ndjson import destination, source
 from screener.ndjson.scratch import scratch
 from screener.ndjson.workers import Workers, cores, processes_for
-from tests.command import clean_environment
+from tests.command import clean_environment, screener_process
 from tests.e2e.site import writes
 from tests.fhir_samples import observation, patient
 from tests.folders import NOW, backfill, export, run, scattered, stay
@@ -99,14 +97,10 @@ def test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was(tmp_path
     scattered(tmp_path / "in", 40)
     before = run(tmp_path, "out", "--workers", "1")
     (tmp_path / "in" / "z.ndjson").write_text(json.dumps(observation("new", "w001", "mg", "0.95", "2026-01-20")) + "\n")
-
-    def no_file_above() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    small = ("-m", "screener", "run", "--from", "in", "--to", "out", "--workers", "1")
-    ended = command(tmp_path, *small, preexec_fn=no_file_above)
-    assert (ended.returncode, "Cannot write" in ended.stderr) == (2, True), ended.stderr
+    small = ("run", "--backfill", "--now", NOW, "--from", "in", "--to", "out", "--workers", "1")
+    own = {"SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'own.sqlite'}", "SCREENER_FOLDER_COMPLETE": "true"}
+    full = screener_process(*small, cwd=tmp_path, expect=2, largest_file_bytes=200_000, **own)
+    assert "Cannot write" in full.stderr
     assert (tmp_path / "out" / "RiskAssessment.ndjson").read_bytes() == before
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"RiskAssessment.ndjson", "Device.ndjson"}
 
