@@ -18,7 +18,7 @@ def test_for_an_export(sandbox: Site) -> None:
     assert "There is no room to write" in full.stderr
     assert "error of its own" not in full.stderr
     assert (
-        "not finished"
+        "in the middle of an export"
         in screener_process(
             "run", "--backfill", "--from", "all", "--to", "out", cwd=sandbox.folder, expect=2, **settings
         ).stderr
