@@ -75,6 +75,11 @@ def table(result: Result) -> None:
         before = group
     console.print(grid)
     console.print(f"{summary.flagged} women with magnesium at or below 0.845 mmol/L")
+    if summary.by_result_date:
+        console.print(
+            "Patients were found by the dates of their results: what changed in older ones is found by the next backfill",
+            style="yellow",
+        )
     for kind, why in summary.exclusions_not_checked.items():
         console.print(f"Exclusions not checked: {kind} ({why})", style="yellow")
     console.print(

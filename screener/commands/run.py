@@ -59,6 +59,12 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     default="",
     help="Only these: a file with an id a line, or the members of a Group of the server.",
 )
+@click.option(
+    "--identifier-system",
+    metavar="URI",
+    default="",
+    help="The file of --patients-from holds record numbers in this system (Patient.identifier), not ids.",
+)
 @click.option("--only-tag", metavar="SYSTEM|CODE", help="Only patients and resources that carry this tag.")
 @click.option("--since", type=Instant(), help="Results changed since then, instead of since the watermark.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="At most N patients.")
@@ -101,6 +107,7 @@ def run(
     parquet: bool,
     patients: tuple[str, ...],
     patients_from: str,
+    identifier_system: str,
     since: datetime | None,
     only_tag: str | None,
     limit: int | None,
@@ -133,6 +140,7 @@ def run(
         bulk_folder=bulk_folder,
         patients=patients,
         patients_from=patients_from or "",
+        identifier_system=identifier_system,
         since=since,
         limit=limit or 0,
         until=until,
@@ -200,6 +208,10 @@ def _check(options: "Options") -> None:
         raise ConfigurationError(
             "The Spark engine works from folder to folder, on everyone",
             "Give --backfill, --from and --to, and no --limit",
+        )
+    if options.identifier_system and (not options.patients_from or options.patients_from.startswith("Group/")):
+        raise ConfigurationError(
+            "--identifier-system says what the numbers of a file are", "Name the file: --patients-from FILE"
         )
     if options.parquet and options.engine != "spark":
         raise ConfigurationError("Only the Spark engine writes Parquet", "Add --engine spark")

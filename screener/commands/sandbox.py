@@ -30,15 +30,21 @@ def sandbox() -> None:
 @click.option(
     "--db", type=click.Path(path_type=Path, dir_okay=False), help="Keep the data in this SQLite file [in memory]."
 )
-def serve(port: int, db: Path | None) -> None:
+@click.option(
+    "--like",
+    type=click.Choice(["epic-like", "oracle-like"]),
+    help="Refuse what such a record system refuses, as far as that is public. It is read only: load --db without it first.",
+)
+def serve(port: int, db: Path | None, like: str | None) -> None:
     """Serve FHIR R4 on this machine only, until stopped. For trying and testing: it knows no authorisation.
 
     \b
     Example:  screener sandbox serve --port 8080 --db sandbox.sqlite
     """
     from screener.sandbox.app import serve as serve_app
+    from screener.sandbox.profiles import PROFILES
 
-    serve_app(port=port, db=db)
+    serve_app(port=port, db=db, like=PROFILES[like] if like else None)
 
 
 @sandbox.command()

@@ -64,6 +64,13 @@ class ServerSettings(Section):
     overlap_minutes: int = Field(
         60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
     )
+    nights: Literal["last-updated", "result-date"] = Field(
+        "last-updated",
+        description="how a nightly run finds results: by when they changed, or by their own date (servers without _lastUpdated)",
+    )
+    result_date_days: int = Field(
+        14, ge=0, le=365, description="by result date, a nightly run looks back so far behind its watermark"
+    )
     answer_megabytes: int = Field(256, ge=1, le=4096, description="a larger answer, decompressed, is refused")
     answer_seconds: float = Field(
         600, gt=0, le=86_400, description="an answer that takes longer to come in is given up"

@@ -97,6 +97,11 @@ def search(client: Client, resource_type: str, params: Parameters, *, post: bool
         )
 
 
+def escaped(value: str) -> str:
+    """A value in a token search: R4 (search.html#escaping) escapes these by a backslash."""
+    return "".join(f"\\{character}" if character in "\\,|$" else character for character in value)
+
+
 def _in_urls(start: str, params: Parameters) -> Iterator[Parameters]:
     """The parameters, divided until each URL is short enough: the values of a list mean "or" (search.html#combining)."""
     lists = [(len(value), place) for place, (name, value) in enumerate(params) if _is_list(name, value)]

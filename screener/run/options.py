@@ -17,6 +17,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     bulk_folder: Path | None = None  # export to it first, read that
     patients: tuple[str, ...] = ()
     patients_from: str = ""  # a file of ids, or "Group/ID" of the server
+    identifier_system: str = ""  # of the record numbers in that file, "" where it holds ids
     since: datetime | None = None
     limit: int = 0
     until: datetime | None = None  # no batch is begun after it

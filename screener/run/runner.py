@@ -455,6 +455,7 @@ class Runner:
             withheld=self._withheld,
             accepted_large_change=bool(self._exceeded) and not self._withheld,
             limits_exceeded=tuple(self._exceeded),
+            by_result_date=reading.by_result_date,
             totals_too_high=dict(sorted(server.client.counts_too_high.items())) if server else {},
             figures=tally.figures(),
         )

@@ -36,13 +36,14 @@ from screener.ndjson.source import FolderSource
 from screener.run.options import Options
 from screener.state import State, SuppressionRow
 from screener.stores.other_server import OtherServerDestination
-from screener.stores.patient_lists import patients_of_file, patients_of_group
+from screener.stores.patient_lists import patients_of_file, patients_of_group, patients_of_numbers
 from screener.stores.protocols import FullDestination, FullSource
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 
 log = structlog.get_logger()
 
+_NUMBERS_AT_ONCE = 100  # record numbers in one search
 SuppressedBy = tuple[SuppressionRow, Collection[str]]  # with the identities of the assessments of a run
 
 
@@ -385,7 +386,12 @@ def named_patients(options: Options, server: ServerFeatures | None, mapper: Mapp
         if server is None:
             raise ConfigurationError("A Group is read from a server", "Give a file of ids instead")
         return (*options.patients, *patients_of_group(server.client, listed, mapper))
-    return (*options.patients, *patients_of_file(Path(listed)))
+    if not options.identifier_system:
+        return (*options.patients, *patients_of_file(Path(listed)))
+    if server is None:
+        raise ConfigurationError("Record numbers are looked up on a server", "Leave out --from, or list ids instead")
+    numbers = patients_of_numbers(server.client, Path(listed), options.identifier_system, _NUMBERS_AT_ONCE)
+    return (*options.patients, *numbers)
 
 
 class RunNames:

@@ -46,6 +46,7 @@ class Summary(msgspec.Struct, frozen=True):
     withheld: bool = False  # nothing was written: the difference is larger than the limits allow
     accepted_large_change: bool = False
     limits_exceeded: tuple[Exceeded, ...] = ()
+    by_result_date: bool = False
     totals_too_high: dict[str, int] = {}
     figures: Figures = msgspec.field(default_factory=Figures)
     schema_version: int = SCHEMA_VERSION

@@ -33,6 +33,7 @@ from screener.sandbox.capability import statement
 from screener.sandbox.export import Exports
 from screener.sandbox.interactions import Answer, Interactions
 from screener.sandbox.outcome import Refused, bad_request, no_conditional_delete
+from screener.sandbox.profiles import Profile
 from screener.sandbox.store import DECODER, ENCODER, Store, Version
 
 FHIR_JSON = "application/fhir+json"
@@ -49,11 +50,13 @@ _log = logging.getLogger(__name__)
 class Api:
     """One endpoint for each path and method."""
 
-    def __init__(self, store: Store, base_url: str, expiry_seconds: float) -> None:
+    def __init__(self, store: Store, base_url: str, expiry_seconds: float, like: Profile | None) -> None:
+        self._like = like
         self._do = Interactions(store, base_url, expiry_seconds)
         self._bundles = Bundles(self._do)
         self._exports = Exports(store, base_url)
-        self._statement = ENCODER.encode(statement(base_url, datetime.now(UTC)))
+        whole = statement(base_url, datetime.now(UTC))
+        self._statement = ENCODER.encode(like.statement(whole) if like else whole)
 
     async def metadata(self, _: Request) -> Answer:
         return Answer(200, self._statement)
@@ -68,13 +71,22 @@ class Api:
         return self._bundles.process(await _body(request), bodies="return=representation" in _prefer(request))
 
     async def search(self, request: Request) -> Answer:
-        return self._do.search(request.path_params["kind"], _query(request))
+        kind, params = request.path_params["kind"], _query(request)
+        if self._like:
+            if len(str(request.url)) > self._like.url_characters:
+                raise Refused(414, "too-long", "The URL is too long")
+            self._like.check_search(kind, params)
+            params = self._like.limited(params)
+        return self._do.search(kind, params)
 
     async def search_by_post(self, request: Request) -> Answer:
         if _media_type(request) != _FORM:
             raise Refused(415, "not-supported", f"_search by POST takes {_FORM}")
         form = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
         return self._do.search(request.path_params["kind"], [*_query(request), *form])
+
+    async def no_search_by_post(self, _: Request) -> Answer:
+        raise Refused(405, "not-supported", "Searches come by GET here")
 
     async def create(self, request: Request) -> Answer:
         criteria = request.headers.get("If-None-Exist")
@@ -84,6 +96,8 @@ class Api:
         raise no_conditional_delete()
 
     async def read(self, request: Request) -> Answer:
+        if self._like:
+            self._like.check_type(request.path_params["kind"])
         return self._do.read(**request.path_params)
 
     async def update(self, request: Request) -> Answer:
@@ -113,9 +127,12 @@ class Api:
         return self._do.vread(**request.path_params)
 
 
-def create_app(store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_SECONDS) -> Starlette:
-    """The ASGI application. `base_url` is what its links begin with: http://127.0.0.1:port/fhir."""
-    api = Api(store, base_url, expiry_seconds)
+def create_app(
+    store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_SECONDS, like: Profile | None = None
+) -> Starlette:
+    """The ASGI application. `base_url` is what its links begin with: http://127.0.0.1:port/fhir. `like`: a record system whose
+    restrictions hold; it is read by GET and writes nothing."""
+    api = Api(store, base_url, expiry_seconds, like)
     table: dict[str, dict[str, Endpoint]] = {
         "/fhir": {"GET": api.page, "POST": api.bundle},
         "/fhir/": {"GET": api.page, "POST": api.bundle},
@@ -135,6 +152,10 @@ def create_app(store: Store, base_url: str, expiry_seconds: float = PAGE_EXPIRY_
         "/fhir/{kind}/{name}/_history/{number}": {"GET": api.vread},
         "/{path:path}": {},
     }
+    if like:
+        reads = {"/fhir", "/fhir/", "/fhir/metadata", "/fhir/{kind}", "/fhir/{kind}/{name}"}
+        table = {path: {"GET": by["GET"]} if path in reads else {} for path, by in table.items()}
+        table["/fhir/{kind}/_search"] = {"GET": api.no_search_by_post}
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     routes = [Route(path, _endpoint(by_method), methods=methods) for path, by_method in table.items()]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
@@ -225,7 +246,7 @@ async def _body(request: Request) -> Any:
 class SandboxServer:
     """A sandbox in a thread of this process, at any free loopback port; ready when the constructor returns.
 
-    `db` keeps the data in an SQLite file. Raises ConfigurationError where `host` is not loopback, the port is taken
+    `db` keeps the data in an SQLite file; `like` restricts it as a record system is. Raises ConfigurationError where `host` is not loopback, the port is taken
     or the file cannot be used.
     """
 
@@ -236,6 +257,7 @@ class SandboxServer:
         *,
         host: str = "127.0.0.1",
         page_expiry_seconds: float = PAGE_EXPIRY_SECONDS,
+        like: Profile | None = None,
     ) -> None:
         self._socket = _loopback_socket(host, port)
         self.base_url = _base_url(self._socket)
@@ -244,7 +266,7 @@ class SandboxServer:
         except BaseException:
             self._socket.close()
             raise
-        self._server = _uvicorn(create_app(self._store, self.base_url, page_expiry_seconds))
+        self._server = _uvicorn(create_app(self._store, self.base_url, page_expiry_seconds, like))
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="sandbox", daemon=True
         )
@@ -273,13 +295,13 @@ class SandboxServer:
         self.stop()
 
 
-def serve(port: int = 8080, db: Path | None = None, host: str = "127.0.0.1") -> None:
+def serve(port: int = 8080, db: Path | None = None, host: str = "127.0.0.1", like: Profile | None = None) -> None:
     """Serve until SIGINT or SIGTERM; the FHIR base is written to standard output once it answers."""
     listening = _loopback_socket(host, port)
     try:
         store = Store(db)
         try:
-            server = _uvicorn(create_app(store, _base_url(listening)))
+            server = _uvicorn(create_app(store, _base_url(listening), like=like))
             sys.stdout.write(f"FHIR R4 at {_base_url(listening)} (stop with Ctrl-C)\n")
             sys.stdout.flush()
             server.run(sockets=[listening])

@@ -18,7 +18,7 @@ from screener.clinical.records import Method
 from screener.config.settings import DestinationSettings, OutputSettings
 from screener.fhir.client import Client
 from screener.fhir.reads import Identifier, WithIdentifiers, WithSubject, read
-from screener.fhir.search import search
+from screener.fhir.search import escaped, search
 from screener.stores.server_destination import DECODER, ServerDestination
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ class OtherServerDestination(ServerDestination):
         there: dict[str, set[str]] = {}
         wanted = sorted(set(values.values()))
         if wanted:
-            names = ",".join(f"{self._system}|{_escaped(value)}" for value in wanted)
+            names = ",".join(f"{self._system}|{escaped(value)}" for value in wanted)
             params = [("identifier", names), *self._common()]
             for found in search(self._client, "Patient", params, post=True):
                 for name in (read(found.raw, WithIdentifiers) or WithIdentifiers()).identifier:
@@ -137,8 +137,3 @@ def _with_references(resource: Json, put: Callable[[Json], Json]) -> Json:
     if "extension" in resource:
         found["extension"] = [of(extension) for extension in resource["extension"]]
     return found
-
-
-def _escaped(value: str) -> str:
-    """A value in a token search: R4 (search.html#escaping) escapes these by a backslash."""
-    return "".join(f"\\{character}" if character in "\\,|$" else character for character in value)

@@ -4,11 +4,16 @@ import re
 from pathlib import Path
 
 import msgspec
+import structlog
 
+from screener.batches import batches
 from screener.clinical.mapping import Mapper
 from screener.errors import InputError
 from screener.fhir.client import Client, decode
-from screener.fhir.reads import Reference
+from screener.fhir.reads import Reference, WithIdentifiers, read
+from screener.fhir.search import escaped, search
+
+log = structlog.get_logger()
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -20,24 +25,59 @@ def is_id(text: str) -> bool:
 
 def patients_of_file(file: Path, named_by: str = "--patients-from") -> tuple[str, ...]:
     """One logical id a line. Empty lines and lines that begin with # are skipped. InputError names a line that holds no id."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {file.name}: {type(error).__name__}", f"Check the path in {named_by}") from error
     found: dict[str, None] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
+    for number, text in _lines(file, named_by):
         if not is_id(text):
             raise InputError(
                 f"{file.name}, line {number}: no logical id of a Patient (letters, digits, - and .)",
-                "One id a line, without `Patient/` and without any URL",
+                "One id a line, without `Patient/` and without any URL; record numbers need --identifier-system URI",
             )
         found[text] = None
     if not found:
         raise InputError(f"{file.name} holds no id", "One logical id of a Patient a line")
     return tuple(found)
+
+
+def patients_of_numbers(client: Client, file: Path, system: str, batch_patients: int) -> tuple[str, ...]:
+    """The ids of the Patients that have these business identifiers (one a line) in a system.
+
+    A number that no Patient has, or that several have, is left out and counted in the log. InputError where none is left.
+    """
+    numbers = tuple(dict.fromkeys(text for _, text in _lines(file, "--patients-from")))
+    owners: dict[str, set[str]] = {number: set() for number in numbers}
+    for part in batches(numbers, batch_patients):
+        listed = ",".join(f"{system}|{escaped(number)}" for number in part)
+        for found in search(client, "Patient", [("identifier", listed), ("_elements", "identifier")], post=True):
+            for name in (read(found.raw, WithIdentifiers) or WithIdentifiers()).identifier:
+                if name.system == system and name.value in owners:
+                    owners[name.value].add(found.head.id)
+    unknown = sum(not ids for ids in owners.values())
+    shared = sum(len(ids) > 1 for ids in owners.values())
+    if unknown or shared:
+        log.warning(
+            "record_numbers_left_out",
+            without_a_patient=unknown,
+            with_several=shared,
+            of=len(numbers),
+            remedy="compare the file with the server; a number that several Patients have is a merge to be finished",
+        )
+    patients = tuple(dict.fromkeys(next(iter(ids)) for ids in owners.values() if len(ids) == 1))
+    if not patients:
+        raise InputError(
+            f"{client.host} has no Patient with a number of {file.name} in the identifier system that was given",
+            "Look at Patient.identifier.system of one patient on the server",
+        )
+    return patients
+
+
+def _lines(file: Path, named_by: str) -> list[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {file.name}: {type(error).__name__}", f"Check the path in {named_by}") from error
+    said = ((number, line.strip()) for number, line in enumerate(lines, start=1))
+    return [(number, text) for number, text in said if text and not text.startswith("#")]
 
 
 class _Member(msgspec.Struct):

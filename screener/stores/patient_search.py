@@ -5,6 +5,7 @@ is comes from its CapabilityStatement, or from its own 400; what was found out i
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -16,10 +17,17 @@ from screener.fhir.search import Found, Parameters, search
 
 log = structlog.get_logger()
 
-# Of all categories of a type those that our rules read (US Core's lists); asked for only where the server demands one.
+# The categories of a type, asked for only where the server demands one: all that may hold what our rules read (those of US Core and
+# of Epic's documentation), and those of US Core alone for a server that refuses a category it does not know.
 CATEGORIES = {
-    "Observation": "laboratory,vital-signs,survey,social-history",
-    "Condition": "problem-list-item,encounter-diagnosis,health-concern",
+    "Observation": (
+        "laboratory,vital-signs,survey,social-history,exam,imaging,procedure",
+        "laboratory,vital-signs,survey,social-history",
+    ),
+    "Condition": (
+        "problem-list-item,encounter-diagnosis,health-concern,medical-history,infection,genomics,reason-for-visit",
+        "problem-list-item,encounter-diagnosis,health-concern",
+    ),
 }
 
 
@@ -71,16 +79,18 @@ class PatientSearch:
         try:
             return list(search(client, kind, [by, *narrowed], post=True))
         except RequestRefused as refused:
-            wanted = CATEGORIES.get(kind)
-            if wanted is None:
-                raise
-            try:
-                found = list(search(client, kind, [by, ("category", wanted), *narrowed], post=True))
-            except RequestRefused:
-                raise refused from None
-        self._categories[kind] = wanted
-        log.warning("server_demands_a_category", resource=kind, asked_for=wanted)
-        return found
+            for wanted in CATEGORIES.get(kind, ()):
+                with suppress(RequestRefused):
+                    found = list(search(client, kind, [by, ("category", wanted), *narrowed], post=True))
+                    self._categories[kind] = wanted
+                    log.warning(
+                        "server_demands_a_category",
+                        resource=kind,
+                        asked_for=wanted,
+                        remedy="what has another category, or none, is not seen: ask the vendor which ones there are",
+                    )
+                    return found
+            raise refused from None
 
 
 def _subjects(kind: str, patients: Sequence[str]) -> tuple[str, str]:

@@ -53,6 +53,9 @@ class Reading(msgspec.Struct):
 
     bad_lines: int = 0
     bytes_read: int = 0
+    by_result_date: bool = (
+        False  # a night's patients were found by the dates of their results, not by when these changed
+    )
     unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
 
 

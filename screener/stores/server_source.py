@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from itertools import islice
 
 import msgspec
@@ -72,7 +73,8 @@ class ServerSource:
         self._control = ""  # the id of some Observation that the server has shown us
         self._by_code = tuple(by_code)
         self._medicines: dict[str, Medicine] = {}
-        self._medicines_readable = True
+        self._medicines_asked: set[str] = set()
+        self._medicines_searched = self._medicines_readable = True
         self._not_offered: set[str] = set()
 
     def population(self, scope: Scope) -> Iterator[str]:
@@ -83,15 +85,40 @@ class ServerSource:
             yield from self._with_results(self._ways((Analyte.MG,), refused=True), [("date", f"ge{scope.oldest}")])
             yield from self._undated()
         else:
-            # Results are stamped before they are visible: a late commit lands behind the watermark.
-            since = parse_instant(scope.since) - timedelta(minutes=self._settings.overlap_minutes)
-            asked = instant_text(since)
-            yield from self._with_results(self._ways(LABORATORY), [("_lastUpdated", f"ge{asked}")], not_before=since)
+            yield from self._changed(parse_instant(scope.since))
+
+    def _changed(self, since: datetime) -> Iterator[str]:
+        """Patients with a result that changed since an instant: by `_lastUpdated`, or by the results' own dates where the server does
+        not take that, or the site says so."""
+        # Results are stamped before they are visible: a late commit lands behind the watermark.
+        asked = since - timedelta(minutes=self._settings.overlap_minutes)
+        dated = [("date", f"ge{(since - timedelta(days=self._settings.result_date_days)).date().isoformat()}")]
+        updated = [("_lastUpdated", f"ge{instant_text(asked)}")]
+        ways = self._ways(LABORATORY)
+        if self._settings.nights == "last-updated":
+            try:
+                yield from self._with_results(ways, updated, not_before=asked, perhaps_refused=True)
+            except RequestRefused as refused:
+                try:
+                    self._any_result([ways[0], *dated])
+                except RequestRefused:
+                    raise needs_a_list(self._client.host, refused) from refused
+                log.warning("nights_by_result_date", why=f"the server refused a search by _lastUpdated: {refused.what}")
+            else:
+                return
+        self.reading.by_result_date = True
+        yield from self._with_results(ways, dated)
+
+    def _any_result(self, params: Sequence[tuple[str, str]]) -> None:
+        """RequestRefused where the server does not take this search across patients."""
+        asked = [*params, ("_elements", "subject,status"), *self._tagged(), ("_count", "1")]
+        next(search(self._client, "Observation", asked), None)
 
     def _undated(self) -> Iterator[str]:
         """Patients with results that only say when they were issued: a search by date does not find these."""
         try:
-            yield from self._with_results(self._ways((Analyte.MG,), refused=True), [("date:missing", "true")])
+            ways = self._ways((Analyte.MG,), refused=True)
+            yield from self._with_results(ways, [("date:missing", "true")], perhaps_refused=True)
         except RequestRefused:
             log.warning(
                 "undated_results_not_searched", remedy="the server takes no date:missing; nightly runs see them"
@@ -110,10 +137,13 @@ class ServerSource:
         ways: Sequence[tuple[str, str]],
         window: Sequence[tuple[str, str]],
         not_before: datetime | None = None,
+        *,
+        perhaps_refused: bool = False,
     ) -> Iterator[str]:
+        """`perhaps_refused`: RequestRefused is raised as it is, for the caller to find another way."""
         for way in ways:
             params = [way, *window, ("_elements", "subject,status"), *self._common()]
-            for found in self._across_patients(params):
+            for found in self._across_patients(params, perhaps_refused=perhaps_refused):
                 if not_before is not None and found.head.meta.lastUpdated:
                     self._check_window(found, not_before)
                 named = read(found.raw, WithSubject)
@@ -122,11 +152,11 @@ class ServerSource:
                 elif patient := self._mapper.patient_id(named.subject.reference):
                     yield patient
 
-    def _across_patients(self, params: Sequence[tuple[str, str]]) -> Iterator[Found]:
+    def _across_patients(self, params: Sequence[tuple[str, str]], *, perhaps_refused: bool) -> Iterator[Found]:
         try:
             yield from self._found(search(self._client, "Observation", params), params)
         except RequestRefused as error:
-            if "date:missing" in dict(params):
+            if perhaps_refused:
                 raise
             raise needs_a_list(self._client.host, error) from error
 
@@ -155,24 +185,49 @@ class ServerSource:
         return gather(patients, settled, unchecked, self._needs)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
-        """The Medication resources of these ids; each is asked for once a run."""
-        lacking = sorted(set(names) - self._medicines.keys()) if self._medicines_readable else []
+        """The Medication resources of these ids; each is asked for once a run, by a search or, where that is refused, by its id."""
+        lacking = sorted(set(names) - self._medicines_asked)
+        self._medicines_asked.update(lacking)
         for batch in batches(lacking, self._settings.batch_patients):
-            listed = ",".join(batch)
-            try:
-                for found in search(self._client, "Medication", [("_id", listed), *self._common()], post=True):
-                    medicine = statements.medicine(found.raw)
-                    if medicine:
-                        self._medicines[medicine.id] = medicine
-            except (AuthorisationError, RequestRefused) as error:
-                if not is_about_the_type(error):
-                    raise
+            if self._medicines_searched:
+                try:
+                    self._keep(
+                        search(self._client, "Medication", [("_id", ",".join(batch)), *self._common()], post=True)
+                    )
+                except (AuthorisationError, RequestRefused) as error:
+                    if not is_about_the_type(error):
+                        raise
+                    self._medicines_searched = False
+                    log.warning("medications_not_searched", remedy="each is read by its id instead", why=error.what)
+            if not self._medicines_searched:
+                for name in batch:
+                    self._read_medicine(name)
+        return self._medicines
+
+    def _keep(self, found: Iterable[Found]) -> None:
+        for one in found:
+            medicine = statements.medicine(one.raw)
+            if medicine:
+                self._medicines[medicine.id] = medicine
+
+    def _read_medicine(self, name: str) -> None:
+        """One that cannot be read leaves the prescriptions that name it unread, and no other."""
+        if not self._medicines_readable:
+            return
+        try:
+            answer = self._client.get(f"Medication/{name}", what="a Medication by its id", allow=(404, 410))
+        except (AuthorisationError, RequestRefused) as error:
+            if not is_about_the_type(error):
+                raise
+            if isinstance(error, AuthorisationError):
                 self._medicines_readable = False
                 log.warning(
                     "medications_not_readable", remedy="grant Medication: prescriptions that name one are unread"
                 )
-                break
-        return self._medicines
+            return
+        medicine = statements.medicine(msgspec.Raw(answer.body)) if answer.status == HTTPStatus.OK else None
+        if medicine:
+            self._medicines[medicine.id] = medicine
 
     def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
         """The rows of one excluding type; None where it is off, or optional and not readable.
@@ -313,7 +368,10 @@ class ServerSource:
         """Whether the server still shows us an Observation: else "gone" may only mean that we may not see it."""
         if not self._control:
             params = [("_count", "1"), ("_elements", "status")]
-            found = next(search(self._client, "Observation", params), None)
+            try:
+                found = next(search(self._client, "Observation", params), None)
+            except RequestRefused:  # a server that searches within one patient only
+                return False
             if found is None:
                 return False
             self._control = found.head.id

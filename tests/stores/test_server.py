@@ -124,10 +124,27 @@ def test_medications_that_may_not_be_read_leave_the_prescription_unread(status: 
         for _ in range(2):
             (found,) = read.records(["w1"], frozenset())
             assert (found.exclusions, found.unreadable) == ((), ("MedicationRequest",))
-    assert [request.method for request in asked] == (["POST", "GET"] if status == 404 else ["POST"])
+    # The search, by GET too where POST may be what is refused, and then once by its id.
+    assert [request.method for request in asked] == ["POST", *(["GET"] if status == 404 else []), "GET"]
+    assert asked[-1].path.endswith("/Medication/m7")
     with source(script, {"MedicationRequest": "optional"}) as read:
         (found,) = read.records(["w1"], frozenset())
     assert (found.unreadable, found.unchecked) == ((), ("MedicationRequest",))
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_medication_that_cannot_be_searched_is_read_by_its_id(status: int) -> None:
+    code = {"coding": [{"system": "http://www.whocc.no/atc", "code": "M05BA04"}]}
+    _, script = prescriptions(Reply(status))
+
+    def by_id(request: Request) -> Reply:
+        if request.path.endswith("/Medication/m7"):
+            return Reply(body={"resourceType": "Medication", "id": "m7", "code": code})
+        return script(request)
+
+    with source(by_id, {"MedicationRequest": "required"}) as read:
+        (found,) = read.records(["w1"], frozenset())
+    assert [row.rule for row in found.exclusions] == ["antiresorptive"]
 
 
 def test_a_server_that_takes_no_date_missing_is_still_asked_by_date() -> None:
