@@ -4,6 +4,7 @@ through.
 The export only names the patients. The whole record of each is then read from the server.
 """
 
+import gzip
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +17,35 @@ from screener.clinical.mapping import Mapper
 from screener.clinical.records import LABORATORY, Fact, MalformedResource, Medicine, PatientRecord, Refusal
 from screener.config.settings import Settings
 from screener.errors import InputError
+from screener.fhir.reads import read
 from screener.fhir.time import parse_instant
-from screener.ndjson.files import Piece, blocks
+from screener.ndjson.files import DELETED, Piece, blocks
 from screener.stores.protocols import FullSource, Mode, R, RowMapper, Scope
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+    url: str = ""
+
+
+class _Entry(msgspec.Struct):
+    request: _Request = msgspec.field(default_factory=_Request)
+
+
+class _Bundle(msgspec.Struct):
+    entry: list[_Entry] = []
+
+
+def _deleted_observations(file: Path) -> set[str]:
+    """The ids in a file of the manifest's `deleted`: Bundles whose entries are DELETE requests (Bulk Data Access, 2.5.7)."""
+    found = set()
+    content = file.read_bytes()
+    for line in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).splitlines():
+        for entry in (read(line, _Bundle) or _Bundle()).entry:
+            kind, _, name = entry.request.url.rpartition("/")
+            if entry.request.method == "DELETE" and kind.rpartition("/")[2] == "Observation":
+                found.add(name)
+    return found
 
 
 class ChangedSource:
@@ -39,6 +66,9 @@ class ChangedSource:
         bad = 0
         for file in whole.files:
             path = self._folder / file.name
+            if file.name.startswith(DELETED):
+                self.reading.deleted |= _deleted_observations(path)
+                continue
             for block in blocks(Piece(path, 0, path.stat().st_size)):
                 bad += bool(block.problem)
                 for line in block.data.split(b"\n"):

@@ -160,6 +160,10 @@ class FolderShardDestination:
                 found[patient] = [cast("Json", _decode(self._held[name].text)) for name in self._names[patient]]
         return found
 
+    def resting_on(self, observations: Collection[str]) -> Iterator[str]:  # noqa: ARG002
+        """Nobody: the patients of a folder are all looked at."""
+        yield from ()
+
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Nobody: a folder takes assessments of any patient."""
         return ()
@@ -232,6 +236,10 @@ class FolderDestination:
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """Our assessments of these patients."""
         return self._whole().standing(patients)
+
+    def resting_on(self, observations: Collection[str]) -> Iterator[str]:  # noqa: ARG002
+        """Nobody: the patients of a folder are all looked at."""
+        yield from ()
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Nobody: a folder takes assessments of any patient."""

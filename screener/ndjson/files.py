@@ -15,6 +15,7 @@ LINE_BYTES = 64 << 20  # a longer line is no resource that a server would take
 TOO_LONG = "the line is longer than 64 MB"
 CUT_SHORT = "the compressed file is cut short or damaged"
 _DATA = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
+DELETED = "deleted-"  # begins the name of what an export says was deleted
 NOT_READ = ".not-read"  # ends the name of what an export keeps and no run reads
 _GZIP_GAIN = 12  # how many times smaller NDJSON of FHIR gets, roughly: for planning only
 

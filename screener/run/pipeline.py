@@ -123,6 +123,8 @@ def _write(pending: Pending, batch: "_Batch", watch: Watch, tally: RunTally) -> 
 def _population(plan: Plan, stores: Stores) -> list[str]:
     """Each patient once, in the order of their keys: two runs over the same patients write in the same order."""
     found = set(stores.source.population(plan.scope))
+    if stores.source.reading.deleted:
+        found.update(stores.destination.resting_on(stores.source.reading.deleted))
     if plan.scope.mode is Mode.BACKFILL:
         found.update(stores.destination.patients())
     ordered = in_order({patient for patient in found if is_after(patient, plan.after)} | plan.again)

@@ -56,6 +56,7 @@ class Reading(msgspec.Struct):
     by_result_date: bool = (
         False  # a night's patients were found by the dates of their results, not by when these changed
     )
+    deleted: set[str] = set()  # ids of Observations that the source says were deleted
     unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
 
 
@@ -126,6 +127,9 @@ class Destination(Protocol):
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """The assessments of ours, by patient; a patient without any is left out."""
+
+    def resting_on(self, observations: Collection[str]) -> Iterator[str]:
+        """Ids of the patients with an assessment of ours that rests on one of these Observations."""
 
     def unknown(self, patients: Collection[str]) -> Collection[str]:
         """Those of the patients, about to get their first assessment, whom the destination does not know."""

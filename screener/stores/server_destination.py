@@ -82,13 +82,29 @@ class ServerDestination:
 
     def patients(self) -> Iterator[str]:
         """One paged search by our method codes, and by the tag of what we write where only tagged patients count."""
-        params = [("method", self._methods()), ("_elements", "subject"), *self._common()]
-        if self._settings.only_tag and self._output.tag:
-            params.append(("_tag", self._output.tag))
-        for found in search(self._client, "RiskAssessment", params):
+        for found in search(self._client, "RiskAssessment", self._of_ours("subject")):
             named = read(found.raw, WithSubject)
             if named is not None and named.subject.reference:
                 yield local_id(named.subject.reference)
+
+    def resting_on(self, observations: Collection[str]) -> Iterator[str]:
+        """One paged search for the evidence of all our assessments: R4 has no search parameter for it."""
+        for found in search(self._client, "RiskAssessment", self._of_ours("subject,basis")):
+            resource = self._as_at_the_source(_plain(found))
+            rests_on = {local_id(reference.get("reference", "")) for reference in resource.get("basis", ())}
+            patient = local_id(resource.get("subject", {}).get("reference", ""))
+            if patient and not rests_on.isdisjoint(observations):
+                yield patient
+
+    def _of_ours(self, elements: str) -> list[tuple[str, str]]:
+        params = [("method", self._methods()), ("_elements", elements), *self._common()]
+        if self._settings.only_tag and self._output.tag:
+            params.append(("_tag", self._output.tag))
+        return params
+
+    def _as_at_the_source(self, resource: Json) -> Json:
+        """The resource as it is: the results are on this server."""
+        return resource
 
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """One search for all of them, by POST."""

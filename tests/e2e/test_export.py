@@ -8,8 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from screener.sandbox.app import SandboxServer
 from tests.command import screener
 from tests.e2e.site import Site, writes
+from tests.proxy import Ask, faulty
+from tests.scripted import Reply, Request
 
 Json = dict[str, Any]
 DAY = "2025-11-01"
@@ -151,6 +154,42 @@ def test_a_night_may_ask_by_an_export_whose_results_changed(site: Site) -> None:
     assert {a["occurrenceDateTime"] for a in site.assessments("w1")} == {"2025-12-01T08:00:00Z"}
     assert {a["occurrenceDateTime"] for a in site.assessments("w2")} == {f"{DAY}T08:00:00Z"}
     assert not bulk.exists()
+
+
+def test_a_night_by_an_export_takes_back_what_rests_on_a_deleted_result(tmp_path: Path) -> None:
+    """`deleted` of the manifest: Bundles of DELETE requests (Bulk Data Access, 2.5.7)."""
+    gone: list[str] = []
+
+    def fault(request: Request, ask: Ask) -> Reply:
+        if request.path.endswith("/deleted.ndjson"):
+            entries = [{"request": {"method": "DELETE", "url": f"Observation/{name}"}} for name in gone]
+            return Reply(body=json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode())
+        answer = ask()
+        if b"transactionTime" in bytes(answer.body):
+            manifest = json.loads(bytes(answer.body))
+            url = f"http://{request.headers['Host']}/fhir/deleted.ndjson"
+            manifest["deleted"] = [{"type": "Bundle", "url": url, "count": 1}]
+            return Reply(answer.status, manifest, answer.headers)
+        return answer
+
+    with SandboxServer() as behind, faulty(lambda: behind.base_url, fault) as front:
+        site = Site(front.base_url, tmp_path)
+        site.environment = {
+            "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.2",
+            "SCREENER_SERVER_ONLY_TAG": "",
+            "SCREENER_SERVER_OVERLAP_MINUTES": "0",
+        }
+        for short in ("w1", "w2"):
+            site.woman(short)
+            site.stay(short, DAY)
+        site.run("--backfill")
+        time.sleep(1.1)
+        gone.append(site.id(f"w1-mg-{DAY}"))
+        site.delete(f"Observation/{gone[0]}")
+        night = site.run("--bulk", str(site.folder / "bulk"))
+        assert (night.summary["patients_seen"], night.summary["writes"]["retracted"]) == (1, 2)
+        assert {a["status"] for a in site.assessments("w1")} == {"entered-in-error"}
+        assert {a["status"] for a in site.assessments("w2")} == {"final"}
 
 
 def test_bulk_is_for_everyone_and_by_no_tag(site: Site) -> None:

@@ -21,7 +21,7 @@ from screener.fhir.client import Client
 from screener.run.pipeline import Plan, Stores, run
 from screener.run.shards import Unwatched
 from screener.run.tally import RunTally
-from screener.stores.protocols import Mode, Receipt, Scope, WriteResult
+from screener.stores.protocols import Mode, Reading, Receipt, Scope, WriteResult
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
 from tests.builders import NOW_US, complete, record, writer
@@ -203,7 +203,7 @@ class _OneWoman:
     """A source that shows one woman, complete."""
 
     def __init__(self) -> None:
-        self.reading = None
+        self.reading = Reading()
 
     def population(self, scope: Scope) -> Iterator[str]:
         yield "p1"
