@@ -150,9 +150,15 @@ def _method(occasion: Occasion, writer: AssessmentWriter) -> Json:
     return concept
 
 
+_OF_CAVEATS = frozenset({Analyte.T_SCORE, Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.EGFR})
+
+
 def confidentiality(verdict: Verdict, occasion: Occasion) -> list[Json]:
-    """The strictest confidentiality among the patient and the results used; nothing where none is labelled."""
+    """The strictest confidentiality among the patient, the results used, and what the caveats are from; nothing where none is
+    labelled."""
     labels = {code for fact in occasion.facts for code in fact.security}
+    labels.update(code for row in verdict.view.conditions for code in row.security)
+    labels.update(code for fact in verdict.view.facts if fact.analyte in _OF_CAVEATS for code in fact.security)
     if verdict.view.demographics is not None:
         labels.update(verdict.view.demographics.security)
     known = [code for code in _STRICTNESS if code in labels]

@@ -118,6 +118,7 @@ class Exclusion(Row, frozen=True, array_like=True, tag=3):
         0  # one course of several that are added up: from so many days of intake within a year they count,
     )
     washout_days: int = 0  # and for so many days after the last one
+    security: tuple[str, ...] = ()  # confidentiality codes of meta.security
 
 
 class Menopause(Row, frozen=True, array_like=True, tag=4):

@@ -11,7 +11,7 @@ import msgspec
 
 from screener.clinical import dates, exclusions, routes, spans, wire
 from screener.clinical.exclusions import MEDICATED, CodeList, ExclusionRow, MenopauseRow
-from screener.clinical.patients import References, version
+from screener.clinical.patients import References, security, version
 from screener.clinical.records import (
     NO_PATIENT,
     Exclusion,
@@ -67,7 +67,8 @@ class Statements:
         rules = self._rules["Observation", code]
         done = observation.status not in spans.NOT_MEANT and bool(day)
         about = (patient, "Observation", observation.id or "", version(observation.meta))
-        return _excluded(about, rules, Span(day, day, over=True, documented_end=True), stands=done)
+        once = Span(day, day, over=True, documented_end=True)
+        return _excluded(about, rules, once, stands=done, labels=security(observation.meta))
 
     def condition(self, condition: wire.Condition, raw: bytes | msgspec.Raw) -> Said:
         """A diagnosis."""
@@ -86,7 +87,7 @@ class Statements:
             )
             for row in states[:1]
         )
-        return (*_excluded(about, rules, span, stands=stands), *statuses)
+        return (*_excluded(about, rules, span, stands=stands, labels=security(condition.meta)), *statuses)
 
     def procedure(self, procedure: wire.Procedure, raw: bytes | msgspec.Raw) -> Said:
         """An operation or treatment."""
@@ -99,7 +100,7 @@ class Statements:
         span, done = spans.procedure_span(procedure), spans.meant(procedure)
         finished = done and procedure.status == "completed"
         statuses = tuple(Menopause(*about, row.status, span.start_day, finished, row.surgical) for row in states[:1])
-        return (*_excluded(about, rules, span, stands=done), *statuses)
+        return (*_excluded(about, rules, span, stands=done, labels=security(procedure.meta)), *statuses)
 
     def medicated(self, resource: wire.Medicated, raw: bytes | msgspec.Raw) -> Said:
         """A prescription, a statement or an administration of a medicine."""
@@ -113,7 +114,8 @@ class Statements:
         about = (patient, kind, resource.id or content_id(raw), copy)
         stands = spans.meant(resource)
         if code is not None:
-            return _excluded(about, rules, spans.medication_span(resource, copy), stands=stands, route=_route(resource))
+            span, labels = spans.medication_span(resource, copy), security(resource.meta)
+            return _excluded(about, rules, span, stands=stands, route=_route(resource), labels=labels)
         held = self._medication(resource.medicationReference)
         return (UnresolvedMedication(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
 
@@ -206,7 +208,13 @@ _About = tuple[str, str, str, Version]
 
 
 def _excluded(
-    about: _About, rules: tuple[ExclusionRow, ...], span: Span, *, stands: bool, route: str = ""
+    about: _About,
+    rules: tuple[ExclusionRow, ...],
+    span: Span,
+    *,
+    stands: bool,
+    route: str = "",
+    labels: tuple[str, ...] = (),
 ) -> tuple[Exclusion, ...]:
     found: dict[tuple[str, bool], Exclusion] = {}
     for row in rules:
@@ -227,6 +235,7 @@ def _excluded(
             row.words,
             row.minimum_days if added_up else 0,
             row.washout_days if added_up else 0,
+            labels,
         )
         held = found.get((new.rule, new.caveat))
         # Two codings of one rule (SNOMED beside ICD): the one that excludes for longer.

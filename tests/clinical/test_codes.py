@@ -34,8 +34,8 @@ def found(*codings: tuple[str | None, str | None], extra: tuple[dict[str, object
 )
 def test_accepted_codes(analyte: str, codes: list[str]) -> None:
     assert {found((LOINC, code)) for code in codes} == {(analyte, "")}
-    tokens = CodeMap(code_table(()), {}).tokens([Analyte(analyte)])
-    assert tokens == tuple(sorted(f"{LOINC}|{code}" for code in codes))
+    coded = CodeMap(code_table(()), {}).coded([Analyte(analyte)])
+    assert sorted(coded) == sorted((LOINC, code) for code in codes)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_accepted_codes(analyte: str, codes: list[str]) -> None:
 )
 def test_look_alikes_are_refused_with_their_reason(code: str, expected: tuple[str, str]) -> None:
     assert found((LOINC, code)) == expected
-    assert not any(token.endswith(code) for token in CodeMap(code_table(()), {}).tokens(Analyte))
+    assert not any(known == code for _, known in CodeMap(code_table(()), {}).coded(Analyte))
 
 
 def test_what_is_not_ours_is_nothing() -> None:
@@ -115,13 +115,13 @@ def test_texts_are_searched_by_text_and_not_as_tokens() -> None:
     codes = CodeMap(code_table(BY_TEXT), {})
     assert codes.texts([Analyte.MG]) == ("Magnesium  im Serum",)
     assert codes.texts([Analyte.P]) == ()
-    assert codes.tokens([Analyte.MG]) == CodeMap(code_table(()), {}).tokens([Analyte.MG])
+    assert codes.coded([Analyte.MG]) == CodeMap(code_table(()), {}).coded([Analyte.MG])
 
 
 def test_look_alikes_are_asked_for_to_be_counted_but_not_what_is_another_thing() -> None:
-    asked = set(CodeMap(code_table(()), {}).tokens(Analyte, refused=True))
-    assert {f"{LOINC}|2598-1", f"{LOINC}|2600-5", f"{LOINC}|21377-7"} <= asked
-    assert f"{LOINC}|33959-8" not in asked  # every hospital has thousands of procalcitonins
+    asked = set(CodeMap(code_table(()), {}).coded(Analyte, refused=True))
+    assert {(LOINC, "2598-1"), (LOINC, "2600-5"), (LOINC, "21377-7")} <= asked
+    assert (LOINC, "33959-8") not in asked  # every hospital has thousands of procalcitonins
 
 
 def test_whole_blood_is_taken_where_the_site_opts_in_and_marked() -> None:
@@ -129,7 +129,7 @@ def test_whole_blood_is_taken_where_the_site_opts_in_and_marked() -> None:
     match = codes.find(concept((LOINC, "21377-7")))
     assert match is not None
     assert (match.reason, match.marks) == ("", ("specimen_whole_blood",))
-    assert f"{LOINC}|2593-2" in codes.tokens([Analyte.MG])
+    assert (LOINC, "2593-2") in codes.coded([Analyte.MG])
 
 
 def test_the_system_by_other_names() -> None:
@@ -156,7 +156,12 @@ def test_a_site_adds_codes_and_opts_in() -> None:
     assert found(("urn:local", "MG"), extra=extra) == ("mg", "")
     assert found((LOINC, "21377-7"), extra=extra) == ("mg", "")
     codes = CodeMap(code_table(extra), {})
-    assert codes.tokens([Analyte.MG]) == (f"{LOINC}|19123-9", f"{LOINC}|21377-7", f"{LOINC}|2601-3", "urn:local|MG")
+    assert sorted(codes.coded([Analyte.MG])) == [
+        (LOINC, "19123-9"),
+        (LOINC, "21377-7"),
+        (LOINC, "2601-3"),
+        ("urn:local", "MG"),
+    ]
     whole_blood = codes.find(concept((LOINC, "21377-7")))
     assert whole_blood is not None
     assert whole_blood.marks == ("specimen_whole_blood",)

@@ -49,6 +49,25 @@ def test_a_withdrawn_result_retracts_and_a_missing_one_does_not(tmp_path: Path) 
     assert status == {("Patient/p1", "entered-in-error"), ("Patient/p2", "final")}
 
 
+@pytest.mark.parametrize(("code", "label"), [("R", "R"), ("N", "N"), ("V", "V")])
+def test_what_a_caveat_is_from_makes_the_assessment_as_confidential(code: str, label: str, tmp_path: Path) -> None:
+    """An assessment that tells of a restricted diagnosis is as restricted."""
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    known = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "meta": {"security": [{"system": system, "code": code}]},
+        "subject": {"reference": "Patient/w1"},
+        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M81.0"}]},
+        "recordedDate": "2020-01-01",
+    }
+    export(tmp_path / "in", [patient("w1"), *stay("w1"), known])
+    backfill(tmp_path, "--backfill", "--from", "in", "--to", "out", expect=0)
+    for assessment in assessments(tmp_path / "out"):
+        assert "osteoporosis" in str(assessment["note"])
+        assert assessment["meta"]["security"] == [{"system": system, "code": label}]
+
+
 def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for value, version in (("0.84", "1"), ("0.95", "2")):
