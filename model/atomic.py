@@ -1,7 +1,9 @@
 """Files that are there whole or not at all. For the model and for the job: the model knows nothing of the job."""
 
+import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -10,13 +12,24 @@ def write_whole(file: Path, parts: Iterable[bytes], *, private: bool = False) ->
 
     `private`: for its owner only from its first byte, because it holds patient data. OSError where the disk is full or forbidden.
     """
+    remove_leftovers(file)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            with suppress(OSError):  # a file system that knows no locks
+                fcntl.flock(stream, fcntl.LOCK_EX)
             stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(file: Path) -> None:
+    """Remove what killed processes left beside `file`: they may hold patient data, and nobody holds their locks."""
+    for temporary in file.parent.glob(f".{file.name}.*.tmp"):
+        with suppress(OSError), temporary.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from model.atomic import write_whole
+from model.atomic import remove_leftovers, write_whole
 from screener.assessment.draft import Forms
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Action, Change
@@ -220,6 +220,8 @@ class FolderDestination:
 
     def prepare(self, writer: AssessmentWriter) -> str:
         """Keep the Device, to be put beside the assessments. No server gives it an id, so its id is its identity."""
+        for file in (ASSESSMENTS, _DEVICES):
+            remove_leftovers(self._folder / file)
         name = device_uuid(writer.source_system)
         wanted = {"id": name, **device(writer)}
         self._devices = _load(self._folder / _DEVICES)

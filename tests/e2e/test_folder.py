@@ -1,5 +1,6 @@
 """Folders of NDJSON as source and destination, through the command line."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -33,6 +34,19 @@ def test_what_is_written_is_for_its_owner_only(tmp_path: Path) -> None:
     backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()} == {0o600}
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_killed_run_left_beside_the_assessments_is_removed_by_the_next(tmp_path: Path) -> None:
+    export(tmp_path / "in", [patient("w1"), *stay("w1")])
+    call = ("--backfill", "--from", "in", "--to", "out")
+    backfill(tmp_path, *call, expect=0)
+    left, held = (tmp_path / "out" / f".RiskAssessment.ndjson.{number}.tmp" for number in (1, 2))
+    left.write_text("half a wom")
+    with held.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # somebody is at work on it
+        _, summary = backfill(tmp_path, *call, expect=0)
+    assert summary["writes"]["unchanged"] == 2  # nothing is written, and it is removed all the same
+    assert (left.exists(), held.exists()) == (False, True)
 
 
 def test_a_withdrawn_result_retracts_and_a_missing_one_does_not(tmp_path: Path) -> None:
