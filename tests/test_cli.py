@@ -1,6 +1,7 @@
 """The command line: help that answers at once, and one clear message for each thing that can be wrong."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -32,6 +33,15 @@ def screener(tmp_path: Path, *arguments: str, **environment: str) -> Ended:
         "coverage",
         "explain",
         "export",
+        "retract",
+        "suppressions",
+        "suppressions list",
+        "suppressions lift",
+        "purge",
+        "keys",
+        "keys new",
+        "keys public",
+        "keys rotate",
         "codes expand",
         "conformance",
         "model",
@@ -133,6 +143,37 @@ def test_a_server_that_cannot_be_used(reply: Reply, code: int, words: str, tmp_p
     assert (ended.exit_code, words in ended.stderr) == (code, True), ended.stderr
     assert "Traceback" not in ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
+
+
+def peak_bytes(tmp_path: Path, base_url: str, said: str) -> int:
+    """The peak memory of a run that a server's answer stops."""
+    settings = {"SCREENER_SERVER_BASE_URL": base_url, "SCREENER_SERVER_ATTEMPTS": "1"}
+    started = subprocess.Popen(
+        command.arguments_of("run", "--backfill"),
+        env={**clean_environment(), **settings, "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert started.stderr is not None
+    told = started.stderr.read()
+    _, status, used = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+    started.stderr.close()
+    assert (started.returncode, said in told) == (4, True), told
+    return used.ru_maxrss << 10
+
+
+def test_an_answer_of_a_gigabyte_costs_less_than_300_megabytes(tmp_path: Path) -> None:
+    gigabyte = b'{"resourceType": "Bundle", "x": "' + b"x" * (1 << 30)
+
+    def script(request: Request) -> Reply:
+        return Reply(body=METADATA) if "metadata" in request.path else Reply(body=gigabyte)
+
+    with scripted(lambda _: Reply(404)) as server:
+        usual = peak_bytes(tmp_path, server.base_url, "404")
+    with scripted(script) as server:
+        assert peak_bytes(tmp_path, server.base_url, "answered more than 256 MB") - usual < 300e6
 
 
 def test_an_unreachable_server(tmp_path: Path) -> None:
