@@ -470,6 +470,11 @@ def decode(answer: Answer, kind: type[Any], what: str, host: str) -> Any:
     """The body as `kind`; ServerError where it is not FHIR JSON."""
     try:
         return msgspec.json.decode(answer.body, type=kind)
+    except RecursionError as error:
+        raise ServerError(
+            f"{host} answered JSON that is nested more deeply than any resource to {what}",
+            "Find the resource on the server: it is damaged, or somebody attacks",
+        ) from error
     except msgspec.MsgspecError as error:
         html = answer.body.lstrip()[:1] == b"<"
         said = "HTML or XML" if html else "what is not the JSON expected"

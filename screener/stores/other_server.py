@@ -67,9 +67,13 @@ class OtherServerDestination(ServerDestination):
             self._client, "RiskAssessment", [("identifier", ",".join(names)), *self._common()], post=True
         ):
             resource: Json = DECODER.decode(found.raw)
-            self._subjects[found.head.id] = str(resource.get("subject", {}).get("reference", ""))
-            here = self._as_at_the_source(resource)
-            patient = str(here.get("subject", {}).get("reference", "")).removeprefix("Patient/")
+            try:
+                here = self._as_at_the_source(resource)
+                patient = str(here["subject"].get("reference", "")).removeprefix("Patient/")
+                self._subjects[found.head.id] = str(resource["subject"].get("reference", ""))
+            except (AttributeError, TypeError, KeyError):  # elements that are not what R4 says
+                log.error("assessment_unreadable", why="its references are none", remedy="mend it on the server")
+                continue
             by_patient.setdefault(patient, {})[found.head.id] = here
         return {patient: list(by_patient[patient].values()) for patient in patients if patient in by_patient}
 

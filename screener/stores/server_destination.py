@@ -1,9 +1,11 @@
 """A FHIR server as destination: our RiskAssessments, found and written."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
+import structlog
 
 from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.owned_fields import difference
@@ -16,10 +18,12 @@ from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.client import Answer, Client, decode
 from screener.fhir.connections import Connections
-from screener.fhir.reads import WithSubject, read
+from screener.fhir.reads import WithIdentifiers, WithSubject, read
 from screener.fhir.search import Found, search
 from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_source import ignored
+
+log = structlog.get_logger()
 
 # Whole resources, decimals digit for digit.
 DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -90,11 +94,14 @@ class ServerDestination:
     def resting_on(self, observations: Collection[str]) -> Iterator[str]:
         """One paged search for the evidence of all our assessments: R4 has no search parameter for it."""
         for found in search(self._client, "RiskAssessment", self._of_ours("subject,basis")):
-            resource = self._as_at_the_source(_plain(found))
-            rests_on = {local_id(reference.get("reference", "")) for reference in resource.get("basis", ())}
-            patient = local_id(resource.get("subject", {}).get("reference", ""))
-            if patient and not rests_on.isdisjoint(observations):
-                yield patient
+            with suppress(AttributeError, TypeError):  # elements that are not what R4 says
+                yield from self._resting_on(self._as_at_the_source(_plain(found)), observations)
+
+    def _resting_on(self, resource: Json, observations: Collection[str]) -> Iterator[str]:
+        patient = local_id(resource.get("subject", {}).get("reference", ""))
+        basis = {local_id(reference.get("reference", "")) for reference in resource.get("basis", ())}
+        if patient and not basis.isdisjoint(observations):
+            yield patient
 
     def _of_ours(self, elements: str) -> list[tuple[str, str]]:
         params = [("method", self._methods()), ("_elements", elements), *self._common()]
@@ -113,11 +120,14 @@ class ServerDestination:
         by_patient: dict[str, dict[str, Json]] = {}
         asked = set(patients)
         for found in search(self._client, "RiskAssessment", params, post=True):
-            resource = _plain(found)
-            patient = local_id(resource.get("subject", {}).get("reference", ""))
+            named = read(found.raw, WithSubject)
+            if named is None:
+                log.error("assessment_unreadable", why="its subject is no reference", remedy="mend it on the server")
+                continue
+            patient = local_id(named.subject.reference)
             if patient not in asked:
                 raise ignored(self._client.host, "subject")
-            by_patient.setdefault(patient, {})[found.head.id] = resource
+            by_patient.setdefault(patient, {})[found.head.id] = _plain(found)
         return {patient: list(held.values()) for patient, held in by_patient.items()}
 
     def of_identities(self, identities: Collection[str]) -> Iterator[Json]:
@@ -130,18 +140,20 @@ class ServerDestination:
     def ours(self) -> Iterator[Json]:
         """Every assessment of ours: by one of our methods, and with an identifier of our system."""
         for found in search(self._client, "RiskAssessment", [("method", self._methods()), *self._common()]):
-            resource = _plain(found)
-            if any(name.get("system") == self._canonical.identifier for name in resource.get("identifier", ())):
-                yield resource
+            if self._is_ours(found):
+                yield _plain(found)
 
     def devices(self) -> Iterator[Json]:
         """Every Device of ours."""
         for found in search(
             self._client, "Device", [("identifier", f"{self._canonical.identifier}|"), *self._common()]
         ):
-            resource = _plain(found)
-            if any(name.get("system") == self._canonical.identifier for name in resource.get("identifier", ())):
-                yield resource
+            if self._is_ours(found):
+                yield _plain(found)
+
+    def _is_ours(self, found: Found) -> bool:
+        named = read(found.raw, WithIdentifiers)
+        return named is not None and any(name.system == self._canonical.identifier for name in named.identifier)
 
     def delete(self, addresses: Sequence[str]) -> list[bundles.EntryResult]:
         """Delete resources, each by `Type/id`; a result for each. 404 and 410 are what another call has deleted."""
