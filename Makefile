@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast bench lint types docs lock clean
+.PHONY: help setup demo test test-fast bench lint types docs lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,6 +49,14 @@ bench: setup ## measure against peers and limits; BENCH="--only offline" for one
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --group docs --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
+
+sbom: setup ## the bill of materials of what an installation runs (CycloneDX), in build/sbom.cdx.json
+	mkdir -p build
+	$(BIN)/uv pip compile pyproject.toml --extra fast --extra postgresql -c requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o build/runtime.txt
+	$(BIN)/cyclonedx-py requirements build/runtime.txt --pyproject pyproject.toml --short-PURLs --output-reproducible \
+		-o build/sbom.cdx.json 2>/dev/null
+	@echo build/sbom.cdx.json
 
 clean: ## remove what the targets made, the environment included
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -53,6 +53,10 @@ class SummaryNotWritten(ScreenerError):
     """The run came to its end, and only the file of its summary could not be written."""
 
 
+class AuditNotWritten(ScreenerError):
+    """The run came to its end, and only its AuditEvent could not be written."""
+
+
 class ServerError(ScreenerError):
     """The FHIR server could not be reached, refused, or answered what it must not."""
 

@@ -1,6 +1,8 @@
 """The rooms and what each may import, held by a test; and what may be imported at start."""
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -99,3 +101,17 @@ def test_help_and_the_package_load_nothing_heavy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_bill_of_materials_names_what_an_installation_runs() -> None:
+    """Each package with the hashes of the lock, and none that is for developing only."""
+    locked = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+    subprocess.run(["make", "-s", "-o", "setup", "sbom"], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    bill = json.loads((ROOT / "build/sbom.cdx.json").read_text(encoding="utf-8"))
+    named = {part["name"]: part for part in bill["components"]}
+    assert {"requests", "msgspec", "joserfc", "scikit-learn", "fhir-resources"} <= named.keys()
+    assert named.keys().isdisjoint({"pytest", "flask", "authlib", "pyspark"})
+    for name, part in named.items():
+        assert (name, part["version"]) in locked
+        hashes = [entry["hashes"] for entry in part["externalReferences"] if entry["type"] == "distribution"]
+        assert hashes

@@ -20,6 +20,8 @@ def with_scopes(settings: Settings, *, reads: bool = True, assessments: str = ""
         kinds.add("Group")
     here = [f"system/{kind}.{READ}" for kind in sorted(kinds)] if reads else []
     there = [f"system/{kind}.{assessments}" for kind in ("Device", "RiskAssessment")] if assessments else []
+    if settings.output.audit_event and assessments == READ_AND_WRITE:
+        there.append("system/AuditEvent.c")
     server, destination = settings.server, settings.destination
     if destination.base_url:
         there.insert(0, f"system/Patient.{READ}")

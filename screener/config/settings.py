@@ -218,6 +218,9 @@ class OutputSettings(Section):
         description="per cent of your own women in the age with osteoporosis: notes then convert the risk",
     )
     tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
+    audit_event: bool = Field(
+        default=False, description="write an AuditEvent to the server at the end of each run that may write"
+    )
     connections: int = Field(
         1, ge=1, le=16, description="Bundles in flight at once, where a batch of patients makes several"
     )

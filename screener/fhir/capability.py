@@ -69,8 +69,8 @@ def read(client: Client) -> Capability:
     return statement
 
 
-def lacks(statement: Capability, readable: Iterable[str], *, writes: bool) -> list[str]:
-    """What the job needs and the server does not declare; empty where nothing is missing."""
+def lacks(statement: Capability, readable: Iterable[str], *, writes: bool, audits: bool = False) -> list[str]:
+    """What the job needs and the server does not declare; empty where nothing is missing. `audits`: AuditEvents are created."""
     found = [f"search of {kind}" for kind in sorted(readable) if not _can(statement, kind, "search-type")]
     if writes:
         found += [
@@ -78,6 +78,8 @@ def lacks(statement: Capability, readable: Iterable[str], *, writes: bool) -> li
         ]
         if not statement.interactions() & {"batch", "transaction"}:
             found.append("batch Bundles")
+    if audits and not _can(statement, "AuditEvent", "create"):
+        found.append("create of AuditEvent (output.audit_event)")
     return found
 
 

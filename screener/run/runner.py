@@ -10,17 +10,17 @@ import msgspec
 import structlog
 
 from screener import __version__
-from screener.assessment.identity import device_uuid
+from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.reconcile import Rules
 from screener.assessment.resource import AssessmentWriter, device
 from screener.assessment.validate import Validator
 from screener.bulk.journal import remove
 from screener.clinical.records import Outcome
 from screener.config.settings import Settings
-from screener.errors import ConfigurationError, ExitCode, ScreenerError, told
+from screener.errors import AuditNotWritten, ConfigurationError, ExitCode, ScreenerError, told
 from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
-from screener.run import setup
+from screener.run import audit, setup
 from screener.run.history import history
 from screener.run.limits import Exceeded, History, exceeded
 from screener.run.options import Options
@@ -130,7 +130,10 @@ class Runner:
             return self._work(named, since, again)
         except Exception as error:
             said = told(error)
-            self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what})
+            if not isinstance(said, AuditNotWritten):  # the run itself has come to its end
+                self._state.end_run(
+                    self._id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what}
+                )
             raise said from error
 
     def _work(self, named: tuple[str, ...], since: str, again: frozenset[str]) -> Result:
@@ -155,7 +158,15 @@ class Runner:
         result = self._close(plan.scope, reading)
         if self._options.bulk_folder is not None and not self._withheld:
             remove(self._options.bulk_folder)  # patient data: removed when the run has come to its end
+        self._audit(result.summary)
         return result
+
+    def _audit(self, summary: Summary) -> None:
+        """Leave an AuditEvent on the server that was written to, where the site wants one. AuditNotWritten where it takes none."""
+        there = self._servers.destination
+        if self._settings.output.audit_event and there is not None and not (self._dry or self._withheld):
+            canonical = Canonical(self._settings.output.canonical)
+            audit.write(there.client, audit.audit_event(summary, canonical, self._settings.identity_source))
 
     def _open_source(self) -> setup.Opened:
         return setup.open_source(self._settings, self._options, self._method.mapper, self._servers, self._stack)

@@ -180,12 +180,13 @@ def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Serve
     needed = set() if options.from_folder else needed_to_read(settings)
     if not options.to_folder and not apart:
         needed.add("RiskAssessment")
-    _check_offers(here, needed, writes=writes and not apart)
+    audits = writes and settings.output.audit_event
+    _check_offers(here, needed, writes=writes and not apart, audits=audits and not apart)
     source = None if options.from_folder else here
     if not apart:
         return Servers(source, None if options.to_folder else here)
     there = connect(settings.destination, stack)
-    _check_offers(there, {"RiskAssessment", "Patient"}, writes=writes)
+    _check_offers(there, {"RiskAssessment", "Patient"}, writes=writes, audits=audits)
     return Servers(source, there)
 
 
@@ -202,16 +203,16 @@ def connect_to_read(settings: Settings, stack: ExitStack) -> ServerFeatures:
     return server
 
 
-def _check_offers(server: ServerFeatures, needed: Collection[str], *, writes: bool) -> None:
+def _check_offers(server: ServerFeatures, needed: Collection[str], *, writes: bool, audits: bool = False) -> None:
     written = {"Device", "RiskAssessment"} if writes else set()
     scopes = [f"system/{kind}.{READ_AND_WRITE if kind in written else READ}" for kind in sorted({*needed, *written})]
-    not_granted = server.client.not_granted(scopes)
+    not_granted = server.client.not_granted([*scopes, *(["system/AuditEvent.c"] if audits else [])])
     if not_granted:
         raise AuthorisationError(
             f"{server.client.host} did not grant {', '.join(not_granted)}",
             "Have it granted, set the exclusions concerned to optional, or write to another server ([destination])",
         )
-    missing = capability.lacks(server.statement, needed, writes=writes)
+    missing = capability.lacks(server.statement, needed, writes=writes, audits=audits)
     if missing:
         raise ServerError(
             f"{server.client.host} does not offer: {', '.join(missing)}",

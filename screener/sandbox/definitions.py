@@ -122,6 +122,12 @@ DEFINITIONS: dict[str, Definition] = {
         status_system="http://hl7.org/fhir/device-status",
         references=("patient",),
     ),
+    "AuditEvent": Definition(
+        tokens={"type": "type", "action": "action", "outcome": "outcome"},
+        date=("recorded",),
+        mandatory=("type", "recorded", "agent", "source"),
+        references=("agent.who", "source.observer", "entity.what"),
+    ),
     "Consent": Definition(
         tokens={**_IDENTIFIER, **_STATUS, **_CATEGORY},
         subjects={"patient": "patient"},
