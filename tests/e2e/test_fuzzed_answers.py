@@ -71,7 +71,7 @@ def spoilt(seed: int) -> Fault:
     return fault
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("FUZZ", "30"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FUZZ", "20"))))
 def test_a_run_over_spoilt_answers_ends_in_good_order(seed: int, ward: Ward) -> None:
     with ward.again() as (site, faults):
         faults.append(spoilt(seed))
