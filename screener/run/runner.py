@@ -1,7 +1,7 @@
 """A run from its settings: hold the lease, keep the watermark, close the counts."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -21,8 +21,8 @@ from screener.errors import AuditNotWritten, ConfigurationError, ExitCode, Scree
 from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import audit, setup
+from screener.run.comparison import Comparison
 from screener.run.history import history
-from screener.run.limits import Exceeded, History, exceeded
 from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
 from screener.run.receipts import ledger_row
@@ -31,7 +31,6 @@ from screener.run.summary import Summary, Watermark
 from screener.run.tally import Listed, RunTally
 from screener.state import Lease, RunStart, State
 from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
-from screener.stores.server_source import ServerSource
 
 log = structlog.get_logger()
 
@@ -99,11 +98,9 @@ class Runner:
         self._started = self._servers.clock
         self._lease: Lease | None = None
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
-        self._exceeded: list[Exceeded] = []
-        self._source: ServerSource | None = None
-        self._destination: FullDestination | None = None
-        self._history = History()
-        self._unchecked: Mapping[str, str] = {}
+        self._comparison = Comparison(
+            settings.limits, accepted=options.accept_large_change, to_folder=options.to_folder is not None
+        )
         self._begun = ""  # what the watermark moves to: the instant of the data, perhaps that of an earlier call
 
     @property
@@ -147,16 +144,15 @@ class Runner:
             opened = self._open_source()
             plan = self._plan(self._scope(named, since, opened.as_of), again, opened.as_of)
             reading = opened.source.reading
-            self._source = opened.server
-            self._unchecked = reading.unchecked
+            self._comparison.source, self._comparison.unchecked = opened.server, reading.unchecked
             with suppress(_Withheld):
                 self._through_the_pipeline(plan, opened)
-        if self._withheld:
+        if self._comparison.withheld:
             self._tally.withhold()
         else:
             self._remember()
         result = self._close(plan.scope, reading)
-        if self._options.bulk_folder is not None and not self._withheld:
+        if self._options.bulk_folder is not None and not self._comparison.withheld:
             remove(self._options.bulk_folder)  # patient data: removed when the run has come to its end
         self._audit(result.summary)
         return result
@@ -164,7 +160,7 @@ class Runner:
     def _audit(self, summary: Summary) -> None:
         """Leave an AuditEvent on the server that was written to, where the site wants one. AuditNotWritten where it takes none."""
         there = self._servers.destination
-        if self._settings.output.audit_event and there is not None and not (self._dry or self._withheld):
+        if self._settings.output.audit_event and there is not None and not (self._dry or self._comparison.withheld):
             canonical = Canonical(self._settings.output.canonical)
             audit.write(there.client, audit.audit_event(summary, canonical, self._settings.identity_source))
 
@@ -190,7 +186,7 @@ class Runner:
             run_shards(task, opened.folder, folder, self, self._tally)
             return
         destination = setup.open_destination(self._settings, self._options, self._servers, opened, now, self._stack)
-        self._destination = destination
+        self._comparison.destination = destination
         validator = Validator(every=self._options.to_folder is None)
         stores = Stores(opened.source, destination)
         run(plan, self._rules(destination, now), stores, validator, self, self._tally)
@@ -282,45 +278,10 @@ class Runner:
         return datetime.now(UTC) >= self._began_at + (self._options.until - self._began_at) * _SHARE_OF_TIME_TO_READ
 
     def decided(self) -> None:
-        """Compare the difference with the limits."""
-        options, limits = self._options, self._settings.limits
-        self._history = history(self._state, self._run_start())
-        self._exceeded = exceeded(
-            self._tally.figures(),
-            self._mode,
-            self._history,
-            limits,
-            self._shows,
-            unchecked=self._unchecked,
-            folder=options.to_folder is not None,
-        )
-        for found in self._exceeded:
-            log.warning("limit_exceeded", limit=found.limit, found=found.words, accepted=options.accept_large_change)
-        if self._withheld and not self._dry:
+        """Leave everything as it is where the difference is larger than the limits allow."""
+        self._comparison.compare(self._tally.figures(), self._mode, history(self._state, self._run_start()))
+        if self._comparison.withheld and not self._dry:
             raise _Withheld
-
-    def _shows(self, kind: str) -> bool | None:
-        """Whether the server shows any resource of a type, of RiskAssessments any of ours; None where there is none to ask."""
-        if kind == "RiskAssessment":
-            return None if self._destination is None else next(self._destination.patients(), None) is not None
-        return None if self._source is None else self._source.shows(kind)
-
-    def _newly_unchecked(self) -> bool:
-        """Whether an excluding type could not be read that the last run did read: perhaps it can be tomorrow."""
-        before = self._history.unchecked
-        newly = set(self._unchecked) - before if before is not None else set()
-        if newly:
-            log.warning(
-                "type_no_longer_readable",
-                types=sorted(newly),
-                remedy="assessments say that it was not checked; the next night looks at these patients again",
-            )
-        return bool(newly)
-
-    @property
-    def _withheld(self) -> bool:
-        """Whether the difference is larger than the limits allow, and nobody said that it may be."""
-        return bool(self._exceeded) and not self._options.accept_large_change
 
     def before_write(self) -> None:
         """Never write without the lease."""
@@ -407,7 +368,7 @@ class Runner:
         """End the run. The watermark moves last, and only for a run that looked at everything and still has its lease."""
         tally = self._tally
         self.before_write()
-        moves = not (self._dry or self._withheld or self._options.partial or self._options.from_folder)
+        moves = not (self._dry or self._comparison.withheld or self._options.partial or self._options.from_folder)
         watermark = Watermark(scope.since or None, self._begun if moves else None)
         missing = tally.outcomes()[Outcome.NOT_SCORABLE.value].get("patient_missing", 0)
         most_missing = scope.mode is not Mode.NAMED and 2 * missing > tally.patients_seen
@@ -418,16 +379,16 @@ class Runner:
                 of=tally.patients_seen,
                 remedy="Patient resources cannot be read for most results: check scopes, the export's types and only_tag",
             )
-        if scope.mode is Mode.NIGHTLY and (most_missing or self._newly_unchecked()):
+        if scope.mode is Mode.NIGHTLY and (most_missing or self._comparison.newly_unchecked()):
             watermark = msgspec.structs.replace(watermark, to=None)  # the next night looks at these patients again
         code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
-        code = ExitCode.TOO_LARGE if self._withheld else code
+        code = ExitCode.TOO_LARGE if self._comparison.withheld else code
         summary = self._summary(scope, reading, watermark, code)
         if not self._dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
             self._state.move_watermark(self._names.watermark, watermark.to)
-        if self._resumable and not self._withheld:
+        if self._resumable and not self._comparison.withheld:
             self._state.finished(self._names.watermark)
         return Result(summary, tally.listed, self._why_dry)
 
@@ -463,9 +424,10 @@ class Runner:
             peak_rss_bytes=peak_rss_bytes() + peak_rss_bytes_of_workers(),
             watermark=watermark,
             exit_code=int(code),
-            withheld=self._withheld,
-            accepted_large_change=bool(self._exceeded) and not self._withheld,
-            limits_exceeded=tuple(self._exceeded),
+            whole=not (self._options.limit or self._options.since or scope.mode is Mode.NAMED),
+            withheld=self._comparison.withheld,
+            accepted_large_change=bool(self._comparison.exceeded) and not self._comparison.withheld,
+            limits_exceeded=tuple(self._comparison.exceeded),
             by_result_date=reading.by_result_date,
             totals_too_high=dict(sorted(server.client.counts_too_high.items())) if server else {},
             figures=tally.figures(),

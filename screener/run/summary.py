@@ -43,6 +43,7 @@ class Summary(msgspec.Struct, frozen=True):
     peak_rss_bytes: int
     watermark: Watermark
     exit_code: int
+    whole: bool = True  # everyone whom a run of its mode looks at: no --limit, no --since, no list
     withheld: bool = False  # nothing was written: the difference is larger than the limits allow
     accepted_large_change: bool = False
     limits_exceeded: tuple[Exceeded, ...] = ()
