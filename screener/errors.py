@@ -63,6 +63,10 @@ class ServerError(ScreenerError):
     exit_code = ExitCode.SERVER
 
 
+class NotAsPromised(ServerError):
+    """A file of an export is not what the manifest says: the manifest is asked for again."""
+
+
 class RequestRefused(ServerError):
     """The server does not take this request (4xx): a parameter that it does not know, most often."""
 

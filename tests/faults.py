@@ -36,6 +36,8 @@ MANY_REQUESTS = {
     "SCREENER_SERVER_ANSWER_SECONDS": "1",
     "SCREENER_SERVER_OVERLAP_MINUTES": "0",
     "SCREENER_EXCLUSIONS_MEDICATION_STATEMENT": "optional",
+    "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.1",
+    "SCREENER_SERVER_ONLY_TAG": "",
 }
 
 
@@ -135,6 +137,8 @@ def edited(edit: Callable[[Json], object]) -> Wrong:
     def wrong(_: Request, ask: Ask) -> Reply:
         answer = ask()
         assert isinstance(answer.body, bytes)
+        if not answer.body:
+            return answer
         body = json.loads(answer.body)
         edit(body)
         return replace(answer, body=json.dumps(body).encode())
@@ -452,6 +456,86 @@ def _done_in_silence(request: Request, ask: Ask) -> Reply:
 ROWS = [*_passing(), *_answers(), *_pages(), *_refusals(), *_writes()]
 
 
+def kick_off(request: Request) -> bool:
+    """The request for an export."""
+    return "$export?" in request.path
+
+
+def poll(request: Request) -> bool:
+    """The question whether the export is complete."""
+    return "$export-poll-status" in request.path and request.method == "GET"
+
+
+def download(request: Request) -> bool:
+    """A file of the export."""
+    return "$export-file" in request.path
+
+
+def _exports() -> Iterator[Row]:
+    """A backfill by an export."""
+    for said, matches in (("kick-off", kick_off), ("question for the state", poll), ("file", download)):
+        yield Row(f"{said}: 503 twice", lambda m=matches: times(2, m, status(503)))  # type: ignore[misc]
+        yield Row(f"{said}: 429 twice", lambda m=matches: times(2, m, status(429, Retry_After="1")))  # type: ignore[misc]
+        yield Row(f"{said}: 503 for ever", lambda m=matches: always(m, status(503)), SERVER, "503")  # type: ignore[misc]
+        yield Row(f"{said}: 401", lambda m=matches: always(m, status(401)), SERVER, "401")  # type: ignore[misc]
+        yield Row(f"{said}: 403", lambda m=matches: always(m, status(403)), SERVER, "403")  # type: ignore[misc]
+        yield Row(f"{said}: the answer is cut short, once", lambda m=matches: once(m, cut))  # type: ignore[misc]
+    yield Row("kick-off: 400", lambda: always(kick_off, status(400)), SERVER, "400")
+    yield Row("kick-off: 202 without a place to ask at", lambda: always(kick_off, status(202)), SERVER, "")
+    yield Row(
+        "question for the state: HTML with status 200",
+        lambda: always(poll, replied(Reply(body=b"<html/>"))),
+        SERVER,
+        "HTML or XML",
+    )
+    yield Row(
+        "the manifest names a file of too many resources",
+        lambda: always(poll, _manifest(lambda file: file.update(count=10**6))),
+        SERVER,
+        "the manifest says 1000000",
+    )
+    yield Row(
+        "the manifest names a file at another origin, by plain http",
+        lambda: always(poll, _manifest(lambda file: file.update(url="http://elsewhere.example/CANARY4711"))),
+        SERVER,
+        "",
+    )
+    yield Row(
+        "the manifest names a type that is a path",
+        lambda: always(poll, _manifest(lambda file: file.update(type="../CANARY4711"))),
+        SERVER,
+        "",
+    )
+    yield Row(
+        "the manifest is from the future",
+        lambda: always(
+            poll, edited(lambda body: body.update(transactionTime="2099-01-01T00:00:00Z") if "output" in body else None)
+        ),
+        SERVER,
+        "from the future",
+    )
+    yield Row(
+        "file: HTML with status 200",
+        lambda: always(download, replied(Reply(body=b"<html>CANARY4711</html>"))),
+        SERVER,
+        "",
+    )
+    yield Row("file: half of it", lambda: always(download, half), SERVER, "")
+
+
+def _manifest(edit: Callable[[Json], object]) -> Wrong:
+    """The manifest with its first file altered."""
+
+    def altered(body: Json) -> None:
+        if body.get("output"):
+            edit(body["output"][0])
+
+    return edited(altered)
+
+
+EXPORT_ROWS = list(_exports())
+
+
 # What the runs go over
 
 
@@ -575,6 +659,11 @@ def night(site: Site, expect: int | None = 0) -> RunEnded:
     return site.run("-v", expect=expect)
 
 
+def bulk_backfill(site: Site, expect: int | None = 0) -> RunEnded:
+    """A backfill by an export that says all it can."""
+    return site.run("--backfill", "-v", "--bulk", str(site.folder / "bulk"), expect=expect)
+
+
 def night_alone(settings: dict[str, str], folder: Path) -> None:
     """A nightly run in a process of its own, which a test may kill."""
     screener("run", cwd=folder, expect=None, **settings)
@@ -645,6 +734,16 @@ def page() -> str:
     for row in ROWS:
         after = "0, amended again" if row.rewritten else "0, as undisturbed"
         lines.append(f"| {row.what} | {row.exit_code.value} | {row.words} | {after} |")
+    lines += [
+        "",
+        "## Of an export",
+        "",
+        "The same for a backfill by `--bulk`.",
+        "",
+        "| fault | exit code | it says | the next run |",
+        "|---|---|---|---|",
+        *(f"| {row.what} | {row.exit_code.value} | {row.words} | 0, as undisturbed |" for row in EXPORT_ROWS),
+    ]
     lines += ["", "## Of other kinds", "", "| fault | the run | the next run | test |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(entry[:-1])} | `{entry[-1]}` |" for entry in ELSEWHERE]
     lines += [

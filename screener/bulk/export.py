@@ -18,7 +18,7 @@ from screener.bulk.journal import File, Finished, Journal
 from screener.bulk.protocol import Manifest, Output, Request, Waiting, discard, kick_off, status
 from screener.bulk.request import needed
 from screener.config.settings import BulkSettings, Settings
-from screener.errors import ConfigurationError, InputError, ServerError
+from screener.errors import ConfigurationError, InputError, NotAsPromised, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from screener.fhir.time import parse_instant
@@ -44,9 +44,14 @@ def export(
             journal.status_url = kick_off(client, request)
             journals.save(folder, journal)
         if journal.manifest is None:
-            journal.manifest = _waited(client, journal.status_url, settings.bulk)
+            journal.manifest = _waited(client, journal.status_url, settings)
             journals.save(folder, journal)
-        _Fetch(journal, journal.manifest, folder, progress).all(client, settings.bulk.connections)
+        try:
+            _Fetch(journal, journal.manifest, folder, progress).all(client, settings.bulk.connections)
+        except NotAsPromised:
+            journal.manifest, journal.done = None, {}  # the next call asks for it again
+            journals.save(folder, journal)
+            raise
         _judge_errors(folder, journal, settings.bulk, client.host)
         whole = _whole(client.host, journal, journal.manifest)
         journals.finish(folder, whole)
@@ -128,20 +133,26 @@ def _begun(client: Client, request: Request, folder: Path, *, restart: bool) -> 
     return held
 
 
-def _waited(client: Client, where: str, settings: BulkSettings) -> Manifest:
+def _waited(client: Client, where: str, settings: Settings) -> Manifest:
     """Ask until the export is complete."""
-    give_up = time.monotonic() + settings.give_up_hours * 3600
+    bulk = settings.bulk
+    give_up = time.monotonic() + bulk.give_up_hours * 3600
     pause = 1.0
     while True:
         found = status(client, where)
         if isinstance(found, Manifest):
+            tolerance = timedelta(minutes=settings.server.clock_tolerance_minutes)
+            if parse_instant(found.transactionTime) > datetime.now(UTC) + tolerance:
+                raise ServerError(
+                    "The export says that it is from the future", "Ask the server's vendor; nothing was written"
+                )
             return found
         if time.monotonic() > give_up:
             raise ServerError(
-                f"{client.host} has not finished the export within {settings.give_up_hours:g} h",
+                f"{client.host} has not finished the export within {bulk.give_up_hours:g} h",
                 "Call again to go on waiting, or give it up with --restart; a cancelled export may wait for ever",
             )
-        pause = _pause(found, pause, settings.longest_wait_seconds)
+        pause = _pause(found, pause, bulk.longest_wait_seconds)
         log.info("export_in_progress", server_says=found.progress or "nothing", asking_again_in_seconds=round(pause, 1))
         time.sleep(pause)
 
@@ -210,11 +221,11 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
         if last:
             msgspec.json.decode(last)
     except (EOFError, gzip.BadGzipFile, zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ServerError(
+        raise NotAsPromised(
             f"{what[0].upper()}{what[1:]} is cut short or damaged", "Call again: it is fetched again"
         ) from error
     if file.count is not None and resources != file.count:
-        raise ServerError(
+        raise NotAsPromised(
             f"{what[0].upper()}{what[1:]} holds {resources} resources, and the manifest says {file.count}",
             "Call again: it is fetched again; if it stays so, ask the server's vendor",
         )

@@ -96,12 +96,13 @@ def status(client: Client, where: str) -> Manifest | Waiting:
         said = _PRINTABLE.sub("?", answer.headers.get("X-Progress", ""))[:80]
         return Waiting(float(asked) if asked.isascii() and asked.isdigit() else None, said)
     found: Manifest = decode(answer, Manifest, "the manifest of an export", client.host)
-    _check(found, client.host)
+    _check(found, client)
     return found
 
 
-def _check(manifest: Manifest, host: str) -> None:
+def _check(manifest: Manifest, client: Client) -> None:
     """Before it is written down: ServerError for a manifest that cannot be followed. A `type` becomes part of a file's name."""
+    host = client.host
     try:
         parse_instant(manifest.transactionTime)
     except ValueError as error:
@@ -111,6 +112,7 @@ def _check(manifest: Manifest, host: str) -> None:
     for file in (*manifest.output, *manifest.deleted, *manifest.error):
         if not _TYPE.fullmatch(file.type) or urlsplit(file.url).scheme not in ("http", "https"):
             raise ServerError(f"{host} gave a manifest with a file that has no type or no address", "Ask its vendor")
+        client.check_download(file.url)
 
 
 def discard(client: Client, where: str) -> None:

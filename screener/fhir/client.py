@@ -141,12 +141,16 @@ class Client:
 
         self._repeated(once)
 
+    def check_download(self, url: str) -> None:
+        """ServerError for an address that no file is fetched from: another origin, without https."""
+        if urlsplit(url).scheme != "https" and _origin_of(url) != self._origin:
+            raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
+
     def _download_once(
         self, url: str, sink: BinaryIO, what: str, *, with_token: bool, hops: int = 0, renewed: bool = False
     ) -> None:
         ours = _origin_of(url) == self._origin
-        if urlsplit(url).scheme != "https" and not ours:
-            raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
+        self.check_download(url)
         headers = {"Accept": "application/fhir+ndjson"}
         if with_token and ours:
             headers.update(self._credentials())

@@ -15,11 +15,13 @@ import requests
 from tests.e2e.site import RunEnded, Site
 from tests.faults import (
     CANARY,
+    EXPORT_ROWS,
     NOTHING_WRONG,
     ROWS,
     Row,
     Ward,
     batch,
+    bulk_backfill,
     but_for_rewriting,
     edited,
     kept,
@@ -67,6 +69,28 @@ def test_a_fault_and_the_run_after_it(row: Row, undisturbed: list[dict[str, Any]
         if row.rewritten:
             after, undisturbed = but_for_rewriting(after), but_for_rewriting(undisturbed)
         assert after == undisturbed
+
+
+@pytest.fixture(scope="module")
+def undisturbed_export(ward: Ward) -> list[dict[str, Any]]:
+    """What stands after a backfill by an export in which nothing went wrong."""
+    with ward.again() as (site, _):
+        bulk_backfill(site)
+        return kept(site)
+
+
+@pytest.mark.parametrize("row", EXPORT_ROWS, ids=lambda row: row.what)
+def test_a_fault_of_an_export_and_the_run_after_it(
+    row: Row, undisturbed_export: list[dict[str, Any]], ward: Ward
+) -> None:
+    with ward.again() as (site, faults):
+        faults.append(row.fault())
+        ended = bulk_backfill(site, expect=None)
+        said = " ".join((ended.stdout + ended.stderr).split())
+        assert (ended.exit_code, row.words in said, CANARY in said) == (row.exit_code, True, False), said[-1500:]
+        faults.append(NOTHING_WRONG)
+        bulk_backfill(site)
+        assert kept(site) == undisturbed_export
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["before the server has it", "before its answer is read"])
@@ -163,3 +187,27 @@ def test_a_result_that_becomes_visible_behind_the_watermark_is_found(ward: Ward)
         faults.append(NOTHING_WRONG)
         night(site)
         assert len(site.assessments("n1")) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["coverage"],
+        ["export", "--out", "all"],
+        ["config", "show"],
+        ["config", "check"],
+        ["retract", "--artefact", "shi2026-mg-category@1", "--yes"],
+        ["suppressions", "list"],
+        ["purge", "--dry-run"],
+        ["purge", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_no_command_says_what_is_anybodys(command: list[str], ward: Ward) -> None:
+    """No name, text, record number or patient's id of the fixtures, at the most verbose level."""
+    with ward.again() as (site, _):
+        ended = site.call(*command, "-v")
+        said = ended.stdout + ended.stderr
+        assert CANARY not in said
+        assert not re.search(rf"[wn]\d-{site.name}", said)
+        assert CANARY.encode() not in (site.folder / "state.sqlite").read_bytes()
