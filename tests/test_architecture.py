@@ -103,6 +103,19 @@ def test_help_and_the_package_load_nothing_heavy() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_nothing_read_can_become_code() -> None:
+    """No module that makes objects or code of what it reads, and no call that does."""
+    makers = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
+    found = [name for name, path in MODULES.items() if makers & imports(path)]
+    for name, path in MODULES.items():
+        calls = (
+            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        )
+        called = {called.id for called in calls if isinstance(called, ast.Name)}
+        found += [name] if called & {"eval", "exec", "compile", "__import__"} else []
+    assert found == []
+
+
 def test_the_bill_of_materials_names_what_an_installation_runs() -> None:
     """Each package with the hashes of the lock, and none that is for developing only."""
     locked = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)

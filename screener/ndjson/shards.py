@@ -1,6 +1,6 @@
 """Shards of the patients of a folder, after the first pass, as a source. One shard is in memory at a time."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from screener.clinical.records import (
     PatientRecord,
     Refusal,
     Unreadable,
+    UnresolvedMedication,
 )
 from screener.ndjson.medications import Medicines
 from screener.ndjson.scan import AnyRow, decode_rows, shard_of
@@ -85,6 +86,16 @@ class ScanResult(msgspec.Struct, frozen=True):
             yield from (row for row in self.rows(shard) if resource_of(row)[1] in observations)
 
 
+class Server(Protocol):
+    """The server that a folder is an export of: it is asked for what the folder does not hold."""
+
+    def basis(self, observations: Collection[str]) -> dict[str, Basis]:
+        """What became of these Observations."""
+
+    def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
+        """The Medication resources of these ids that can be read."""
+
+
 class FolderShardSource:
     """Some shards of the patients; one shard is held in memory at a time."""
 
@@ -94,10 +105,10 @@ class FolderShardSource:
         mapper: Mapper,
         needs: Mapping[str, str],
         shards: Sequence[int],
-        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+        server: Server | None = None,
     ) -> None:
         self._rows_by_shard, self._mapper, self._needs = rows_by_shard, mapper, needs
-        self._shards, self._ask = shards, ask
+        self._shards, self._server = shards, server
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
         self._measured: set[str] = set()  # of the shard that is held, who has a Mg result
@@ -142,8 +153,8 @@ class FolderShardSource:
                 found.setdefault(resource_of(row)[1], []).append(row)
         here = {name: Basis(seen=True, rows=_latest(rows)) for name, rows in found.items()}
         missing = wanted - here.keys()
-        if missing and self._ask:
-            return {**here, **self._ask(missing)}
+        if missing and self._server:
+            return {**here, **self._server.basis(missing)}
         return {**here, **dict.fromkeys(missing, Basis(seen=False))}
 
     def _everyone(self) -> Iterator[tuple[str, list[Settled]]]:
@@ -157,7 +168,8 @@ class FolderShardSource:
         if self._held[0] != shard:
             by_patient: dict[str, list[Settled]] = {}
             measured: set[str] = set()
-            for row in self._mapper.resolve_medications(self._rows_by_shard.rows(shard), self._rows_by_shard.medicines):
+            rows = self._rows_by_shard.rows(shard)
+            for row in self._mapper.resolve_medications(rows, self._medicines(rows)):
                 held = by_patient.get(row.patient)
                 if held is None:
                     by_patient[row.patient] = [row]
@@ -167,6 +179,16 @@ class FolderShardSource:
                     measured.add(row.patient)
             self._held, self._measured = (shard, by_patient), measured
         return self._held[1]
+
+    def _medicines(self, rows: Iterable[AnyRow]) -> Mapping[str, Medicine]:
+        """Those of the folder, and from the server those that the rows name and the folder lacks: some servers export none."""
+        here = self._rows_by_shard.medicines
+        if self._server is None:
+            return here
+        named = {row.medicine for row in rows if isinstance(row, UnresolvedMedication) and row.medicine}
+        lacking = {name for name in named if name not in here}
+        there = self._server.medicines(lacking) if lacking else {}
+        return {name: found[name] for name in named for found in (here, there) if name in found}
 
 
 def _counts(row: AnyRow, newest: Outdated) -> bool:

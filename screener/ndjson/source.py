@@ -33,7 +33,7 @@ from screener.ndjson.scan import (
     decode_medicines,
     version_of,
 )
-from screener.ndjson.shards import FolderShardSource, ScanResult
+from screener.ndjson.shards import FolderShardSource, ScanResult, Server
 from screener.ndjson.spill import Segment, append, stored
 from screener.ndjson.versions import is_newest, key_of, outdated, read_traces
 from screener.ndjson.workers import Workers, processes_for
@@ -60,13 +60,13 @@ class FolderSource:
         settings: FolderSettings,
         scratch: Path,
         workers: int = 0,
-        ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+        server: Server | None = None,
     ) -> None:
-        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `ask` asks
-        the server that the folder is an export of what became of Observations that are not in it. `scratch` takes temporary
+        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `server`:
+        the one that the folder is an export of, which is asked for what is not in it. `scratch` takes temporary
         files. `workers`: at most so many processes; 0 for one on each core."""
         self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
-        self._scratch, self.workers, self._ask = scratch, workers, ask
+        self._scratch, self.workers, self._server = scratch, workers, server
         self._export: Finished | None = None
         self._files: list[Path] = []
         self._table: ScanResult | None = None
@@ -108,7 +108,7 @@ class FolderSource:
     def _whole(self) -> FolderShardSource:
         if self._all is None:
             table = self._whole_table()
-            self._all = FolderShardSource(table, self._mapper, self._needs, range(table.shards), self._ask)
+            self._all = FolderShardSource(table, self._mapper, self._needs, range(table.shards), self._server)
         return self._all
 
     def _whole_table(self) -> ScanResult:

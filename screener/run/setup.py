@@ -3,7 +3,7 @@
 Each function takes what it needs and returns what it opened; what must be closed is put on the exit stack.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ import msgspec
 import structlog
 
 from model import Artefact, ModelError, load_artefact
-from screener.assessment.evidence import Basis
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Rules
 from screener.assessment.resource import AssessmentWriter
@@ -256,11 +255,11 @@ def open_folder(
     scratch_dir: Path,
     *,
     workers: int = 0,
-    ask: Callable[[Collection[str]], dict[str, Basis]] | None = None,
+    server: ServerSource | None = None,
 ) -> FolderSource:
-    """A folder of NDJSON as source. `ask`: see FolderSource."""
+    """A folder of NDJSON as source. `server`: see FolderSource."""
     needs = settings.exclusions.needs()
-    return FolderSource(folder, mapper, needs, settings.folder, scratch_dir, workers=workers, ask=ask)
+    return FolderSource(folder, mapper, needs, settings.folder, scratch_dir, workers=workers, server=server)
 
 
 def open_server(server: ServerFeatures, settings: Settings, mapper: Mapper, stack: ExitStack) -> ServerSource:
@@ -297,7 +296,7 @@ def open_source(settings: Settings, options: Options, mapper: Mapper, servers: S
     if as_of > servers.clock + timedelta(minutes=settings.server.clock_tolerance_minutes):
         raise ServerError("The export says that it is from the future", "Ask the server's vendor; nothing was written")
     temporary = scratch_folder(settings, stack)
-    folder = open_folder(options.bulk_folder, settings, mapper, temporary, workers=options.workers, ask=online.basis)
+    folder = open_folder(options.bulk_folder, settings, mapper, temporary, workers=options.workers, server=online)
     return Opened(folder, as_of, online, folder)
 
 

@@ -5,7 +5,6 @@ broadcast. The output is sorted by the patients' keys, as the folder engine writ
 """
 
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from screener.ndjson.source import judge_missing_types
 from screener.run import spark_tasks as tasks
 from screener.run.pipeline import Watch
 from screener.run.shards import ShardTask
-from screener.run.tally import RunTally
+from screener.run.tally import RunTally, unpacked
 from screener.stores.protocols import Reading
 
 log = structlog.get_logger()
@@ -84,7 +83,7 @@ class _Backfill:
             tasks.judge_partition(self._shard_task, medicines, unchecked), tasks.JUDGED
         ).persist(StorageLevel.DISK_ONLY)
         for row in judged.where("shard_key = -1").select("counts").collect():
-            tally.add(pickle.loads(row.counts))  # noqa: S301 - written by our own task
+            tally.add(unpacked(bytes(row.counts)))
         watch.progress("thousandths", 900, 1000)
         watch.decided()
         writes = tally.counts.writes

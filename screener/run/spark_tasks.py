@@ -3,7 +3,6 @@
 Both are functions from Arrow batches to Arrow batches, made from the same pure parts as the folder engine.
 """
 
-import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
@@ -24,7 +23,7 @@ from screener.ndjson.shards import FolderShardSource, resource_of
 from screener.ndjson.versions import key_of
 from screener.run.pipeline import Stores, run
 from screener.run.shards import ShardTask, Unwatched
-from screener.run.tally import RunTally
+from screener.run.tally import RunTally, packed
 from screener.stores.patient_order import shard_key
 
 # What a mapped line may be.
@@ -141,7 +140,7 @@ def judge_partition(
         out = _Table("shard_key patient id text counts")
         for line in in_order(held.shard(0)):
             out.add(shard_key(line.patient), line.patient, line.id, line.text, b"")
-        out.add(-1, "", "", b"", pickle.dumps(tally.counts))
+        out.add(-1, "", "", b"", packed(tally.counts))
         yield from out.full(0)
 
     return judged

@@ -105,6 +105,20 @@ class Counts(msgspec.Struct):
         self.listed += other.listed
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Counts, dec_hook=lambda _, held: Counter(held)).decode
+
+
+def packed(counts: Counts) -> bytes:
+    """The counts as bytes, for another process or machine."""
+    return _encode(counts)
+
+
+def unpacked(data: bytes) -> Counts:
+    """The counts of `packed`."""
+    return _decode(data)
+
+
 class RunTally:
     """Counts patients by outcome and reason, changes by what became of them, one batch after the other.
 

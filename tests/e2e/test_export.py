@@ -193,6 +193,32 @@ def test_a_night_by_an_export_takes_back_what_rests_on_a_deleted_result(tmp_path
         assert {a["status"] for a in site.assessments("w2")} == {"final"}
 
 
+def test_a_medication_that_is_not_exported_is_read_by_its_id(tmp_path: Path) -> None:
+    def fault(request: Request, ask: Ask) -> Reply:
+        answer = ask()
+        if b"transactionTime" not in bytes(answer.body):
+            return answer
+        manifest = json.loads(bytes(answer.body))
+        manifest["output"] = [file for file in manifest["output"] if file["type"] != "Medication"]
+        return Reply(answer.status, manifest, answer.headers)
+
+    with SandboxServer() as behind, faulty(lambda: behind.base_url, fault) as front:
+        site = Site(front.base_url, tmp_path)
+        site.environment = {"SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.2", "SCREENER_SERVER_ONLY_TAG": ""}
+        for short, atc in (("w1", "M05BA04"), ("w2", "C09AA05")):  # alendronic acid; ramipril
+            site.woman(short)
+            site.stay(short, DAY)
+            code = {"coding": [{"system": "http://www.whocc.no/atc", "code": atc}]}
+            site.put({"resourceType": "Medication", "id": site.id(f"m-{short}"), "code": code})
+            named = {"medicationReference": {"reference": f"Medication/{site.id(f'm-{short}')}"}}
+            about = {"subject": {"reference": f"Patient/{site.id(short)}"}, "authoredOn": DAY}
+            request = {"resourceType": "MedicationRequest", "id": site.id(f"r-{short}"), "status": "active"}
+            site.put({**request, "intent": "order", **named, **about})
+        summary = site.run("--backfill", "--bulk", str(site.folder / "bulk")).summary
+        assert summary["outcomes"]["not_eligible"] == {"excluded_antiresorptive": 1}
+        assert summary["outcomes"]["scored"] == {"complete": 1}
+
+
 def test_bulk_is_for_everyone_and_by_no_tag(site: Site) -> None:
     assert "--bulk asks the server for all" in site.run("--bulk", "b", "--patient", "p1", expect=2).stderr
     assert "cannot be narrowed to server.only_tag" in site.run("--backfill", "--bulk", "b", expect=2).stderr

@@ -189,6 +189,44 @@ def test_a_result_that_becomes_visible_behind_the_watermark_is_found(ward: Ward)
         assert len(site.assessments("n1")) == 2
 
 
+def test_a_lost_state_costs_a_backfill_and_nothing_else(undisturbed: list[dict[str, Any]], ward: Ward) -> None:
+    with ward.again() as (site, _):
+        (site.folder / "state.sqlite").unlink()
+        assert "no full run yet" in night(site, expect=2).stderr
+        site.run("--backfill")
+        assert kept(site) == undisturbed
+
+
+def test_a_code_that_is_taken_off_the_map_by_mistake_changes_nothing(
+    undisturbed: list[dict[str, Any]], ward: Ward
+) -> None:
+    with ward.again() as (site, _):
+        table = site.folder / "codes.csv"
+        table.write_text("system,code,analyte,use,reason\nhttp://loinc.org,2601-3,mg,refuse,mistake\n")
+        site.environment["SCREENER_CODES_CODES"] = str(table)
+        before = kept(site)
+        assert "or the model changed since the last full run" in night(site, expect=2).stderr
+        assert "code map" in site.run("--backfill", expect=7).stdout
+        assert kept(site) == before
+        del site.environment["SCREENER_CODES_CODES"]
+        night(site)
+        assert kept(site) == undisturbed
+
+
+def test_a_merged_record_ends_what_stands_under_it_once(ward: Ward) -> None:
+    with ward.again() as (site, _):
+        link = {"type": "replaced-by", "other": {"reference": f"Patient/{site.id('w5')}"}}
+        site.put({**site.read(f"Patient/{site.id('w4')}"), "active": False, "link": [link]})
+        site.run("--backfill")
+        said = [
+            resource["extension"][0]["valueCodeableConcept"]["coding"][0]["code"] for resource in site.assessments("w4")
+        ]
+        assert said == ["merged", "merged"]
+        versions = [resource["meta"]["versionId"] for resource in site.assessments("w4")]
+        site.run("--backfill")
+        assert [resource["meta"]["versionId"] for resource in site.assessments("w4")] == versions
+
+
 @pytest.mark.parametrize(
     "command",
     [
