@@ -1,6 +1,7 @@
 """The whole job with SMART Backend Services before the server: tokens of a second, revoked tokens, scopes that are not granted."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -88,6 +89,17 @@ def test_a_token_revoked_before_any_request_is_asked_for_again(small: Site, fron
             assert [status for _, status in server.trace].count(401) == 1, number
     assert count >= 10
     assert len(small.assessments("w1")) == 2
+
+
+def test_the_trace_in_the_documentation_is_what_goes_over_the_wire(small: Site, front: Put) -> None:
+    with front(small) as server:
+        server.revoke_before = 8
+        small.run("--backfill")
+        assert len(server.scopes_asked) == 2
+        trace = [f"{re.sub('/[0-9a-f-]{36}$', '/{id}', asked)} {status}" for asked, status in server.trace]
+    page = (Path(__file__).parents[2] / "docs/servers.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(GET metadata.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert [line.rstrip() for line in trace] == shown.splitlines()
 
 
 def test_an_export_goes_on_with_another_token(small: Site, front: Put) -> None:
