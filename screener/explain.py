@@ -28,6 +28,7 @@ from screener.errors import InputError, ScreenerError, ServerError, is_about_the
 from screener.run import setup
 from screener.run.options import Options
 from screener.run.pipeline import Stores, decide
+from screener.state import State
 from screener.stores.protocols import Destination, FullSource
 
 
@@ -125,7 +126,11 @@ def explain_one(patient: str, settings: Settings, options: Options, stack: ExitS
     now = options.now or opened.as_of
     destination = setup.open_destination(settings, options, servers, opened, now, stack)
     writer = setup.assessment_writer(settings, method.artefact)
-    rules = setup.make_rules(settings, writer, destination.prepare(writer), now)
+    suppressed: list[setup.SuppressedBy] = []
+    if State.is_there(settings.state.url):
+        state = stack.enter_context(State.open(settings.state.url))
+        suppressed = setup.suppressed_at(state, setup.RunNames(settings, options, method).destination)
+    rules = setup.make_rules(settings, writer, destination.prepare(writer), now, suppressed)
     return explain(patient, FullStores(opened.source, destination), rules, method.mapper)
 
 

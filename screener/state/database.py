@@ -212,6 +212,12 @@ def _version(connection: Connection) -> int | None:
     return connection.execute(select(func.max(tables.schema.c.version))).scalar_one_or_none() or 0
 
 
+def is_there(url: str) -> bool:
+    """Whether there is a state to open: False for a file that nobody has made yet. StateError for a URL that cannot be read."""
+    parsed = _parse(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").expanduser().is_file()
+
+
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from screener.errors import StateError
 from screener.state import ledger, suppressed
-from screener.state.database import Database, insert_into
+from screener.state.database import Database, insert_into, is_there
 from screener.state.lease import Lease
 from screener.state.ledger import in_chunks
 from screener.state.records import (
@@ -38,6 +38,11 @@ class State:
     def open(cls, url: str) -> Self:
         """Open `sqlite:///FILE` (made with mode 0600 if absent) or `postgresql+psycopg://...`. Raises StateError."""
         return cls(Database.open(url))
+
+    @staticmethod
+    def is_there(url: str) -> bool:
+        """Whether there is one to open; `open` would make it. Raises StateError for a URL that cannot be read."""
+        return is_there(url)
 
     def close(self) -> None:
         """Close all connections."""

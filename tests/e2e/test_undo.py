@@ -92,6 +92,8 @@ def test_one_patient(two: Site) -> None:
     assert (statuses(two, "w1"), statuses(two, "w2")) == (["entered-in-error"] * 2, ["final"] * 2)
     assert backfill(two)["outcomes"]["not_eligible"] == {"suppressed": 1}
     assert statuses(two, "w1") == ["entered-in-error"] * 2
+    assert "suppressed" in two.call("explain", two.id("w1")).stdout
+    assert "suppressed" not in two.call("explain", two.id("w2")).stdout
 
 
 @pytest.mark.parametrize(
