@@ -37,7 +37,7 @@ docs: setup ## the documentation as a site, in build/site; a broken link fails
 
 test: lint types docs ## lint, types, documentation and every test, those against a real HAPI FHIR server included
 	$(BIN)/python tests/hapi/launcher.py ensure-tools
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
 
 test-fast: setup ## the tests that need no HAPI FHIR and no Spark
 	$(BIN)/python -m pytest -m "not hapi and not spark"

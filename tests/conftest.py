@@ -33,6 +33,14 @@ def _tier(report: pytest.TestReport) -> str:
     return "sandbox" if report.nodeid.startswith(_WITH_SANDBOX) else "rules"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist: a file's tests stay together, for its fixtures; those with HAPI FHIR too, which then starts once."""
+    for item in items:
+        group = "hapi" if item.get_closest_marker("hapi") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how long each tier took, against its budget."""
     seconds: dict[str, float] = defaultdict(float)
