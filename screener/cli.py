@@ -16,6 +16,7 @@ COMMANDS = {
     "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
     "coverage": ("screener.commands.coverage:coverage", "What a source holds, before anything is installed."),
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
+    "runs": ("screener.commands.runs:runs", "The ledger: which runs there were, what one did, how two differ."),
     "retract": ("screener.commands.retract:retract", "Take back what a run, a model or a patient's results led to."),
     "suppressions": ("screener.commands.retract:suppressions", "What was taken back and must not be written again."),
     "purge": ("screener.commands.retract:purge", "Delete everything of ours from the server."),

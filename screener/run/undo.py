@@ -77,6 +77,7 @@ def retract(settings: Settings, target: Target, *, dry: bool, confirm: Confirm, 
     with ExitStack() as stack:
         place = _open(settings, stack, "retract", dry=dry)
         found = Undone(place.host, dry=dry)
+        target = _whole_name(place, target)
         changes = list(_to_take_back(place, target, found))
         found.found = len(changes)
         if dry:
@@ -178,14 +179,21 @@ def _to_take_back(place: _Place, target: Target, found: Undone) -> Iterator[Chan
             yield change
 
 
+def _whole_name(place: _Place, target: Target) -> Target:
+    """The target with a run's whole id, of which the first letters are enough."""
+    if target.kind != "run":
+        return target
+    known = [run for run in place.state.runs_named(target.name) if run.start.destination == place.name]
+    if len(known) != 1:
+        raise ConfigurationError(
+            f"The ledger has {'no such run' if not known else 'more than one such run'} with this destination",
+            "`screener runs list` shows them; the state must be the one that the run used",
+        )
+    return Target("run", known[0].start.run_id)
+
+
 def _aimed_at(place: _Place, target: Target, found: Undone) -> Iterable[Json]:
     if target.kind == "run":
-        run = place.state.run(target.name)
-        if run is None or run.start.destination != place.name:
-            raise ConfigurationError(
-                "The ledger has no such run with this destination",
-                "Its id is in the run's summary and in the log; the state must be the one that the run used",
-            )
         wrote, later = place.state.identities_of(target.name), place.state.rewritten_after(target.name)
         found.later = len(wrote & later)
         return place.store.of_identities(wrote - later)

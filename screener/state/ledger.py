@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, exists, func, select
 
 from screener.errors import ExitCode, StateError
 from screener.state.database import Database
@@ -53,14 +53,17 @@ def read_runs(
     *,
     run_id: str | None,
     limit: int,
+    beginning: str = "",
     between: tuple[str, str] | None = None,
 ) -> list[RunRow]:
-    """Runs, the newest first; only the named one when `run_id` is given, only those that ended from a source to a destination when
-    `between` is."""
+    """Runs, the newest first; only the named one when `run_id` is given, only those whose id begins so when `beginning` is, only
+    those that ended from a source to a destination when `between` is."""
     leased = exists().where(leases.c.run_id == runs.c.run_id, leases.c.until > database.now())
     query = select(runs, leased.label("leased")).order_by(runs.c.number.desc()).limit(limit)
     if run_id is not None:
         query = query.where(runs.c.run_id == run_id)
+    if beginning:
+        query = query.where(func.substr(runs.c.run_id, 1, len(beginning)) == beginning)
     if between is not None:
         source, destination = between
         query = query.where(

@@ -138,6 +138,11 @@ class State:
         with self._database.read() as connection:
             return ledger.read_runs(self._database, connection, run_id=None, limit=limit, between=(source, destination))
 
+    def runs_named(self, beginning: str, limit: int = 2) -> list[RunRow]:
+        """Runs whose id begins so, the newest first."""
+        with self._database.read() as connection:
+            return ledger.read_runs(self._database, connection, run_id=None, limit=limit, beginning=beginning)
+
     def run(self, run_id: str) -> RunRow | None:
         """One run, or None if the ledger has none of that id."""
         with self._database.read() as connection:
