@@ -32,6 +32,7 @@ class ScreenerError(Exception):
         super().__init__(what)
         self.what = what
         self.remedy = remedy
+        self.summary: object = None  # of the run that it ended, where it ended one
 
     def __str__(self) -> str:
         return f"{self.what}. {self.remedy}" if self.remedy else self.what

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from screener.commands._options import Common, Instant, settings_options
-from screener.errors import ConfigurationError, InputError, SummaryNotWritten
+from screener.errors import ConfigurationError, InputError, ScreenerError, SummaryNotWritten
 
 if TYPE_CHECKING:
     from screener.run.options import Options
     from screener.run.runner import Result
+    from screener.run.summary import Summary
 
 EPILOG = """\b
 Examples:
@@ -127,11 +128,7 @@ def run(
     if from_folder and workers != 1:
         _start_workers_ahead(Path(from_folder), workers or 0)
     from screener.run.options import Options
-    from screener.run.runner import execute
-    from screener.run.signals import stop_by_signal
 
-    settings = common.settings(only_tag=only_tag)
-    check_patient_ids(patients)
     options = Options(
         backfill=backfill,
         dry_run=dry_run,
@@ -154,25 +151,51 @@ def run(
         parquet=parquet,
         workers=workers or 0,
     )
+    try:
+        result = _carried_out(common, options, only_tag, summary_file)
+    except ScreenerError as error:
+        _tell_failure(error, options, summary_file, common.log_format)
+        raise
+    show(result, common.log_format)
+    if summary_file is not None:
+        _write_summary(summary_file, result.summary)
+    if result.summary.exit_code:
+        click.get_current_context().exit(result.summary.exit_code)
+
+
+def _carried_out(common: Common, options: "Options", only_tag: str | None, summary_file: Path | None) -> "Result":
+    from screener.run.runner import execute
+    from screener.run.signals import stop_by_signal
+
+    settings = common.settings(only_tag=only_tag)
+    check_patient_ids(options.patients)
     _check(options)
     if summary_file is not None and not summary_file.resolve().parent.is_dir():
         raise ConfigurationError(
             f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
         )
     with progress_of_steps(common.log_format) as progress, stop_by_signal() as stop:
-        result = execute(settings, options, progress, stop.is_set)
-    show(result, common.log_format)
-    if summary_file is not None:
-        _write_summary(summary_file, result)
-    if result.summary.exit_code:
-        click.get_current_context().exit(result.summary.exit_code)
+        return execute(settings, options, progress, stop.is_set)
 
 
-def _write_summary(file: Path, result: "Result") -> None:
+def _tell_failure(error: ScreenerError, options: "Options", file: Path | None, log_format: str) -> None:
+    """The summary of a run that was stopped, or that could not begin, where one was asked for."""
+    from screener.run.summary import Summary, blank, concluded
+
+    held = error.summary
+    summary = held if isinstance(held, Summary) else concluded(blank(options.mode.value), error=error)
+    if file is not None:
+        with suppress(SummaryNotWritten):  # the run's own error says more
+            _write_summary(file, summary)
+    if log_format == "json":
+        click.echo(summary.to_line())
+
+
+def _write_summary(file: Path, summary: "Summary") -> None:
     from model.atomic import write_whole
 
     try:
-        write_whole(file, [result.summary.to_json().encode()], private=True)
+        write_whole(file, [summary.to_json().encode()], private=True)
     except OSError as error:
         raise SummaryNotWritten(
             f"The run is done, but its summary could not be written to {file.name}: {error.strerror}",
@@ -255,9 +278,7 @@ def progress_of_steps(log_format: str) -> Iterator[Callable[[str, int, int], Non
 def show(result: "Result", log_format: str) -> None:
     """The summary on standard output: a table for people, one JSON line with --log-format json."""
     if log_format == "json":
-        import msgspec
-
-        click.echo(msgspec.json.encode(result.summary).decode())
+        click.echo(result.summary.to_line())
         return
     from screener.commands._console import table
 

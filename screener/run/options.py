@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from screener.stores.protocols import Mode
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The request of one run; the command line and the scheduler make it."""
@@ -30,6 +32,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     destination_uri: str = ""
     parquet: bool = False
     workers: int = 0  # at most so many processes work on a folder; 0 for one on each core
+
+    @property
+    def mode(self) -> Mode:
+        """Which patients the run looks at."""
+        if self.patients or self.patients_from:
+            return Mode.NAMED
+        return Mode.BACKFILL if self.backfill else Mode.NIGHTLY
 
     @property
     def partial(self) -> bool:

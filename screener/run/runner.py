@@ -27,7 +27,7 @@ from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
 from screener.run.receipts import ledger_row
 from screener.run.shards import ShardTask, run_shards
-from screener.run.summary import Summary, Watermark
+from screener.run.summary import Summary, Watermark, blank, concluded
 from screener.run.tally import Listed, RunTally
 from screener.state import Lease, RunStart, State
 from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
@@ -69,9 +69,19 @@ def execute(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Result:
-    """One run, from the lease to the ledger. Raises ScreenerError where it cannot go on as a whole."""
-    with ExitStack() as stack:
-        return Runner(settings, options, stack, progress, should_stop).execute()
+    """One run, from the lease to the ledger. Raises ScreenerError, with its summary, where it cannot go on as a whole."""
+    runner: Runner | None = None
+    try:
+        with ExitStack() as stack:
+            runner = Runner(settings, options, stack, progress, should_stop)
+            return runner.execute()
+    except Exception as error:
+        said = told(error)
+        so_far = runner.summary_so_far() if runner else blank(options.mode.value)
+        said.summary = said.summary or concluded(so_far, error=said)
+        if said is error:
+            raise
+        raise said from error
 
 
 class Runner:
@@ -97,6 +107,7 @@ class Runner:
         self._why_dry = setup.why_dry(settings, options, self._method.artefact, self._servers)
         self._started = self._servers.clock
         self._lease: Lease | None = None
+        self._tally, self._reading = RunTally(), Reading()
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
         self._comparison = Comparison(
             settings.limits, accepted=options.accept_large_change, to_folder=options.to_folder is not None
@@ -143,7 +154,7 @@ class Runner:
         else:
             opened = self._open_source()
             plan = self._plan(self._scope(named, since, opened.as_of), again, opened.as_of)
-            reading = opened.source.reading
+            reading = self._reading = opened.source.reading
             self._comparison.source, self._comparison.unchecked = opened.server, reading.unchecked
             with suppress(_Withheld):
                 self._through_the_pipeline(plan, opened)
@@ -383,7 +394,7 @@ class Runner:
             watermark = msgspec.structs.replace(watermark, to=None)  # the next night looks at these patients again
         code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
         code = ExitCode.TOO_LARGE if self._comparison.withheld else code
-        summary = self._summary(scope, reading, watermark, code)
+        summary = concluded(self._summary(scope, reading, watermark, code), why_dry=self._why_dry)
         if not self._dry:
             self._state.end_run(self._id, instant_text(datetime.now(UTC)), int(code), summary.plain())
         if watermark.to:
@@ -433,6 +444,10 @@ class Runner:
             figures=tally.figures(),
         )
 
+    def summary_so_far(self) -> Summary:
+        """Of a run that did not come to its end."""
+        return self._summary(Scope(self._mode), self._reading, Watermark(), ExitCode.OTHER)
+
     def _run_start(self) -> RunStart:
         settings = self._settings
         return RunStart(
@@ -451,6 +466,4 @@ class Runner:
 
     @property
     def _mode(self) -> Mode:
-        if self._options.patients or self._options.patients_from:
-            return Mode.NAMED
-        return Mode.BACKFILL if self._options.backfill else Mode.NIGHTLY
+        return self._options.mode

@@ -2,6 +2,9 @@
 
 import json
 
+import jsonschema
+
+from screener.run.summary import schema
 from tests.e2e.site import Site
 
 DAY = "2025-11-01"
@@ -24,7 +27,7 @@ def test_the_ledger_says_what_runs_did_and_how_they_differ(sandbox: Site) -> Non
         SCREENER_SERVER_ANSWER_MEGABYTES="1",
         SCREENER_SERVER_BASE_URL="http://127.0.0.1:9/fhir",
     )
-    assert stopped.summary == {}
+    assert stopped.summary["error"].startswith("Cannot reach 127.0.0.1:9")
 
     listed = sandbox.call("runs", "list").stdout
     assert max(len(line) for line in listed.splitlines()) <= 80
@@ -47,3 +50,34 @@ def test_the_ledger_says_what_runs_did_and_how_they_differ(sandbox: Site) -> Non
     assert "+2" in sandbox.call("runs", "diff", first["run_id"][:8], second["run_id"][:8]).stdout
     assert "Both counted the same" in sandbox.call("runs", "diff", first["run_id"], first["run_id"]).stdout
     assert "No run has an id that begins with zzz" in sandbox.call("runs", "show", "zzz", expect=2).stderr
+
+
+def test_every_exit_leaves_a_summary_that_says_what_to_do(sandbox: Site) -> None:
+    sandbox.woman("w1")
+    sandbox.stay("w1", DAY)
+    nowhere = {"SCREENER_SERVER_BASE_URL": "http://127.0.0.1:9/fhir", "SCREENER_SERVER_ATTEMPTS": "1"}
+    rows = [
+        (2, {"SCREENER_OUTPUT_LANGUAGE": "xx"}, False, "mend", "the run was stopped before it wrote"),
+        (4, nowhere, True, "run_again", "the run was stopped before it wrote"),
+        (0, {"SCREENER_WRITE": "off"}, False, "none", 'write = "off" in the configuration'),
+        (7, {"SCREENER_LIMITS_FIRST_BACKFILL": "1"}, False, "decide", "the difference is larger than the limits allow"),
+        (0, {}, False, "none", ""),
+        (0, {}, False, "none", "nothing had changed"),
+    ]
+    for code, environment, retryable, next_action, why in rows:
+        summary = sandbox.run("--backfill", *NOW, expect=code, **environment).summary
+        jsonschema.validate(summary, schema())
+        said = (summary["exit_code"], summary["retryable"], summary["next_action"], summary["why_not_written"])
+        assert said == (code, retryable, next_action, why)
+        assert summary["wrote"] == (not why)
+        assert bool(summary["error"]) == (code in (2, 4))
+    told = sandbox.call("run", "--backfill", "--log-format", "json", expect=4, **nowhere)
+    assert json.loads(told.stdout)["error"].startswith("Cannot reach 127.0.0.1:9")
+
+
+def test_a_run_whose_time_is_up_says_how_far_it_came(sandbox: Site) -> None:
+    sandbox.woman("w1")
+    sandbox.stay("w1", DAY)
+    summary = sandbox.run("--backfill", "--until", "2026-01-01T00:00:00Z", expect=6).summary
+    assert (summary["next_action"], summary["retryable"], summary["patients_seen"]) == ("run_again", True, 0)
+    assert summary["model"]["id"] == "shi2026-mg-category"
