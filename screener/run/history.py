@@ -26,11 +26,11 @@ def history(state: State, run: RunStart) -> History:
     backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
     alike = [row for row in rows if row.start.config_hash == run.config_hash]
-    of_this_kind = _figures([row for row in alike if row.start.mode == run.mode])
-    of_another = _figures([row for row in alike if row.start.mode == Mode.BACKFILL])
+    of_this_kind = [row for row in alike if row.start.mode == run.mode]
+    writing = [row for row in of_this_kind if row is not (backfills[-1] if backfills else None)]
     return History(
-        of_this_kind or of_another,
-        alike=bool(of_this_kind),
+        _figures(of_this_kind) or _figures([row for row in alike if row.start.mode == Mode.BACKFILL]),
+        writing=_figures(writing),
         changed=changed,
         backfilled=bool(backfills),
         unchecked=frozenset(_unchecked(rows[0])) if rows else None,

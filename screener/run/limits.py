@@ -14,6 +14,7 @@ from screener.run.figures import AnalyteFigures, Figures, together
 from screener.stores.protocols import Mode
 
 _CHANCE = 0.001  # a fall or a rise that chance brings about more often than this is none
+_NOTICED = 0.02  # created or amended for each patient: less is no rise, as when a week's results grow old
 _ENOUGH_TO_ASK = 3  # patients of one run
 _ENOUGH = 100  # results or women below which a rate is not compared
 _WRITES = ("created", "amended", "retracted")
@@ -31,13 +32,13 @@ class Exceeded(msgspec.Struct, frozen=True):
 class History(msgspec.Struct, frozen=True):
     """What is known of earlier runs with the same source and destination.
 
-    `runs` are those to compare with (none where the model, the tables or the policy changed), and `alike` is whether they are of the
-    same kind; `changed` names what changed since the last run; `backfilled` is whether there was a full run before; `unchecked` are
+    `runs` are those to compare with (none where the model, the tables or the policy changed); `writing` are those of them that wrote as
+    this run would: of the same kind, and not a first backfill, which amends nothing; `changed` names what changed since the last run; `backfilled` is whether there was a full run before; `unchecked` are
     the excluding types that the last run could not read, None where there was none.
     """
 
     runs: Sequence[Figures] = ()
-    alike: bool = True
+    writing: Sequence[Figures] = ()
     changed: Sequence[str] = ()
     backfilled: bool = False
     unchecked: frozenset[str] | None = None
@@ -68,7 +69,7 @@ def exceeded(
         ]
     if before.patients and mode is not Mode.NAMED:
         most_seen = {kind: max(run.types.get(kind, 0) for run in history.runs) for kind in before.types}
-        found += _rises(now, before, limits) if history.alike else ()
+        found += _rises(now, together(history.writing), limits)
         found += [
             *_falls(now, before, limits),
             *_nobody_left(now, history.runs, shows),
@@ -103,10 +104,13 @@ def _shares(now: Figures, mode: Mode, history: History, limits: LimitSettings) -
 
 
 def _rises(now: Figures, before: Figures, limits: LimitSettings) -> Iterator[Exceeded]:
+    if not before.patients:
+        return
     for name in _WRITES:
         count = getattr(now, name)
         usual = max(getattr(before, name), 1) * now.patients / before.patients
-        if count >= limits.at_least and count > limits.rise * usual and _chance(count, usual) < _CHANCE:
+        noticed = name == "retracted" or count > _NOTICED * now.patients
+        if noticed and count >= limits.at_least and count > limits.rise * usual and _chance(count, usual) < _CHANCE:
             yield Exceeded("rise", f"{_said(name, count)}, where the last runs lead one to expect {usual:,.0f}")
 
 

@@ -36,12 +36,23 @@ def compared_with(state: State, **start: str) -> list[int]:
 
 def test_the_last_five_of_the_same_kind(state: State) -> None:
     ended(state, "b1", 1000, mode="backfill")
-    assert (compared_with(state), history(state, RUN).alike) == ([1000], False)
+    assert (compared_with(state), history(state, RUN).writing) == ([1000], [])
     for night in range(7):
         ended(state, f"n{night}", night)
-    assert (compared_with(state), history(state, RUN).alike) == ([6, 5, 4, 3, 2], True)
+    assert compared_with(state) == [6, 5, 4, 3, 2]
+    assert history(state, RUN).writing == history(state, RUN).runs
     assert compared_with(state, mode="backfill") == [1000]
     assert compared_with(state, destination="elsewhere") == []
+
+
+def test_a_first_backfill_says_nothing_of_what_a_reconcile_writes(state: State) -> None:
+    """It amends nothing; a week later some results have grown old, and their assessments are amended to say so."""
+    ended(state, "b1", 1000, mode="backfill")
+    reconcile = replace(RUN, mode="backfill")
+    assert (len(history(state, reconcile).runs), history(state, reconcile).writing) == (1, [])
+    ended(state, "b2", 1001, mode="backfill")
+    assert [run.patients for run in history(state, reconcile).writing] == [1001]
+    assert compared_with(state, mode="backfill") == [1001, 1000]
 
 
 def test_only_runs_that_came_to_their_end_and_looked_at_everyone(state: State) -> None:

@@ -32,7 +32,7 @@ def limits_of(
     now: Figures, *before: Figures, mode: Mode = Mode.NIGHTLY, changed: Sequence[str] = (), **more: Any
 ) -> list[str]:
     """The names of the limits that are exceeded."""
-    history = History(before, alike=more.pop("alike", True), changed=changed, backfilled=bool(before))
+    history = History(before, more.pop("writing", before), changed=changed, backfilled=bool(before))
     shows = more.pop("shows", lambda _: True)
     settings = LimitSettings(**more.pop("settings", {}))
     return [found.limit for found in exceeded(now, mode, history, settings, shows, **more)]
@@ -93,10 +93,18 @@ def test_a_full_reconcile_changes_little() -> None:
 def test_a_first_night_looks_at_other_patients_than_the_backfill_before_it() -> None:
     """Only shares of women with a usable magnesium are compared."""
     night = changed(patients=100, candidates=20, scored=10, created=25, amended=0, types={"Condition": 7})
-    assert limits_of(night, USUAL, alike=False, settings={"rate_shift": 1}) == []
+    assert limits_of(night, USUAL, writing=(), settings={"rate_shift": 1}) == []
     assert limits_of(night, USUAL, settings={"rate_shift": 1}) == ["rise"]
     many = changed(candidates=6000)
-    assert limits_of(many, USUAL, alike=False) == ["fall", "fall", "fall"]
+    assert limits_of(many, USUAL, writing=()) == ["fall", "fall", "fall"]
+
+
+def test_few_of_many_are_no_rise_unless_they_are_taken_back() -> None:
+    """A week in which more results than usual grow old amends more assessments; what is taken back is looked at."""
+    usual = changed(patients=10_000, created=1, amended=5, retracted=1)
+    assert limits_of(changed(patients=10_000, created=1, amended=200), usual) == []
+    assert limits_of(changed(patients=10_000, created=1, amended=201), usual) == ["rise"]  # more than 2 %
+    assert limits_of(changed(patients=10_000, created=1, amended=5, retracted=30), usual) == ["rise"]
 
 
 def test_the_first_backfill_has_its_own_limit() -> None:
