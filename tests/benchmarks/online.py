@@ -171,8 +171,10 @@ class Online:
     def changes(self, canonical: Canonical, women: int) -> list[Change]:
         """Assessments to be made, under addresses of their own so that every round makes them anew."""
         writer = AssessmentWriter(canonical, load_artefact("shi2026-mg-category"), Texts("en"), canonical.base)
-        device = self.destination(canonical).prepare(writer, dry=False)
-        writer = msgspec.structs.replace(writer, device=device)
+        there = self.destination(canonical)
+        there.prepare(writer)
+        there.begin()
+        writer = msgspec.structs.replace(writer, device=there.prepare(writer))
         rules = Rules(Policy(), writer, NOW_US)
         names = [f"pat-{number:06d}" for number in range(1, self.patients + 1)]
         found: list[Change] = []
