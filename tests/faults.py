@@ -19,7 +19,7 @@ from screener.sandbox.app import SandboxServer
 from tests.command import screener
 from tests.e2e.site import RunEnded, Site
 from tests.fhir_samples import observation, patient
-from tests.proxy import NOTHING_FOUND, Ask, Fault, faulty, kind_of, parameters_of
+from tests.proxy import NOTHING_FOUND, Ask, Fault, faulty, kind_of
 from tests.scripted import Json, Reply, Request
 
 Matches = Callable[[Request], bool]
@@ -52,11 +52,6 @@ def search_for(kind: str) -> Matches:
     )
 
 
-def first_search(request: Request) -> bool:
-    """The search for the night's patients."""
-    return search_for("Observation")(request) and "_elements" in parameters_of(request)
-
-
 def further_page(request: Request) -> bool:
     """A page but the first."""
     return "_getpages=" in request.path
@@ -70,11 +65,6 @@ def batch(request: Request) -> bool:
 def metadata(request: Request) -> bool:
     """The CapabilityStatement."""
     return request.path.endswith("/metadata")
-
-
-def anything(request: Request) -> bool:
-    """Every request."""
-    return bool(request.path)
 
 
 # What is wrong with the answer

@@ -209,7 +209,9 @@ def without_methods(verdict: Verdict, methods: Collection[Method], reason: str) 
     """The verdict as if nothing could be assessed by these methods, for that reason."""
     reasons = {method: reason if method in methods else known for method, known in verdict.reasons.items()}
     kept = {method: occasion for method, occasion in verdict.occasions.items() if method not in methods}
-    outcome, why = _outcome(reasons) if methods else (verdict.outcome, verdict.reason)
+    # With a nomogram left, or nothing taken away, she ends as before.
+    as_before = not methods or Method.NOMOGRAM in kept
+    outcome, why = (verdict.outcome, verdict.reason) if as_before else _outcome(reasons)
     return msgspec.structs.replace(
         verdict,
         outcome=outcome,

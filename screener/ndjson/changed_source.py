@@ -36,16 +36,19 @@ class _Bundle(msgspec.Struct):
     entry: list[_Entry] = []
 
 
-def _deleted_observations(file: Path) -> set[str]:
-    """The ids in a file of the manifest's `deleted`: Bundles whose entries are DELETE requests (Bulk Data Access, 2.5.7)."""
-    found = set()
+def _deleted_observations(file: Path) -> tuple[set[str], int]:
+    """The ids in a file of the manifest's `deleted`, and how many of its lines cannot be read: Bundles whose entries are DELETE
+    requests (Bulk Data Access, 2.5.7)."""
+    found, bad = set(), 0
     content = file.read_bytes()
     for line in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).splitlines():
-        for entry in (read(line, _Bundle) or _Bundle()).entry:
+        bundle = read(line, _Bundle) if line.strip() else _Bundle()
+        bad += bundle is None
+        for entry in bundle.entry if bundle else ():
             kind, _, name = entry.request.url.rpartition("/")
             if entry.request.method == "DELETE" and kind.rpartition("/")[2] == "Observation":
                 found.add(name)
-    return found
+    return found, bad
 
 
 class ChangedSource:
@@ -67,7 +70,9 @@ class ChangedSource:
         for file in whole.files:
             path = self._folder / file.name
             if file.name.startswith(DELETED):
-                self.reading.deleted |= _deleted_observations(path)
+                named, unread = _deleted_observations(path)
+                self.reading.deleted |= named
+                bad += unread
                 continue
             for block in blocks(Piece(path, 0, path.stat().st_size)):
                 bad += bool(block.problem)

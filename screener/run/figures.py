@@ -46,17 +46,17 @@ class Figures(msgspec.Struct):
     analytes: dict[str, AnalyteFigures] = {}
 
 
+_COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind is int)
+
+
 def together(runs: Sequence[Figures]) -> Figures:
     """Several runs as one; a median is the mean of theirs, weighted by their results."""
-    found = Figures(**{name: sum(getattr(run, name) for run in runs) for name in COUNTS})
+    found = Figures(**{name: sum(getattr(run, name) for run in runs) for name in _COUNTS})
     for run in runs:
         found.types = dict(Counter(found.types) + Counter(run.types))
     for name in sorted({name for run in runs for name in run.analytes}):
         found.analytes[name] = _of_analyte([run.analytes[name] for run in runs if name in run.analytes])
     return found
-
-
-COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind is int)
 
 
 def _of_analyte(parts: Sequence[AnalyteFigures]) -> AnalyteFigures:

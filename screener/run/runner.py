@@ -99,7 +99,8 @@ class Runner:
         settings = setup.scoped(settings, options)
         self._settings, self._options, self._stack = settings, options, stack
         self._progress, self._should_stop = progress, should_stop
-        self._began, self._began_at = monotonic(), datetime.now(UTC)
+        self._began = monotonic()
+        self._began_at = self._batch_began = datetime.now(UTC)
         self._id = str(uuid.uuid4())
         self._method = setup.read_method(settings)
         self._servers = setup.connect_all(settings, options, stack)
@@ -173,7 +174,11 @@ class Runner:
         there = self._servers.destination
         if self._settings.output.audit_event and there is not None and not (self._dry or self._comparison.withheld):
             canonical = Canonical(self._settings.output.canonical)
-            audit.write(there.client, audit.audit_event(summary, canonical, self._settings.identity_source))
+            try:
+                audit.write(there.client, audit.audit_event(summary, canonical, self._settings.identity_source))
+            except AuditNotWritten as error:
+                error.summary = concluded(summary, error=error)  # of the run, which has come to its end
+                raise
 
     def _open_source(self) -> setup.Opened:
         return setup.open_source(self._settings, self._options, self._method.mapper, self._servers, self._stack)
@@ -283,10 +288,12 @@ class Runner:
         return DeadlineReached(f"The time is up after {how_far}", remedy)
 
     def reading_ends(self) -> bool:
-        """Where the run has a deadline: a third of its time is left for writing."""
+        """Where the run has a deadline: a third of its time is left for writing, and no batch is begun that would take of it."""
         if self._options.until is None:
             return False
-        return datetime.now(UTC) >= self._began_at + (self._options.until - self._began_at) * _SHARE_OF_TIME_TO_READ
+        now = datetime.now(UTC)
+        batch, self._batch_began = now - self._batch_began, now
+        return now + batch >= self._began_at + (self._options.until - self._began_at) * _SHARE_OF_TIME_TO_READ
 
     def decided(self) -> None:
         """Leave everything as it is where the difference is larger than the limits allow."""

@@ -4,10 +4,10 @@ What is taken back is suppressed first, so that no later run writes it again; a 
 """
 
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -21,7 +21,7 @@ from screener.batches import batches
 from screener.clinical.records import Method
 from screener.config.scopes import READ, READ_AND_WRITE, READ_WRITE_AND_DELETE, with_scopes
 from screener.config.settings import Settings
-from screener.errors import ConfigurationError, ExitCode
+from screener.errors import ConfigurationError, ExitCode, told
 from screener.fhir.time import instant_text
 from screener.run import setup
 from screener.run.options import Options
@@ -78,26 +78,24 @@ def retract(settings: Settings, target: Target, *, dry: bool, confirm: Confirm, 
         place = _open(settings, stack, "retract", dry=dry)
         found = Undone(place.host, dry=dry)
         target = _whole_name(place, target)
-        changes = list(_to_take_back(place, target, found))
-        found.found = len(changes)
+        identities = _to_take_back(place, target, found)
+        found.found = len(identities)
         if dry:
             return found
         confirm(
-            f"{len(changes)} assessments on {place.host} are marked as entered in error, and later runs leave them so until "
+            f"{found.found} assessments on {place.host} are marked as entered in error, and later runs leave them so until "
             f"`screener suppressions lift`"
         )
-        _hold_lease(place, settings, stack)
-        place.state.suppress(place.name, target.kind, target.name, instant_text(datetime.now(UTC)))
-        place.state.begin_run(place.start)
-        for part in batches(changes, settings.output.bundle_entries):
-            receipts = _write(place, part)
-            place.state.record_receipts(place.start.run_id, [ledger_row(receipt) for receipt in receipts])
-            written = sum(receipt.result is WriteResult.DONE for receipt in receipts)
-            found.done += written
-            found.failed += len(receipts) - written
-            progress(found.done + found.failed, len(changes))
-        counts = {"retracted": found.done, "failed": found.failed}
-        place.state.end_run(place.start.run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
+        with _recorded(place, settings, found):
+            place.state.suppress(place.name, target.kind, target.name, instant_text(datetime.now(UTC)))
+            # Read again, part by part: whole assessments are not held for a whole hospital.
+            for part in batches(sorted(identities), settings.output.bundle_entries):
+                receipts = _write(place, part)
+                place.state.record_receipts(place.start.run_id, [ledger_row(receipt) for receipt in receipts])
+                written = sum(receipt.result is WriteResult.DONE for receipt in receipts)
+                found.done += written
+                found.failed += len(receipts) - written
+                progress(found.done + found.failed, found.found)
         return found
 
 
@@ -105,32 +103,25 @@ def purge(settings: Settings, *, dry: bool, confirm: Confirm, progress: Progress
     """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
     with ExitStack() as stack:
         place = _open(settings, stack, "purge", dry=dry)
-        kinds: Counter[str] = Counter()
-        addresses = []
-        for resource in (
-            *place.store.ours(),
-            *place.store.devices(),
-        ):  # a Device may be deleted when nothing refers to it
-            addresses.append(f"{resource['resourceType']}/{resource['id']}")
-            kinds[str(resource["resourceType"])] += 1
+        # The Devices last: a server may refuse to delete what something refers to.
+        addresses = [f"{r['resourceType']}/{r['id']}" for r in chain(place.store.ours(), place.store.devices())]
+        devices = sum(address.startswith("Device/") for address in addresses)
         found = Undone(place.host, found=len(addresses), dry=dry)
         if dry:
             return found
         confirm(
-            f"{kinds['RiskAssessment']} assessments and {kinds['Device']} Devices are deleted from {place.host}. "
+            f"{len(addresses) - devices} assessments and {devices} Devices are deleted from {place.host}. "
             "This cannot be taken back"
         )
-        _hold_lease(place, settings, stack)
-        place.state.begin_run(place.start)
-        place.state.forget_watermarks(place.name)
-        for kind in ("RiskAssessment/", "Device/"):
-            for part in batches([name for name in addresses if name.startswith(kind)], settings.output.bundle_entries):
-                deleted = sum(result.status in _GONE for result in place.store.delete(part))
-                found.done += deleted
-                found.failed += len(part) - deleted
-                progress(found.done + found.failed, len(addresses))
-        counts = {"deleted": found.done, "failed": found.failed}
-        place.state.end_run(place.start.run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
+        with _recorded(place, settings, found):
+            place.state.forget_watermarks(place.name)
+            for kind in ("RiskAssessment/", "Device/"):
+                of_kind = [address for address in addresses if address.startswith(kind)]
+                for part in batches(of_kind, settings.output.bundle_entries):
+                    deleted = sum(result.status in _GONE for result in place.store.delete(part))
+                    found.done += deleted
+                    found.failed += len(part) - deleted
+                    progress(found.done + found.failed, len(addresses))
         return found
 
 
@@ -164,19 +155,40 @@ def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"
     return _Place(there.client.host, names.destination, store, state, writer, start)
 
 
-def _hold_lease(place: _Place, settings: Settings, stack: ExitStack) -> None:
-    """No run may write at the same time."""
+@contextmanager
+def _recorded(place: _Place, settings: Settings, found: Undone) -> Iterator[None]:
+    """In the ledger, and while no run may write."""
     seconds = settings.state.lease_seconds
-    lease = place.state.lease(place.name, run_id=place.start.run_id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6)
-    stack.enter_context(lease)
+    run_id = place.start.run_id
+    with place.state.lease(place.name, run_id=run_id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6):
+        place.state.begin_run(place.start)
+        try:
+            yield
+        except Exception as error:
+            said = told(error)
+            place.state.end_run(run_id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what})
+            raise
+        counts = {"done": found.done, "failed": found.failed}
+        place.state.end_run(run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
 
 
-def _to_take_back(place: _Place, target: Target, found: Undone) -> Iterator[Change]:
+def _to_take_back(place: _Place, target: Target, found: Undone) -> set[str]:
+    """The identities of the assessments that stand; those that were taken back before are counted."""
+    identities = set()
     for resource in _aimed_at(place, target, found):
+        identity = _identity_of(place, resource)
         if resource.get("status") in TAKEN_BACK:
             found.already += 1
-        elif (change := _change(place, resource)) is not None:
-            yield change
+        elif identity:
+            identities.add(identity)
+    return identities
+
+
+def _identity_of(place: _Place, resource: Json) -> str:
+    """The UUID; "" for what has no identity of ours."""
+    system = place.writer.canonical.identifier
+    names = (str(n.get("value", "")) for n in resource.get("identifier", ()) if n.get("system") == system)
+    return next(names, "").removeprefix("urn:uuid:")
 
 
 def _whole_name(place: _Place, target: Target) -> Target:
@@ -214,33 +226,34 @@ def _model_of(resource: Json, writer: AssessmentWriter) -> str:
     return ""
 
 
-def _change(place: _Place, resource: Json) -> Change | None:
-    """The change that takes it back; None for what has no identity of ours."""
-    canonical = place.writer.canonical
-    names = [str(n.get("value", "")) for n in resource.get("identifier", ()) if n.get("system") == canonical.identifier]
-    if not names:
-        return None
-    family = {coding.get("code") for coding in resource.get("method", {}).get("coding", ())}
-    return Change(
-        Action.RETRACT,
-        str(resource.get("subject", {}).get("reference", "")).removeprefix("Patient/"),
-        Method.NOMOGRAM if Method.NOMOGRAM.value in family else Method.FLAG,
-        names[0].removeprefix("urn:uuid:"),
-        BY_SITE,
-        altered=taken_back(resource, BY_SITE, canonical, place.writer.texts),
-        target=str(resource["id"]),
-        version=str(resource.get("meta", {}).get("versionId", "")),
-    )
+def _changes(place: _Place, identities: Collection[str]) -> list[Change]:
+    """The changes that take back what stands now under these identities."""
+    canonical, texts = place.writer.canonical, place.writer.texts
+    found = []
+    for resource in place.store.of_identities(identities):
+        if resource.get("status") in TAKEN_BACK:
+            continue
+        family = {coding.get("code") for coding in resource.get("method", {}).get("coding", ())}
+        change = Change(
+            Action.RETRACT,
+            str(resource.get("subject", {}).get("reference", "")).removeprefix("Patient/"),
+            Method.NOMOGRAM if Method.NOMOGRAM.value in family else Method.FLAG,
+            _identity_of(place, resource),
+            BY_SITE,
+            altered=taken_back(resource, BY_SITE, canonical, texts),
+            target=str(resource["id"]),
+            version=str(resource.get("meta", {}).get("versionId", "")),
+        )
+        found.append(change)
+    return found
 
 
-def _write(place: _Place, changes: Sequence[Change]) -> list[Receipt]:
-    """Write them; what somebody else wrote in between is read and taken back again."""
+def _write(place: _Place, identities: Collection[str]) -> list[Receipt]:
+    """Take them back; what somebody else wrote in between is read and taken back again."""
     receipts: dict[str, Receipt] = {}
     for _ in range(_ATTEMPTS):
-        receipts |= {receipt.change.target: receipt for receipt in place.store.apply(changes)}
-        conflicts = {r.change.identity for r in receipts.values() if r.result is WriteResult.CONFLICT}
-        if not conflicts:
+        receipts |= {receipt.change.target: receipt for receipt in place.store.apply(_changes(place, identities))}
+        identities = {r.change.identity for r in receipts.values() if r.result is WriteResult.CONFLICT}
+        if not identities:
             break
-        again = [r for r in place.store.of_identities(conflicts) if r.get("status") not in TAKEN_BACK]
-        changes = [change for change in (_change(place, resource) for resource in again) if change is not None]
     return list(receipts.values())

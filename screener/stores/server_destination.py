@@ -1,7 +1,6 @@
 """A FHIR server as destination: our RiskAssessments, found and written."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -94,8 +93,10 @@ class ServerDestination:
     def resting_on(self, observations: Collection[str]) -> Iterator[str]:
         """One paged search for the evidence of all our assessments: R4 has no search parameter for it."""
         for found in search(self._client, "RiskAssessment", self._of_ours("subject,basis")):
-            with suppress(AttributeError, TypeError):  # elements that are not what R4 says
+            try:
                 yield from self._resting_on(self._as_at_the_source(_plain(found)), observations)
+            except (AttributeError, TypeError):  # elements that are not what R4 says
+                log.error("assessment_unreadable", why="its references are none", remedy="mend it on the server")
 
     def _resting_on(self, resource: Json, observations: Collection[str]) -> Iterator[str]:
         patient = local_id(resource.get("subject", {}).get("reference", ""))

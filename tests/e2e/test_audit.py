@@ -41,6 +41,7 @@ def test_one_that_cannot_be_written_is_said_and_the_run_is_done(sandbox: Site) -
         ended = site.run("--backfill", expect=1)
         assert "The run is done, but its AuditEvent could not be written" in ended.stderr
         assert len(site.assessments("w1")) == 2
+        assert (ended.summary["wrote"], ended.summary["watermark"]["to"] is None) == (True, False)
         site.environment = {}
         assert site.run().summary["writes"]["failed"] == 0  # the watermark has moved
 
