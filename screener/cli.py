@@ -3,17 +3,24 @@
 Nothing heavy is imported here: a command's own module is loaded when it is called, so that `--help` answers at once.
 """
 
+import itertools
+import json
+import os
 import sys
 from importlib import import_module
 
 import click
 
 from screener import __version__
-from screener.errors import ExitCode, ScreenerError, told
+from screener.errors import ConfigurationError, ExitCode, Interrupted, ScreenerError, told
 
 COMMANDS = {
     "run": ("screener.commands.run:run", "Bring the assessments up to date with the results."),
     "schedule": ("screener.commands.schedule:schedule", "Run every night, and a full reconcile every week."),
+    "doctor": (
+        "screener.commands.doctor:doctor",
+        "Whether an installation is ready: machine, server, grants, schedule.",
+    ),
     "coverage": ("screener.commands.coverage:coverage", "What a source holds, before anything is installed."),
     "explain": ("screener.commands.explain:explain", "Everything about one patient: what was found, and what follows."),
     "runs": ("screener.commands.runs:runs", "The ledger: which runs there were, what one did, how two differ."),
@@ -30,6 +37,7 @@ COMMANDS = {
         "screener.commands.sandbox:sandbox",
         "The embedded FHIR server, and synthetic patients for any server.",
     ),
+    "completion": ("screener.commands.completion:completion", "Completion of commands and options in a shell."),
 }
 
 
@@ -82,22 +90,45 @@ def cli() -> None:
 def main() -> None:
     """Entry point: run the command; print a ScreenerError as one message, and leave with its exit code."""
     try:
-        code = cli.main(standalone_mode=False)  # what a command gave to Context.exit, or what it returned
+        code = cli.main(
+            prog_name="screener", standalone_mode=False
+        )  # what a command gave to Context.exit, or what it returned
         sys.exit(code if isinstance(code, int) else 0)
     except ScreenerError as error:
-        _say(str(error))
+        _say(error)
         sys.exit(int(error.exit_code))
     except click.ClickException as error:
-        error.show()
+        if _as_json():
+            _say(ConfigurationError(error.format_message()))
+        else:
+            error.show()
         sys.exit(int(ExitCode.USAGE))
     except (click.Abort, KeyboardInterrupt):
-        _say("Stopped. What was written is right; the watermark has not moved.")
-        sys.exit(130)
+        _say(Interrupted("Stopped", "What was written is right; the watermark has not moved"))
+        sys.exit(int(ExitCode.INTERRUPTED))
     except Exception as error:  # noqa: BLE001 - a traceback may quote patient data
         said = told(error)
-        _say(str(said))
+        _say(said)
         sys.exit(int(said.exit_code))
 
 
-def _say(message: str) -> None:
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)
+def _say(error: ScreenerError) -> None:
+    """One message on standard error; one JSON line where the log is JSON."""
+    if _as_json():
+        line = {
+            "event": "failed",
+            "level": "error",
+            "error": error.what,
+            "remedy": error.remedy,
+            "exit_code": int(error.exit_code),
+        }
+        click.echo(json.dumps(line), err=True)
+        return
+    colour = not os.environ.get("NO_COLOR")
+    click.echo(f"{click.style('Error:', fg='red', bold=True) if colour else 'Error:'} {error}", err=True)
+
+
+def _as_json() -> bool:
+    """Whether the call asks for JSON: known before, and where, its options cannot be read."""
+    given = sys.argv[1:]
+    return "--log-format=json" in given or ("--log-format", "json") in itertools.pairwise(given)

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     LEASE_HELD = 5
     DEADLINE = 6
     TOO_LARGE = 7
+    INTERRUPTED = 130
 
 
 class ScreenerError(Exception):
@@ -48,6 +49,12 @@ class InputError(ScreenerError):
     """A folder or a file given as source or destination cannot be used."""
 
     exit_code = ExitCode.USAGE
+
+
+class Interrupted(ScreenerError):
+    """Ctrl-C, outside a run that ends in order."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class SummaryNotWritten(ScreenerError):

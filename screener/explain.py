@@ -125,11 +125,9 @@ def explain_one(patient: str, settings: Settings, options: Options, stack: ExitS
     opened = setup.open_source(settings, options, method.mapper, servers, stack)
     now = options.now or opened.as_of
     destination = setup.open_destination(settings, options, servers, opened, now, stack)
-    writer = setup.assessment_writer(settings, method.artefact)
-    suppressed: list[setup.SuppressedBy] = []
-    if State.is_there(settings.state.url):
-        state = stack.enter_context(State.open(settings.state.url))
-        suppressed = setup.suppressed_at(state, setup.RunNames(settings, options, method).destination)
+    writer = setup.assessment_writer(settings, method)
+    state = stack.enter_context(State.to_read(settings.state.url))
+    suppressed = setup.suppressed_at(state, setup.RunNames(settings, options, method).destination)
     rules = setup.make_rules(settings, writer, destination.prepare(writer), now, suppressed)
     return explain(patient, FullStores(opened.source, destination), rules, method.mapper)
 

@@ -83,6 +83,7 @@ def expand(client: Client, file: Path, today: date, progress: Progress) -> Expan
         raise ServerError(f"{client.host} knows none of our concepts", "Load SNOMED CT into it, or ask another server")
     rows = list(_new_rows(found))
     text = io.StringIO()
+    text.write(f"# version: {today.isoformat()}\n# reviewed by:\n# reviewed:\n")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
     table.writerows(rows)

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from screener import cli
 
 
@@ -87,6 +89,7 @@ def _as_if_started(arguments: tuple[str, ...], cwd: Path, environment: Mapping[s
         with contextlib.chdir(cwd):
             yield
     finally:
+        structlog.reset_defaults()  # the command's log level is its own
         sys.argv = kept_arguments
         os.environ.clear()
         os.environ.update(kept)

@@ -1,5 +1,6 @@
 """A front of a real FHIR server that may do wrong to any request: a test says to which, and what."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs
@@ -30,8 +31,8 @@ NOTHING_FOUND = Reply(body={"resourceType": "Bundle", "type": "searchset", "tota
 
 
 @contextmanager
-def faulty(behind: Callable[[], str], fault: Fault) -> Iterator[Scripted]:
-    """The front, on a free loopback port. It has addresses of its own in all that it answers; `behind` says what it stands before."""
+def faulty(behind: Callable[[], str], fault: Fault, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
+    """The front, on a free loopback port, by https where `tls` is given. It has addresses of its own in all that it answers; `behind` says what it stands before."""
     here = ""
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
@@ -53,6 +54,6 @@ def faulty(behind: Callable[[], str], fault: Fault) -> Iterator[Scripted]:
 
         return fault(request, ask)
 
-    with scripted(answer) as front:
+    with scripted(answer, tls) as front:
         here = front.base_url
         yield front

@@ -18,7 +18,7 @@ _MODEL = (
     "model.predictors",
     "model.stats",
 )
-_BASE = ("screener", "screener.batches", "screener.errors", "model.atomic")
+_BASE = ("screener", "screener.batches", "screener.errors", "screener.plural", "model.atomic")
 _RULES = (*_BASE, "model", "screener.clinical", "screener.assessment")
 _SERVER = (*_RULES, "screener.config", "screener.fhir")
 _STORES = (*_SERVER, "screener.stores", "screener.bulk")
@@ -42,6 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "screener.errors": (),
     "model.atomic": (),
     "screener.batches": (),
+    "screener.plural": (),
     "screener.clinical": (*_BASE, "model"),
     "screener.assessment": (*_BASE, "model", "screener.clinical"),
     "screener.config": _RULES,
@@ -51,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "screener.bulk": _SERVER,
     "screener.ndjson": _STORES,
     "screener.run": (*_STORES, "screener.ndjson", "screener.state"),
+    "screener.doctor": _RUN,
     "screener.explain": _RUN,
     "screener.coverage": _RUN,
     "screener.cohort": _RUN,
@@ -69,6 +71,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "screener.cohort",
         "screener.conformance",
         "screener.coverage",
+        "screener.doctor",
         "screener.explain",
         "screener.sandbox",
         "screener.terminology",
@@ -91,6 +94,7 @@ PURPOSE = {
     "screener.bulk": "Bulk Data export",
     "screener.ndjson": "folders as stores",
     "screener.run": "a run, top to bottom",
+    "screener.doctor": "is it ready?",
     "screener.explain": "one patient",
     "screener.coverage": "what a source holds",
     "screener.cohort": "validation cohort",

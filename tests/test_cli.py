@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
+from fhir_fixtures.population import generate, write_ndjson
+from screener.sandbox.app import SandboxServer
 from tests import command
 from tests.command import Ended, clean_environment
 from tests.fhir_samples import observation, patient
@@ -21,7 +24,7 @@ CANARY = "CANARY-4711"
 
 def screener(tmp_path: Path, *arguments: str, **environment: str) -> Ended:
     state = {"SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}", "SCREENER_SERVER_ATTEMPTS": "1"}
-    return command.screener(*arguments, cwd=tmp_path, expect=None, **state, **environment)
+    return command.screener(*arguments, cwd=tmp_path, expect=None, **{**state, **environment})
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,8 @@ def test_config_show_and_check(tmp_path: Path) -> None:
     shown = screener(tmp_path, "config", "show", SCREENER_SERVER_TOKEN=CANARY)
     assert json.loads(shown.stdout)["server"]["token"] == "(set)"
     assert CANARY not in shown.stdout
-    assert screener(tmp_path, "config", "check").stdout == "The configuration is in order.\n"
+    here = {"SCREENER_SERVER_BASE_URL": "https://fhir.example/fhir"}
+    assert screener(tmp_path, "config", "check", **here).stdout == "The configuration is in order.\n"
     wrong = screener(
         tmp_path,
         "config",
@@ -309,7 +313,7 @@ def test_the_installed_command_is_not_shadowed_by_a_model_in_the_working_folder(
     (tmp_path / "model.py").write_text("raise RuntimeError('the wrong model')\n")
     command = Path(sys.executable).with_name("screener")
     ended = subprocess.run(
-        [command, "config", "check"],
+        [command, "config", "check", "--folders"],
         env=clean_environment(),
         capture_output=True,
         text=True,
@@ -337,3 +341,89 @@ def test_a_server_whose_clock_is_off_stops_the_run(minutes: int, words: str, tmp
             assert screener(tmp_path, "run", "--backfill", "--dry-run", **address, **allowed).exit_code == (
                 0 if minutes == 45 else 4
             )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--log-format", "json"], "No FHIR server is named"),
+        (["run", "--log-format=json", "--nope"], "No such option"),
+        (["model", "validate", "missing.csv", "--log-format", "json"], ""),
+    ],
+)
+def test_errors_are_json_where_the_log_is(arguments: list[str], words: str, tmp_path: Path) -> None:
+    ended = screener(tmp_path, *arguments)
+    assert ended.exit_code == 2
+    said = json.loads(ended.stderr)
+    assert (said["level"], said["exit_code"]) == ("error", 2)
+    assert words in said["error"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_of_a_shell(shell: str, tmp_path: Path) -> None:
+    assert "_SCREENER_COMPLETE" in screener(tmp_path, "completion", shell).stdout
+
+
+def test_completion_knows_commands_and_options(tmp_path: Path) -> None:
+    asked = {"_SCREENER_COMPLETE": "bash_complete", "COMP_WORDS": "screener ru", "COMP_CWORD": "1"}
+    found = command.screener_process(cwd=tmp_path, expect=None, **asked).stdout.split()
+    assert {"plain,run", "plain,runs"} <= set(found)
+
+
+def test_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
+    """On a terminal: `script` gives the command one."""
+    call = f"{sys.executable} -m screener run"
+    for wanted, environment in ((True, {}), (False, {"NO_COLOR": "1"})):
+        ended = subprocess.run(
+            ["script", "-qec", call, "/dev/null"],
+            env={**command.clean_environment(), "TERM": "xterm-256color", **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert "No FHIR server is named" in ended.stdout
+        assert ("\x1b[31m" in ended.stdout) is wanted
+
+
+def test_quiet_says_only_what_went_wrong(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "export", generate(30, 3, date(2026, 1, 31)))
+    call = ["run", "--backfill", "--from", "export", "--to", "out", "--now", "2026-01-31T02:00:00Z"]
+    complete = {"SCREENER_FOLDER_COMPLETE": "true"}
+    said = screener(tmp_path, *call, "--quiet", **complete)
+    assert (said.exit_code, said.stdout, said.stderr) == (0, "", "")
+    assert "No FHIR server" in screener(tmp_path, "run", "-q").stderr
+    assert "exclude each other" in screener(tmp_path, "run", "-q", "-v").stderr
+
+
+def test_rare_reasons_are_one_row_unless_asked_for(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "export", generate(400, 3, date(2026, 1, 31)))
+    call = ["run", "--backfill", "--from", "export", "--to", "out", "--now", "2026-01-31T02:00:00Z"]
+    folded, whole = (
+        screener(tmp_path, *call, *more, SCREENER_FOLDER_COMPLETE="true").stdout for more in ([], ["--dry-run", "-v"])
+    )
+    assert "rarer reasons (-v lists them)" in folded
+    assert "rarer reasons" not in whole
+    assert len(whole.splitlines()) > len(folded.splitlines())
+    assert max(map(len, (folded + whole).splitlines())) <= 80
+    sums = [sum(int(number) for number in re.findall(r"(\d+) │$", text, re.MULTILINE)) for text in (folded, whole)]
+    assert sums[0] == sums[1]
+
+
+def test_a_nightly_run_and_a_dry_one_make_no_state(tmp_path: Path) -> None:
+    """A typing error in state.url would else leave an empty state, and say only that there was no full run."""
+    write_ndjson(tmp_path / "export", generate(5, 3, date(2026, 1, 31)))
+    typo = {"SCREENER_STATE_URL": f"sqlite:///{tmp_path}/stat.sqlite", "SCREENER_FOLDER_COMPLETE": "true"}
+    call = ["run", "--backfill", "--from", "export", "--to", "out"]
+    assert screener(tmp_path, *call, "--dry-run", **typo).exit_code == 0
+    with SandboxServer() as server:
+        there = {**typo, "SCREENER_SERVER_BASE_URL": server.base_url, "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "true"}
+        dry, night = (screener(tmp_path, "run", **there, SCREENER_WRITE=write) for write in ("off", "on"))
+    assert (dry.exit_code, night.exit_code) == (2, 2)
+    assert f"no full run yet, as far as the state at {tmp_path}/stat.sqlite knows" in dry.stderr
+    assert f"There is no state at {tmp_path}/stat.sqlite" in night.stderr
+    assert not list(tmp_path.glob("stat*"))
+    nowhere = screener(tmp_path, *call, **{**typo, "SCREENER_STATE_URL": f"sqlite:///{tmp_path}/etx/state.sqlite"})
+    assert (nowhere.exit_code, (tmp_path / "etx").exists()) == (2, False)
+    assert f"there is no folder {tmp_path}/etx" in nowhere.stderr

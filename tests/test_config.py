@@ -1,13 +1,16 @@
 """Settings: which layer wins, and that every problem is named at once."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from screener.config.loading import InvalidSettings, load
-from screener.config.settings import Settings
+from screener.config.loading import InvalidSettings, examine, load
+from screener.config.settings import CodeSettings, Settings
+from screener.config.tables import SiteTable, described, site_tables
 from screener.errors import ConfigurationError
+from screener.run.preflight import problems
 from screener.run.schedule import triggers
 
 DEPLOYED = Path(__file__).parents[1] / "deploy" / "screener.toml"
@@ -37,7 +40,10 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "SCREENER_SEVER_BASE_URL",
     }
     assert "secret" not in str(caught.value)
-    assert "known here: lookback_days" in str(caught.value)
+    said = str(caught.value)
+    assert "policy.lookback = (not shown): unknown key; did you mean lookback_days?" in said
+    assert "did you mean write?" in said
+    assert "did you mean SCREENER_SERVER_BASE_URL?" in said
 
 
 def test_secrets_are_not_shown() -> None:
@@ -133,3 +139,62 @@ def test_shown_settings_hold_no_secret() -> None:
     shown = settings.shown()
     assert "CANARY" not in json.dumps(shown)
     assert shown["server"]["base_url"] == "https://***@fhir.example/fhir"
+
+
+def test_a_problem_of_one_key_hides_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        'write = "on"\n[server]\npage_size = 0\ntoken_file = "nowhere"\nbase_url = "https://fhir.example/fhir"\n'
+        '[schedule]\ntimezone = "Europe/Berln"\nnightly = "61 * * *"\nbackfill = "never"\n'
+        '[codes]\nunits = "units.csv"\ncodes = "codes.csv"\n[state]\nurl = "sqlite:////nowhere/at/all.sqlite"\n'
+    )
+    (tmp_path / "codes.csv").write_text("# reviewed: yesterday\nsystem,code,analyte\nhttp://loinc.org,1-8,gold\n")
+    found = {problem.key: problem.remedy for problem in problems(examine(file, environment={}))}
+    assert set(found) == {
+        *("server.page_size", "server.base_url", "acknowledge_uncalibrated", "output.canonical", "state.url"),
+        *(
+            "schedule.timezone",
+            "schedule.nightly",
+            "schedule.backfill",
+            "codes.units",
+            "codes.codes",
+            "codes.unreviewed",
+        ),
+    }
+    assert str(tmp_path / "nowhere") in found["server.base_url"]
+    assert "/nowhere/at" in found["state.url"]
+
+
+def test_a_job_on_folders_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = examine(environment={})
+    assert [problem.key for problem in problems(found)] == ["server.base_url"]
+    assert problems(found, folders_only=True) == []
+    assert list(tmp_path.iterdir()) == []  # to look makes no state
+
+
+REVIEWED = "# version: 3\n# reviewed by: A. Example\n# reviewed: 2026-03-14\n"
+
+
+@pytest.mark.parametrize("header", ["", "# version: 3\n", REVIEWED])
+def test_a_table_says_who_stands_for_it(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "units.csv"
+    path.write_text(f"{header}analyte,unit,numerator,denominator\nmg,mmol/kg,1,1\n")
+    given = CodeSettings(units=path)
+    assert "mmol/kg" in {row.unit for row in site_tables(given).units}
+    (table,) = described(given)
+    assert (table.name, table.file, table.is_reviewed) == ("units", "units.csv", header == REVIEWED)
+    assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    strict = CodeSettings(units=path, unreviewed="refuse")
+    if header == REVIEWED:
+        assert described(strict) == (SiteTable("units", "units.csv", table.sha256, "3", "A. Example", "2026-03-14"),)
+    else:
+        with pytest.raises(ConfigurationError, match=r"Nobody has reviewed units\.csv"):
+            described(strict)
+
+
+def test_every_path_in_a_file_is_taken_from_where_the_file_lies(tmp_path: Path) -> None:
+    """Whatever settings there are: one was forgotten once (opted_out)."""
+    (tmp_path / "screener.toml").write_text('opted_out = "objections.txt"\n[folder]\ntemporary = "scratch"\n')
+    found = load(tmp_path / "screener.toml", environment={})
+    assert (found.opted_out, found.folder.temporary) == (tmp_path / "objections.txt", tmp_path / "scratch")

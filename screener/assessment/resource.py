@@ -58,6 +58,7 @@ class AssessmentWriter(msgspec.Struct, frozen=True):
     fraction: bool = False
     prevalence: Decimal | None = None  # of osteoporosis among the site's own women, in per cent
     tags: tuple[tuple[str, str], ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()  # the site's own: name, and version with hash
 
 
 def device(writer: AssessmentWriter) -> Json:
@@ -69,7 +70,10 @@ def device(writer: AssessmentWriter) -> Json:
         "status": "active",
         "deviceName": [{"name": writer.texts("device"), "type": "model-name"}],
         "modelNumber": writer.artefact.id,
-        "version": [{"value": writer.artefact.version}],
+        "version": [
+            {"value": writer.artefact.version},
+            *({"type": {"text": f"the site's table of {name}"}, "value": value} for name, value in writer.tables),
+        ],
     }
 
 

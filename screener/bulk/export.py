@@ -22,6 +22,7 @@ from screener.errors import ConfigurationError, InputError, NotAsPromised, Serve
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from screener.fhir.time import parse_instant
+from screener.plural import counted
 
 log = structlog.get_logger()
 
@@ -226,7 +227,7 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
         ) from error
     if file.count is not None and resources != file.count:
         raise NotAsPromised(
-            f"{what[0].upper()}{what[1:]} holds {resources} resources, and the manifest says {file.count}",
+            f"{what[0].upper()}{what[1:]} holds {counted(resources, 'resource')}, and the manifest says {file.count}",
             "Call again: it is fetched again; if it stays so, ask the server's vendor",
         )
     stream.seek(0, os.SEEK_END)

@@ -137,12 +137,17 @@ def _counts(pulled: Pulled, written: Sequence[Woman], least_count: int) -> dict[
 
 
 def _pooled(counts: Counter[tuple[str, str]], least_count: int) -> dict[str, dict[str, int]]:
-    """By outcome and reason; reasons that are rare are pooled within their outcome, so that the sum stays right."""
+    """By outcome and reason. Rare reasons are pooled within their outcome, so that the sum stays right; so are as many of the next larger
+    ones as it takes to make the pool large enough, or it would tell what it hides."""
     found: dict[str, dict[str, int]] = {}
-    for (outcome, reason), count in sorted(counts.items()):
-        held = found.setdefault(outcome, {})
-        name = reason if count >= least_count else f"reasons_below_{least_count}"
-        held[name] = held.get(name, 0) + count
+    for outcome in dict.fromkeys(outcome for outcome, _ in sorted(counts)):
+        own = sorted(
+            ((reason, count) for (of, reason), count in counts.items() if of == outcome), key=lambda row: row[1]
+        )
+        pooled = 0
+        while own and (own[0][1] < least_count or 0 < pooled < least_count):
+            pooled += own.pop(0)[1]
+        found[outcome] = dict(sorted(own)) | ({f"reasons_below_{least_count}": pooled} if pooled else {})
     return found
 
 

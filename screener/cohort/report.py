@@ -15,6 +15,7 @@ from screener.cohort.pull import Design, Progress, Pulled, pull
 from screener.config.settings import Settings
 from screener.config.tables import label_tables
 from screener.errors import InputError
+from screener.plural import counted
 from screener.run.setup import open_to_read, read_method
 from screener.stores.protocols import FullSource, Mode, Scope
 
@@ -67,9 +68,10 @@ def _written(request: Request, design: Design, labels: LabelTables, pulled: Pull
     told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}
     described = dictionary(pulled, women, design, labels, told, request.least_count)
     if not women:
-        reasons = {**described["counts"]["left_out"]}
+        left_out = described["counts"]["left_out"]
+        said = [f"{reason} {count}" for reasons in left_out.values() for reason, count in reasons.items()]
         raise InputError(
-            f"None of {pulled.seen} patients belongs in the cohort; left out: {reasons}",
+            f"None of {counted(pulled.seen, 'patient')} belongs in the cohort; left out: {', '.join(said)}",
             "Try --label either, a wider --max-gap-days or a longer policy.lookback_days",
         )
     compared = comparison(pulled.labelled, pulled.without_label, request.least_count)

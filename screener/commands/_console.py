@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from screener.plural import counted
 from screener.run.runner import Result
 from screener.run.summary import rows
 
 log = structlog.get_logger()
 _SECONDS_BETWEEN_LINES = 10
+_REASONS_SHOWN = 6  # of each outcome; the six kinds of write are always shown
 _WITHHELD = (
     "Nothing was written: the difference is larger than the limits in [limits] allow. Look at it with --dry-run --show-patients, and "
     "find out what changed at the source. If it is right, run again with --accept-large-change."
@@ -58,23 +60,25 @@ def lines(what: str = "patients") -> Iterator[Callable[[int, int], None]]:
     yield tell
 
 
-def table(result: Result) -> None:
-    """The summary as a table of at most 80 columns."""
+def table(result: Result, *, every_reason: bool) -> None:
+    """The summary as a table of at most 80 columns. Unless `every_reason`, the rare reasons of an outcome are one row."""
     summary = result.summary
     console = Console(highlight=False)
     if result.listed:
         _listed(result, console)
-    grid = Table(title=f"{summary.mode} run, {summary.patients_seen} patients", title_justify="left", width=78)
+    grid = Table(
+        title=f"{summary.mode} run, {counted(summary.patients_seen, 'patient')}", title_justify="left", width=78
+    )
     for name, justify in (("outcome", "left"), ("reason", "left"), ("n", "right")):
         grid.add_column(name, justify=justify)  # type: ignore[arg-type]
     before = ""
-    for group, item, count in rows(summary):
+    for group, item, count in rows(summary) if every_reason else _folded(rows(summary)):
         if before not in ("", group):
             grid.add_section()
         grid.add_row(group if group != before else "", item, str(count))
         before = group
     console.print(grid)
-    console.print(f"{summary.flagged} women with magnesium at or below 0.845 mmol/L")
+    console.print(f"{counted(summary.flagged, 'woman', 'women')} with magnesium at or below 0.845 mmol/L")
     if summary.by_result_date:
         console.print(
             "Patients were found by the dates of their results: what changed in older ones is found by the next backfill",
@@ -83,7 +87,7 @@ def table(result: Result) -> None:
     for kind, why in summary.exclusions_not_checked.items():
         console.print(f"Exclusions not checked: {kind} ({why})", style="yellow")
     console.print(
-        f"{summary.requests} requests, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
+        f"{counted(summary.requests, 'request')}, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
         f"{summary.peak_rss_bytes / 1e6:.0f} MB at most"
     )
     if not summary.dry_run and not summary.withheld:
@@ -94,6 +98,21 @@ def table(result: Result) -> None:
         console.print(_WITHHELD, style="bold yellow", markup=False)
     elif result.why_dry:
         console.print(f"Nothing was written: {result.why_dry}", style="bold yellow")
+
+
+def _folded(found: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """The most frequent reasons of each group, and the others together: the reasons of missing results alone have 62 combinations."""
+    folded = []
+    for group in dict.fromkeys(group for group, *_ in found):
+        own = [row for row in found if row[0] == group]
+        if len(own) <= _REASONS_SHOWN + 1:
+            folded += own
+            continue
+        most = sorted(own, key=lambda row: -row[2])[:_REASONS_SHOWN]
+        rest = [row for row in own if row not in most]
+        folded += [row for row in own if row in most]
+        folded.append((group, f"{len(rest)} rarer reasons (-v lists them)", sum(count for *_, count in rest)))
+    return folded
 
 
 def _listed(result: Result, console: Console) -> None:

@@ -1,19 +1,20 @@
 """Options and parameter types that several commands share."""
 
-import logging
 import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from screener.config.loading import Found
     from screener.config.settings import Settings
 
+Least = Literal["debug", "info", "warning", "error"]  # level of log events
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -55,12 +56,24 @@ class Common(NamedTuple):
     profile: str | None
     log_format: str
     verbose: bool
+    quiet: bool
+
+    def start_logging(self, least: "Least" = "info") -> None:
+        """Events on standard error, as the options ask for; without them from the level `least`."""
+        start_logging(self.log_format, "debug" if self.verbose else "warning" if self.quiet else least)
+
+    def examined(self, least: "Least" = "info") -> "Found":
+        """The configuration with all its problems, for a command that names them. Starts logging."""
+        from screener.config.loading import examine
+
+        self.start_logging(least)
+        return examine(self.config_file, self.profile)
 
     def settings(self, *, only_tag: str | None = None) -> "Settings":
         """Start logging, and read the configuration. `only_tag` wins over the configuration's."""
         from screener.config.loading import load
 
-        start_logging(self.log_format, verbose=self.verbose)
+        self.start_logging()
         return load(self.config_file, self.profile, {"server": {"only_tag": only_tag}} if only_tag else {})
 
 
@@ -69,9 +82,11 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_common(
-        config_file: Path | None, profile: str | None, log_format: str, verbose: bool, **given: object
+        config_file: Path | None, profile: str | None, log_format: str, verbose: bool, quiet: bool, **given: object
     ) -> None:
-        command(Common(config_file, profile, log_format, verbose), **given)
+        if verbose and quiet:
+            raise click.UsageError("--verbose and --quiet exclude each other")
+        command(Common(config_file, profile, log_format, verbose, quiet), **given)
 
     wrapped: Callable[..., None] = with_common
     options = [
@@ -81,6 +96,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--profile", help="A profile of the file, or hapi-sandbox."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("-v", "--verbose", is_flag=True, help="Say more."),
+        click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and no progress."),
     ]
     for option in reversed(options):
         wrapped = option(wrapped)
@@ -104,14 +120,14 @@ def now_option(command: F) -> F:
     return click.option("--now", type=Instant(), help="The instant to judge at [the server's clock].")(command)
 
 
-def start_logging(log_format: str, *, verbose: bool = False) -> None:
-    """Events on standard error, one line each; never patient data (no event is given any)."""
+def start_logging(log_format: str, least: Least = "info") -> None:
+    """Events on standard error, one line each; never patient data (no event is given any). `least`: the level from which they are told."""
     import structlog
 
     last = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
     )
     structlog.configure(
         processors=[
@@ -120,7 +136,7 @@ def start_logging(log_format: str, *, verbose: bool = False) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

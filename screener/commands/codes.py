@@ -7,6 +7,7 @@ import click
 
 from screener.commands._options import Common, FileToWrite, settings_options
 from screener.commands.run import progress_bar
+from screener.plural import counted
 
 EPILOG = """\b
 Example:
@@ -32,9 +33,9 @@ def expand(common: Common, *, out: Path) -> None:
     from screener.terminology import expand as expanded
 
     settings = common.settings()
-    with Client(settings.server) as client, progress_bar(common.log_format, "concepts") as progress:
+    with Client(settings.server) as client, progress_bar(common, "concepts") as progress:
         found = expanded(client, out, datetime.now(UTC).date(), progress)
-    click.echo(f"{found.found} codes, {found.new} of them on no shipped list: {out}")
+    click.echo(f"{counted(found.found, 'code')}, {found.new} of them on no shipped list: {out}")
     for token in found.unknown:
         click.echo(f"The server does not know {token}", err=True)
     click.echo(f'To use them: [codes] expanded = "{out}"')

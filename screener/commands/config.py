@@ -29,9 +29,12 @@ def show(common: Common) -> None:
 
 
 @config.command()
+@click.option("--folders", is_flag=True, help="The job works from folder to folder: no server is needed.")
 @settings_options
-def check(common: Common) -> None:
-    """Find every problem at once: keys, values, the model file, the site's tables.
+def check(common: Common, *, folders: bool) -> None:
+    """Find every problem at once: keys, values, files, the state's place, and what must be said before anything is written.
+
+    No server is asked: `screener doctor` does that.
 
     \b
     Example:  screener config check --config /etc/screener/screener.toml
@@ -39,7 +42,7 @@ def check(common: Common) -> None:
     from screener.config.loading import InvalidSettings
     from screener.run.preflight import problems
 
-    found = problems(common.settings())
+    found = problems(common.examined(), folders_only=folders)
     if found:
         raise InvalidSettings(found)
     click.echo("The configuration is in order.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from screener.commands._options import Common, FileToWrite, settings_options
+from screener.plural import counted
 
 EPILOG = """\b
 Examples:
@@ -34,8 +35,8 @@ def conformance(common: Common, *, out: Path | None, load: bool) -> None:
     found = resources(canonical, __version__, list({a.id: a for a in artefacts.values()}.values()))
     if out:
         write_package(out, found, canonical.base, __version__)
-        click.echo(f"{len(found)} resources below {canonical.base}: {out}")
+        click.echo(f"{counted(len(found), 'resource')} below {canonical.base}: {out}")
     if load:
         there = settings.destination if settings.destination.base_url else settings.server
         with Client(there) as client:
-            click.echo(f"{put(client, found)} resources on {client.host}")
+            click.echo(f"{counted(put(client, found), 'resource')} on {client.host}")

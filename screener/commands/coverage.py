@@ -50,7 +50,7 @@ Examples:
     type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
-    help="Counts that are smaller, and texts of fewer patients, are not shown.",
+    help="Counts that are smaller, and texts of fewer patients, are not shown; others are rounded to a multiple of it. 1: all as they are.",
 )
 @click.option(
     "--tables", type=click.Path(path_type=Path, file_okay=False), help="Write the tables to complete to this folder."
@@ -89,7 +89,7 @@ def coverage(
         from_folder=from_folder,
         now=now,
     )
-    with progress_bar(common.log_format) as progress:
+    with progress_bar(common) as progress:
         found = cover(settings, request, progress)
     if as_json:
         import msgspec
@@ -107,7 +107,9 @@ def _show(found: "Coverage") -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     say = _Counts(found.suppressed_below)
-    console.print(f"[bold]Who[/] at {found.instant}; counts below {found.suppressed_below} are not shown\n")
+    least = found.suppressed_below
+    said = f"; counts below {least} are not shown, others are rounded to multiples of {least}" if least > 1 else ""
+    console.print(f"[bold]Who[/] at {found.instant}{said}\n")
     _grid(
         console,
         [

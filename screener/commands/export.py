@@ -7,6 +7,7 @@ import click
 
 from screener.commands._options import Common, Instant, settings_options
 from screener.commands.run import progress_bar
+from screener.plural import counted
 
 EPILOG = """\b
 Examples:
@@ -49,8 +50,10 @@ def export(
 
     settings = with_scopes(common.settings())
     request = needed(settings, types=types, since=since, relevant=relevant)
-    with progress_bar(common.log_format, "files") as progress:
+    with progress_bar(common, "files") as progress:
         whole = exported(settings, request, out, progress, restart=restart)
     resources = sum(file.resources for file in whole.files)
     megabytes = sum(file.size_bytes for file in whole.files) / 1e6
-    click.echo(f"{resources} resources in {len(whole.files)} files, {megabytes:.1f} MB, as of {whole.transaction_time}")
+    click.echo(
+        f"{counted(resources, 'resource')} in {counted(len(whole.files), 'file')}, {megabytes:.1f} MB, as of {whole.transaction_time}"
+    )

@@ -8,6 +8,7 @@ import click
 
 from screener.commands._options import Common, Instant, from_folder_option, only_tag_option, settings_options
 from screener.commands.run import progress_bar
+from screener.plural import counted
 
 if TYPE_CHECKING:
     from screener.cohort.report import Made
@@ -92,7 +93,7 @@ def cohort(
         from_folder=from_folder,
         now=now,
     )
-    with progress_bar(common.log_format) as progress:
+    with progress_bar(common) as progress:
         made = make(settings, request, progress)
     _show(made, common.log_format)
 
@@ -117,7 +118,7 @@ def _show(made: "Made", log_format: str) -> None:
 
 def _counts(counts: dict[str, Any]) -> list[str]:
     first = (
-        f"{counts['patients_seen']} patients, {counts['women_in_cohort']} women in the cohort: "
+        f"{counted(counts['patients_seen'], 'patient')}, {counted(counts['women_in_cohort'], 'woman', 'women')} in the cohort: "
         f"{counts['osteoporosis']} with osteoporosis, {counts['no_osteoporosis']} without, "
         f"{counts['without_label']} without a label"
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from screener.commands._options import FileToWrite
+from screener.plural import counted
 
 if TYPE_CHECKING:
     from model.local.cohort import LocalCohort
@@ -51,7 +52,9 @@ def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int 
     model = load_artefact(artefact)
     found = judge(women, model, resamples=bootstrap or 0, seed=seed)
     _say_left_out(women)
-    click.echo(f"{model.id} {model.version} on {women.size} women, {women.events} with osteoporosis\n")
+    click.echo(
+        f"{model.id} {model.version} on {counted(women.size, 'woman', 'women')}, {women.events} with osteoporosis\n"
+    )
     for line in _table([found["overall"], *found["subgroups"], *found["reduced"]]):
         click.echo(line)
     if found["c_bootstrap"]:

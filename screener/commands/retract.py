@@ -52,7 +52,7 @@ def retract(
         raise click.UsageError("A model is named by id and version: ID@VERSION, as a run's summary has them")
     check_patient_ids([patient] if patient else [])
     settings = common.settings()
-    with progress_bar(common.log_format, "assessments") as progress:
+    with progress_bar(common, "assessments") as progress:
         found = take_back(settings, targets[0], dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
     _say(found, "marked as entered in error")
     click.get_current_context().exit(int(found.exit_code))
@@ -76,7 +76,7 @@ def purge(common: Common, *, dry_run: bool, yes: bool) -> None:
     from screener.run.undo import purge as delete_all
 
     settings = common.settings()
-    with progress_bar(common.log_format, "resources") as progress:
+    with progress_bar(common, "resources") as progress:
         found = delete_all(settings, dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
     _say(found, "deleted")
     click.get_current_context().exit(int(found.exit_code))
@@ -103,7 +103,7 @@ def list_(common: Common) -> None:
     """
     from screener.state import State
 
-    with State.open(common.settings().state.url) as state:
+    with State.to_read(common.settings().state.url) as state:
         rows = state.suppressions()
     for row in rows:
         click.echo(
@@ -127,7 +127,7 @@ def lift(common: Common, *, number: int) -> None:
     from screener.fhir.time import instant_text
     from screener.state import State
 
-    with State.open(common.settings().state.url) as state:
+    with State.open(common.settings().state.url, make=False) as state:
         if not state.lift(number, instant_text(datetime.now(UTC))):
             raise ConfigurationError(f"No suppression {number} holds", "`screener suppressions list` has their numbers")
     click.echo("Lifted. `screener run --backfill` writes what ought to stand.")

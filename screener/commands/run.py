@@ -156,7 +156,7 @@ def run(
     except ScreenerError as error:
         _tell_failure(error, options, summary_file, common.log_format)
         raise
-    show(result, common.log_format)
+    show(result, common)
     if summary_file is not None:
         _write_summary(summary_file, result.summary)
     if result.summary.exit_code:
@@ -174,7 +174,7 @@ def _carried_out(common: Common, options: "Options", only_tag: str | None, summa
         raise ConfigurationError(
             f"The folder for {summary_file.name} does not exist", "Make it, or give --summary another path"
         )
-    with progress_of_steps(common.log_format) as progress, stop_by_signal() as stop:
+    with progress_of_steps(common) as progress, stop_by_signal() as stop:
         return execute(settings, options, progress, stop.is_set)
 
 
@@ -251,17 +251,17 @@ def check_patient_ids(patients: Sequence[str]) -> None:
         )
 
 
-def progress_bar(log_format: str, what: str = "patients") -> AbstractContextManager[Callable[[int, int], None]]:
-    """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise."""
+def progress_bar(common: Common, what: str = "patients") -> AbstractContextManager[Callable[[int, int], None]]:
+    """A context manager that gives a function of (done, total): a bar on a terminal, log lines otherwise, nothing with --quiet."""
     from screener.commands._console import bar, lines
 
-    if log_format == "text" and sys.stderr.isatty():
+    if common.log_format == "text" and sys.stderr.isatty() and not common.quiet:
         return bar(what)
     return lines(what)
 
 
 @contextmanager
-def progress_of_steps(log_format: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress_of_steps(common: Common) -> Iterator[Callable[[str, int, int], None]]:
     """A context manager that gives a function of (step, done, total): one progress bar after the other."""
     with ExitStack() as shown:
         bars: dict[str, Callable[[int, int], None]] = {}
@@ -269,17 +269,17 @@ def progress_of_steps(log_format: str) -> Iterator[Callable[[str, int, int], Non
         def tell(step: str, done: int, total: int) -> None:
             if step not in bars:
                 shown.close()
-                bars[step] = shown.enter_context(progress_bar(log_format, step))
+                bars[step] = shown.enter_context(progress_bar(common, step))
             bars[step](done, total)
 
         yield tell
 
 
-def show(result: "Result", log_format: str) -> None:
-    """The summary on standard output: a table for people, one JSON line with --log-format json."""
-    if log_format == "json":
+def show(result: "Result", common: Common) -> None:
+    """The summary on standard output: a table for people, unless they asked for quiet; one JSON line with --log-format json."""
+    if common.log_format == "json":
         click.echo(result.summary.to_line())
-        return
-    from screener.commands._console import table
+    elif not common.quiet or result.listed:
+        from screener.commands._console import table
 
-    table(result)
+        table(result, every_reason=common.verbose)

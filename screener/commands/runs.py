@@ -153,13 +153,7 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
 def _state(common: Common) -> "State":
     from screener.state import State
 
-    url = common.settings().state.url
-    if not State.is_there(url):
-        raise ConfigurationError(
-            "There is no state yet: no run has been made with this configuration",
-            "Name the state that the runs used (state.url, SCREENER_STATE_URL)",
-        )
-    return State.open(url)
+    return State.open(common.settings().state.url, make=False)
 
 
 def _one(state: "State", name: str) -> "RunRow":

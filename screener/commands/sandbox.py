@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from screener.commands._options import Common, settings_options
+from screener.plural import counted
 
 if TYPE_CHECKING:
     from screener.config.settings import Settings
@@ -50,9 +51,16 @@ def serve(port: int, db: Path | None, like: str | None) -> None:
 @sandbox.command()
 @click.option("--patients", type=click.IntRange(1, 1_000_000), default=500, show_default=True)
 @click.option("--seed", "seed_number", type=int, default=1, show_default=True, help="The same seed, the same patients.")
+@click.option(
+    "--dxa-share",
+    type=click.FloatRange(0, 1),
+    default=0.4,
+    show_default=True,
+    help="Of the women of 50 and older with results: who has a DXA, for `screener model cohort`.",
+)
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Results end on this day [today].")
 @settings_options
-def seed(common: Common, *, patients: int, seed_number: int, today: datetime | None) -> None:
+def seed(common: Common, *, patients: int, seed_number: int, dxa_share: float, today: datetime | None) -> None:
     """Load synthetic patients into the configured server, each resource tagged so that `clean` can take it back.
 
     \b
@@ -64,12 +72,12 @@ def seed(common: Common, *, patients: int, seed_number: int, today: datetime | N
 
     settings = common.settings()
     last_day = (today or datetime.now(UTC)).date()
-    resources = generate(patients, seed_number, last_day, tag=_tag(settings))
+    resources = generate(patients, seed_number, last_day, tag=_tag(settings), dxa_share=dxa_share)
     with Client(settings.server) as client:
         sent = seed_server(
             client, bundles(resources, size=settings.output.bundle_entries * 2), _counter("resources sent")
         )
-    click.echo(f"{sent} resources of {patients} synthetic patients are on {client.host}")
+    click.echo(f"{counted(sent, 'resource')} of {counted(patients, 'synthetic patient')} are on {client.host}")
 
 
 @sandbox.command()
@@ -89,7 +97,7 @@ def clean(common: Common, *, yes: bool) -> None:
         if not yes:
             click.confirm(f"Delete everything tagged {_tag(settings)[1]!r} on {client.host}?", abort=True)
         deleted = clean_server(client, _tag(settings), settings.output.bundle_entries, _counter("resources deleted"))
-    click.echo(f"{deleted} resources were deleted from {client.host}")
+    click.echo(f"{counted(deleted, 'resource')} deleted from {client.host}")
 
 
 @sandbox.command()

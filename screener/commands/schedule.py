@@ -21,7 +21,7 @@ def schedule(common: Common, *, run_now: bool) -> None:
     """Run every night, and a full reconcile every week, until stopped.
 
     Runs come one at a time. A start that was missed by less than schedule.misfire_grace_seconds takes place late; several missed ones
-    take place once. SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
+    take place once. Where there has been no full run yet, it begins with one (schedule.first_backfill). SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
     """
     from screener.run.schedule import Worker
 

@@ -6,7 +6,8 @@ Every problem is found in one pass and named with its key, its value and what wo
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,12 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
+# The sections by name.
+SECTIONS: dict[str, type[Section]] = {
+    name: type(field.default) for name, field in Settings.model_fields.items() if isinstance(field.default, Section)
+}
+
+
 class Problem(NamedTuple):
     """One thing wrong with the configuration."""
 
@@ -56,16 +63,36 @@ class InvalidSettings(ConfigurationError):
         self.problems = problems
 
 
+class Found(NamedTuple):
+    """What was found of a configuration: the settings as far as they can be used, and what is wrong with the rest."""
+
+    settings: Settings
+    problems: list[Problem]
+
+
 def load(
     path: Path | None = None,
     profile: str | None = None,
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The effective settings.
+    """The effective settings. Takes what `examine` takes; raises InvalidSettings with every problem."""
+    found = examine(path, profile, flags, environment)
+    if found.problems:
+        raise InvalidSettings(found.problems)
+    return found.settings
+
+
+def examine(
+    path: Path | None = None,
+    profile: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Found:
+    """The effective settings and every problem; a key with a problem has its default in the settings.
 
     `path`: the TOML file; None takes SCREENER_CONFIG, else `screener.toml` in the working folder where there is one. `flags`: a
-    nested mapping like the file. Raises InvalidSettings with every problem, ConfigurationError for an unreadable file.
+    nested mapping like the file. Raises ConfigurationError for an unreadable file and an unknown profile.
     """
     environment = os.environ if environment is None else environment
     in_file = _read(path, environment)
@@ -73,7 +100,8 @@ def load(
     profiles = {**PROFILES, **own_profiles}
     name = profile or environment.get("SCREENER_PROFILE", "")
     if name and name not in profiles:
-        raise ConfigurationError(f"There is no profile {name!r}", f"Known profiles: {', '.join(sorted(profiles))}")
+        meant = _meant(name, profiles, "known profiles")
+        raise ConfigurationError(f"There is no profile {name!r}", meant[0].upper() + meant[1:])
     problems: list[Problem] = []
     for section in ("server", "destination"):
         for key in ("token", "password"):
@@ -86,15 +114,35 @@ def load(
     return _validated(merged, problems)
 
 
-def _validated(merged: dict[str, Any], problems: list[Problem]) -> Settings:
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        problems.extend(_problem(detail) for detail in error.errors())
-        raise InvalidSettings(problems) from None
-    if problems:
-        raise InvalidSettings(problems)
-    return settings
+def _validated(merged: dict[str, Any], problems: list[Problem]) -> Found:
+    """A problem of one key may hide another: each is left out, and the rest is validated again."""
+    while True:
+        try:
+            return Found(Settings.model_validate(merged), problems)
+        except ValidationError as error:
+            for detail in error.errors():
+                problems.append(_problem(detail))
+                _leave_out(merged, detail["loc"])
+
+
+def _leave_out(merged: dict[str, Any], place: tuple[int | str, ...]) -> None:
+    """Remove a key; what is within a list or a value of its own goes with it."""
+    within: Any = merged
+    for part in place[:-1]:
+        if not isinstance(within.get(part), dict):
+            break
+        within = within[part]
+    else:
+        within.pop(place[-1], None)
+        return
+    within.pop(part, None)
+
+
+def _meant(name: str, known: Iterable[str], what: str = "known here") -> str:
+    """What to do about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"{what}: {', '.join(names)}"
 
 
 _SECRET = re.compile(r"token|url|secret|password|key|credential|command")  # an address may hold a password
@@ -104,9 +152,9 @@ def _problem(detail: Any) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         section = Settings() if len(detail["loc"]) == 1 else getattr(Settings(), str(detail["loc"][0]))
-        known = ", ".join(type(section).model_fields)
         # An unknown key may be a misspelt one of a secret.
-        return Problem(key, "(not shown)", f"unknown key; known here: {known}")
+        meant = _meant(str(detail["loc"][-1]), type(section).model_fields)
+        return Problem(key, "(not shown)", f"unknown key; {meant}")
     # A problem of a whole section comes with all its values.
     hidden = isinstance(detail["input"], Mapping) or _SECRET.search(key)
     shown = "(not shown)" if hidden else repr(detail["input"])
@@ -141,17 +189,15 @@ def _beside(layer: dict[str, Any], folder: Path) -> None:
             values[name] = given if shipped else str(folder / given)
 
 
-_SERVER_FILES = ("token_file", "password_file", "private_keys", "ca_bundle", "client_certificate", "client_key")
+def _file_keys(section: type[Section] | type[Settings]) -> list[str]:
+    """The keys whose value is the path of a file or folder."""
+    return [key for key, field in section.model_fields.items() if field.annotation == Path | None]
+
+
 _FILES = (
     ("", "model"),
-    *((section, name) for section in ("server", "destination") for name in _SERVER_FILES),
-    ("folder", "temporary"),
-    ("codes", "codes"),
-    ("codes", "units"),
-    ("codes", "exclusions"),
-    ("codes", "expanded"),
-    ("cohort", "t_scores"),
-    ("cohort", "diagnoses"),
+    *(("", key) for key in _file_keys(Settings)),
+    *((name, key) for name, section in SECTIONS.items() for key in _file_keys(section)),
 )
 _SHIPPED_MODEL = re.compile(r"[A-Za-z0-9-]+")  # an id; a file has a dot or a slash
 
@@ -164,17 +210,22 @@ def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -
             continue
         key = name.removeprefix(PREFIX).lower()
         section, _, rest = key.partition("_")
-        if key in Settings.model_fields and key not in _sections():
+        if key in Settings.model_fields and key not in SECTIONS:
             layer[key] = text
-        elif section in _sections() and rest:
+        elif section in SECTIONS and rest:
             layer.setdefault(section, {})[rest] = text
         else:
-            problems.append(Problem(name, "(set)", "no setting has this name; see `screener config show`"))
+            names = [PREFIX + known.upper() for known in _keys()]
+            near = get_close_matches(name, names, n=1, cutoff=0.7)
+            meant = f"did you mean {near[0]}?" if near else "see `screener config show`"
+            problems.append(Problem(name, "(set)", f"no setting has this name; {meant}"))
     return layer
 
 
-def _sections() -> frozenset[str]:
-    return frozenset(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))
+def _keys() -> list[str]:
+    """Every setting, as the environment names it, in lower case."""
+    own = [name for name in Settings.model_fields if name not in SECTIONS]
+    return own + [f"{section}_{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
 
 
 def _overlay(base: dict[str, Any], layer: Mapping[str, Any]) -> None:

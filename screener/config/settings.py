@@ -101,6 +101,11 @@ class ServerSettings(Section):
             raise ValueError("username needs password_file, credential_command, or the password in the environment")
         return self
 
+    @property
+    def is_this_machine(self) -> bool:
+        """Whether the server is on this machine."""
+        return urlsplit(self.base_url).hostname in _LOOPBACK
+
     def allows(self, address: str) -> bool:
         """Whether requests may go to an address: https, this machine, or plain http that is allowed."""
         parts = urlsplit(address)
@@ -199,6 +204,10 @@ class CodeSettings(Section):
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
     exclusions: Path | None = Field(None, description="CSV of further rows, see README: Exclusions")
     expanded: Path | None = Field(None, description="CSV of codes from a terminology server (`screener codes expand`)")
+    unreviewed: Literal["say", "refuse"] = Field(
+        "say",
+        description="what happens where one of these files does not say its version, its reviewer and the day of the review",
+    )
     whole_blood: bool = Field(
         default=False, description="take magnesium and phosphate of whole blood, which read higher than serum"
     )
@@ -322,6 +331,10 @@ class ScheduleSettings(Section):
 
     nightly: str = Field("30 3 * * *", description="cron expression of the incremental run")
     backfill: str = Field("0 4 * * 0", description='cron expression of the full reconcile; "" for never')
+    first_backfill: Literal["at_once", "at_night", "never"] = Field(
+        "at_once",
+        description="where there has been no full run yet: begin with one at once, make the first nightly start one, or leave it to people",
+    )
     timezone: str = Field("UTC", description="IANA name, e.g. Europe/Berlin")
     misfire_grace_seconds: int = Field(3600, ge=1, le=86_400, description="a start missed by less is made up for")
 
@@ -368,7 +381,7 @@ class Settings(Section):
 
     def selection_digest(self, *tables: str) -> str:
         """A hash of all that decides which patients are seen and how: a watermark holds for one such hash only."""
-        parts = self.model_dump_json(include={"policy", "exclusions", "codes"})
+        parts = self.model_dump_json(include={"policy", "exclusions", "codes"}, exclude={"codes": {"unreviewed"}})
         text = "\n".join([parts, self.server.only_tag, *tables])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

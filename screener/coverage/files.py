@@ -59,6 +59,7 @@ def _units(mapped: Sequence[CodeSeen], suggestions: Suggestions) -> Iterable[dic
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Path:
     text = io.StringIO(newline="")
+    text.write("# version:\n# reviewed by:\n# reviewed:\n")
     table = csv.DictWriter(text, [*(name for name in columns if name != "source"), "source"])
     table.writeheader()
     table.writerows(rows)

@@ -54,7 +54,7 @@ class AnalyteSeen(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """The whole answer. Counts of few are None; see `suppressed_below`."""
+    """The whole answer. Counts of few are None, and the others are multiples of `suppressed_below`; see `shown`."""
 
     instant: str
     suppressed_below: int

@@ -211,5 +211,10 @@ class Tally:
 
 
 def shown(count: int, least: int) -> int | None:
-    """The count, or None where it is above 0 and below `least`."""
-    return count if count == 0 or count >= least else None
+    """The count, rounded to a multiple of `least`; None where it is above 0 and below that.
+
+    Rounding is what keeps a small count hidden: from exact counts it would follow as the difference of a total and its parts.
+    """
+    if 0 < count < least:
+        return None
+    return count if least <= 1 else (2 * count + least) // (2 * least) * least

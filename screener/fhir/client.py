@@ -93,6 +93,7 @@ class Client:
         self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
         self._session.cert = _client_certificate(settings)
         self._authorisation = authorised_by or authorisation(settings)
+        self._base_answered = False  # a request below the base URL has succeeded
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.search_by_post = True  # until the server refuses it
         self.counts_too_high: Counter[str] = Counter()  # searches by resource type: see screener.fhir.search
@@ -333,6 +334,7 @@ class Client:
 
     def _raise_for(self, answer: Answer, what: str, allow: Sequence[int]) -> None:
         status = answer.status
+        self._base_answered |= status < 300
         if status < 300 or status in allow:
             return
         if status in _TRANSIENT:
@@ -355,7 +357,7 @@ class Client:
             raise PageExpired(f"{self.host} answered that {what} has expired (410)", "Ask again")
         raise RequestRefused(
             f"{self.host} answered {status} to {what}{outcome_codes(answer.body)}",
-            _REMEDY.get(status, ""),
+            "" if status == 404 and self._base_answered else _REMEDY.get(status, ""),
             status=status,
         )
 

@@ -55,13 +55,13 @@ def read_private(file: Path) -> bytes:
     try:
         if file.stat().st_mode & _OTHERS:
             raise ConfigurationError(
-                f"{file.name} holds a secret and is open to every user of this machine",
-                f"chmod 600 {file.name}, and renew what is in it",
+                f"{file} holds a secret and is open to every user of this machine",
+                f"chmod 600 {file}, and renew what is in it",
             )
         return file.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot read {file.name}: {error.strerror}", "Check the path and its permissions"
+            f"Cannot read {file.absolute()}: {error.strerror}", "Check the path and its permissions"
         ) from error
 
 

@@ -20,6 +20,7 @@ from screener.errors import InputError
 from screener.fhir.reads import read
 from screener.fhir.time import parse_instant
 from screener.ndjson.files import DELETED, Piece, blocks
+from screener.plural import counted
 from screener.stores.protocols import FullSource, Mode, R, RowMapper, Scope
 
 
@@ -86,7 +87,7 @@ class ChangedSource:
         self.reading.bad_lines += bad
         if bad > self._settings.folder.bad_lines_allowed:
             raise InputError(
-                f"{bad} unreadable lines in the export of what changed",
+                f"{counted(bad, 'unreadable line')} in the export of what changed",
                 "Run again, or allow so many with folder.bad_lines_allowed; the watermark has not moved",
             )
 

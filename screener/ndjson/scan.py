@@ -54,6 +54,7 @@ class Scanned(NamedTuple):
 
     piece: int
     bytes_read: int
+    lines: int
     kinds: frozenset[str]
     bad: list[Bad]
     rows: Segment
@@ -94,9 +95,10 @@ class Scanner:
         """Read a piece. InputError for a file that cannot be read and for a full disk."""
         kinds: set[str] = set()
         bad: list[Bad] = []
-        size = 0
+        size = lines = 0
         for block in blocks(piece):
             size += len(block.data)
+            lines += block.data.count(b"\n")
             if block.problem:
                 bad.append(Bad(piece.file, block.start, block.problem))
             searched = 0
@@ -113,6 +115,7 @@ class Scanner:
         return Scanned(
             number,
             size,
+            lines,
             frozenset(kinds),
             bad,
             self._rows.flush(),

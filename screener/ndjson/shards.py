@@ -111,17 +111,21 @@ class FolderShardSource:
         self._shards, self._server = shards, server
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
-        self._measured: set[str] = set()  # of the shard that is held, who has a Mg result
+        self._measured: dict[
+            str, int
+        ] = {}  # of the shard that is held: the last day of each patient's newest Mg result
         self.reading = Reading()
 
     def population(self, scope: Scope) -> Iterator[str]:
-        """Patients with a Mg result, usable or not. A folder holds everything and has no watermark."""
+        """Patients with a Mg result, usable or not, since `oldest` or without a date: those whom a server's search would find. A folder
+        has no watermark."""
         if scope.mode is Mode.NAMED:
             yield from (p for p in scope.patients if shard_of(p, self._rows_by_shard.shards) in self._shards)
             return
+        oldest = date.fromisoformat(scope.oldest).toordinal() if scope.oldest else 0
         for shard in self._shards:
             self._shard(shard)
-            yield from self._measured
+            yield from (patient for patient, day in self._measured.items() if day >= oldest)
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
         """The record of each patient; it is empty where the folder holds nothing of her."""
@@ -167,7 +171,7 @@ class FolderShardSource:
     def _shard(self, shard: int) -> dict[str, list[Settled]]:
         if self._held[0] != shard:
             by_patient: dict[str, list[Settled]] = {}
-            measured: set[str] = set()
+            measured: dict[str, int] = {}
             rows = self._rows_by_shard.rows(shard)
             for row in self._mapper.resolve_medications(rows, self._medicines(rows)):
                 held = by_patient.get(row.patient)
@@ -176,7 +180,7 @@ class FolderShardSource:
                 else:
                     held.append(row)
                 if (type(row) is Fact or type(row) is Refusal) and row.analyte is Analyte.MG:
-                    measured.add(row.patient)
+                    measured[row.patient] = max(measured.get(row.patient, 0), _last_day(row))
             self._held, self._measured = (shard, by_patient), measured
         return self._held[1]
 
@@ -189,6 +193,12 @@ class FolderShardSource:
         lacking = {name for name in named if name not in here}
         there = self._server.medicines(lacking) if lacking else {}
         return {name: found[name] for name in named for found in (here, there) if name in found}
+
+
+def _last_day(row: Fact | Refusal) -> int:
+    """The last day on which it may have been measured; the last of all days where nothing says when."""
+    day = row.moment.day if isinstance(row, Fact) else row.day
+    return day or date.max.toordinal()
 
 
 def _counts(row: AnyRow, newest: Outdated) -> bool:

@@ -37,6 +37,7 @@ from screener.ndjson.shards import FolderShardSource, ScanResult, Server
 from screener.ndjson.spill import Segment, append, stored
 from screener.ndjson.versions import is_newest, key_of, outdated, read_traces
 from screener.ndjson.workers import Workers, processes_for
+from screener.plural import counted
 from screener.stores.protocols import PatientRow, R, Reading, RowMapper, Scope
 
 log = structlog.get_logger()
@@ -148,17 +149,19 @@ class FolderSource:
                 )
 
     def scan(self, shards: int, progress: Callable[[int, int], None] | None = None) -> ScanResult:
-        """Read the folder, and decide whether it may be used. `progress` gets the bytes read and the bytes of all."""
+        """Read the folder, and decide whether it may be used. `progress` gets the lines read and, by the bytes, about how many there
+        are."""
         work = pieces(self._files, PIECE_BYTES)
         scanned: list[Scanned] = []
-        whole, done = sum(piece.size_bytes for piece in work), 0
+        whole, done, lines = sum(piece.size_bytes for piece in work), 0, 0
         context = (self._mapper, self._scratch, shards, self._codes_that_matter())
         with Workers(min(self.workers, len(work)), Context, *context) as workers:
             for found in workers.map(scan, list(enumerate(work))):
                 scanned.append(found)
                 done += work[found.piece].size_bytes
+                lines += found.lines
                 if progress:
-                    progress(done, whole)
+                    progress(lines, round(lines * whole / done) if done else lines)
             scanned.sort()
             traces = [found.traces for found in scanned]
             copies = workers.map(compare, [(traces, deal) for deal in range(shards)])
@@ -206,7 +209,7 @@ class FolderSource:
         if len(bad) > self._settings.bad_lines_allowed:
             file, number, problem = told[0]
             raise InputError(
-                f"{len(bad)} unreadable lines in {self._folder.name}, the first in {file}, line {number}: {problem}",
+                f"{counted(len(bad), 'unreadable line')} in {self._folder.name}, the first in {file}, line {number}: {problem}",
                 "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
             )
 

@@ -10,6 +10,7 @@ from math import exp, log
 import msgspec
 
 from screener.config.settings import LimitSettings
+from screener.plural import counted
 from screener.run.figures import AnalyteFigures, Figures, together
 from screener.stores.protocols import Mode
 
@@ -99,7 +100,7 @@ def _shares(now: Figures, mode: Mode, history: History, limits: LimitSettings) -
         if count >= limits.at_least and count > allowed * now.patients:
             yield Exceeded(
                 f"{name}_share",
-                f"{_said(name, count)}, for {now.patients:,} patients looked at; the limit is {allowed:.0%}",
+                f"{_said(name, count)}, for {counted(now.patients, 'patient')} looked at; the limit is {allowed:.0%}",
             )
 
 
@@ -121,14 +122,14 @@ def _falls(now: Figures, before: Figures, limits: LimitSettings) -> Iterator[Exc
     if _fell(now.scored, before.scored * share, limits):
         yield Exceeded(
             "fall",
-            f"{now.scored:,} women are scored, where the last runs lead one to expect {before.scored * share:,.0f}",
+            f"scored: {counted(now.scored, 'woman', 'women')}, where the last runs lead one to expect {before.scored * share:,.0f}",
         )
     for kind, earlier in sorted(before.types.items()):
         seen = now.types.get(kind, 0)
         if _fell(seen, earlier * share, limits):
             yield Exceeded(
                 "fall",
-                f"{seen:,} women have a {kind} that bears on the rules, where the last runs lead one to expect "
+                f"{counted(seen, 'woman', 'women')} with a {kind} that bears on the rules, where the last runs lead one to expect "
                 f"{earlier * share:,.0f}",
             )
 
@@ -197,4 +198,6 @@ def _of_analyte(name: str, now: AnalyteFigures, before: AnalyteFigures, limits: 
 
 
 def _said(name: str, count: int) -> str:
-    return f"{count:,} patients failed" if name == "failed" else f"{count:,} assessments would be {name}"
+    return (
+        f"{counted(count, 'patient')} failed" if name == "failed" else f"{counted(count, 'assessment')} would be {name}"
+    )

@@ -121,7 +121,7 @@ class Runner:
 
     def execute(self) -> Result:
         """From the lease to the ledger. Raises ScreenerError where the run cannot go on as a whole."""
-        self._state = self._stack.enter_context(State.open(self._settings.state.url))
+        self._state = self._stack.enter_context(self._open_state())
         named = setup.named_patients(self._options, self._servers.source, self._method.mapper)
         since = "" if named else self._since()
         again = self._patients_to_retry()
@@ -144,6 +144,14 @@ class Runner:
                     self._id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what}
                 )
             raise said from error
+
+    def _open_state(self) -> State:
+        """A dry run makes none, and neither does a nightly run: where it finds none, its URL may hold a typing error."""
+        url = self._settings.state.url
+        if self._dry:
+            return State.to_read(url)
+        nightly = self._mode is Mode.NIGHTLY and self._options.since is None and self._options.from_folder is None
+        return State.open(url, make=not nightly)
 
     def _work(self, named: tuple[str, ...], since: str, again: frozenset[str]) -> Result:
         if self._options.engine == "spark":
@@ -208,7 +216,7 @@ class Runner:
         run(plan, self._rules(destination, now), stores, validator, self, self._tally)
 
     def _rules(self, destination: FullDestination, now: datetime) -> Rules:
-        writer = setup.assessment_writer(self._settings, self._method.artefact)
+        writer = setup.assessment_writer(self._settings, self._method)
         return self._rules_for(writer, destination.prepare(writer), now)
 
     def _rules_for(self, writer: AssessmentWriter, device_: str, now: datetime) -> Rules:
@@ -234,7 +242,7 @@ class Runner:
                 f"The Spark engine lacks a package: {error.name}",
                 "Install it: pip install 'osteoporosis-screener[spark]'",
             ) from error
-        writer = setup.assessment_writer(self._settings, self._method.artefact)
+        writer = setup.assessment_writer(self._settings, self._method)
         name = device_uuid(writer.source_system)
         task = self._shard_task(plan, self._rules_for(writer, f"Device/{name}", now), now)
         locations = Locations(self._options.source_uri, self._options.destination_uri, self._options.parquet)
@@ -353,7 +361,7 @@ class Runner:
                 "Run `screener run --backfill --dry-run` to see what it does to everyone, then with --accept-large-change instead",
             )
         return (
-            "There has been no full run yet",
+            f"There has been no full run yet, as far as the state at {State.place(self._settings.state.url)} knows",
             "Run `screener run --backfill` once; the nightly runs follow on from it",
         )
 
@@ -399,7 +407,13 @@ class Runner:
             )
         if scope.mode is Mode.NIGHTLY and (most_missing or self._comparison.newly_unchecked()):
             watermark = msgspec.structs.replace(watermark, to=None)  # the next night looks at these patients again
-        code = ExitCode.SOME_PATIENTS_FAILED if tally.failed_patients or most_missing else ExitCode.DONE
+        named_missing = bool(missing) and scope.mode is Mode.NAMED
+        if named_missing:
+            log.warning(
+                "patients_not_found", missing=missing, of=tally.patients_seen, remedy="Check the ids that were given"
+            )
+        incomplete = tally.failed_patients or most_missing or named_missing
+        code = ExitCode.SOME_PATIENTS_FAILED if incomplete else ExitCode.DONE
         code = ExitCode.TOO_LARGE if self._comparison.withheld else code
         summary = concluded(self._summary(scope, reading, watermark, code), why_dry=self._why_dry)
         if not self._dry:
@@ -448,6 +462,7 @@ class Runner:
             limits_exceeded=tuple(self._comparison.exceeded),
             by_result_date=reading.by_result_date,
             totals_too_high=dict(sorted(server.client.counts_too_high.items())) if server else {},
+            site_tables=self._method.site_tables,
             figures=tally.figures(),
         )
 

@@ -1,6 +1,7 @@
 """The resident worker: APScheduler starts the runs, one at a time; a signal ends the worker after the batch in hand."""
 
 import threading
+from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
@@ -9,10 +10,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, told
+from screener.run import setup
 from screener.run.cron import Cron
 from screener.run.options import Options
 from screener.run.runner import Stopped, execute
 from screener.run.signals import stop_by_signal
+from screener.state import State
 
 log = structlog.get_logger()
 
@@ -44,8 +47,9 @@ class Worker:
         )
         for name, trigger in self._triggers.items():
             scheduler.add_job(self._run, trigger, args=[name], id=name)
-        if run_now:
-            scheduler.add_job(self._run, args=["nightly"], id="now")
+        at_once = self._settings.schedule.first_backfill == "at_once" and self._is_first()
+        if at_once or run_now:
+            scheduler.add_job(self._run, args=["backfill" if at_once else "nightly"], id="now")
         scheduler.start()
         for name in self._triggers:
             log.info("scheduled", run=name, next=str(scheduler.get_job(name).next_run_time))
@@ -53,11 +57,20 @@ class Worker:
         scheduler.shutdown(wait=True)
         log.info("stopped")
 
+    def _is_first(self) -> bool:
+        """Whether there has been no full run yet between this source and this destination, whatever the configuration."""
+        names = setup.RunNames(self._settings, Options(), setup.read_method(self._settings))
+        with State.to_read(self._settings.state.url) as state:
+            return not state.watermark_scopes(names.watermark_prefix)
+
     def _run(self, name: str) -> None:
         """Run once. A run that fails is logged; the next one comes at its time, from the same watermark."""
         if self._stop.is_set():
             return
         try:
+            if name == "nightly" and self._settings.schedule.first_backfill != "never" and self._is_first():
+                log.info("first_backfill", why="there has been no full run yet: this start is one")
+                name = "backfill"
             result = execute(self._settings, Options(backfill=name == "backfill"), should_stop=self._stop.is_set)
         except Stopped as stopped:
             log.info("run_stopped", run=name, message=str(stopped))
@@ -97,4 +110,16 @@ def triggers(schedule: ScheduleSettings) -> dict[str, Cron]:
                 f"schedule.{name} = {expression!r} is no cron expression",
                 "Use five fields, e.g. 30 3 * * * for 03:30 every night",
             ) from error
+    return found
+
+
+def starts(schedule: ScheduleSettings, now: datetime, count: int) -> dict[str, list[datetime]]:
+    """The next `count` starts of each kind of run, in the schedule's time zone."""
+    found: dict[str, list[datetime]] = {}
+    for name, cron in triggers(schedule).items():
+        times: list[datetime] = []
+        while len(times) < count and (following := cron.get_next_fire_time(times[-1] if times else None, now)):
+            times.append(following)
+            now = max(now, following)
+        found[name] = times
     return found

@@ -22,7 +22,7 @@ from screener.bulk.export import export_once
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.config.scopes import READ, READ_AND_WRITE, with_scopes
 from screener.config.settings import ServerSettings, Settings
-from screener.config.tables import site_tables
+from screener.config.tables import SiteTable, described, site_tables
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import capability
 from screener.fhir.capability import SANDBOX_NAME, Capability
@@ -32,6 +32,7 @@ from screener.ndjson.changed_source import ChangedSource
 from screener.ndjson.destination import FolderDestination
 from screener.ndjson.scratch import scratch
 from screener.ndjson.source import FolderSource
+from screener.plural import counted
 from screener.run.options import Options
 from screener.state import State, SuppressionRow
 from screener.stores.other_server import OtherServerDestination
@@ -104,11 +105,13 @@ class Servers(NamedTuple):
 
 
 class Method(NamedTuple):
-    """What a run reads and judges by: the model, the site's tables, and the mapper made of them."""
+    """What a run reads and judges by: the model, the tables with the site's rows, the mapper made of them, and who stands for the
+    site's own tables."""
 
     artefact: Artefact
     tables: MappingTables
     mapper: Mapper
+    site_tables: tuple[SiteTable, ...] = ()
 
 
 class Opened(NamedTuple):
@@ -128,7 +131,13 @@ def read_method(settings: Settings, *, for_cohort: bool = False) -> Method:
         raise ConfigurationError(f"The model cannot be used: {error}") from error
     tables = site_tables(settings.codes)
     mapper = Mapper(tables, use_preliminary=settings.codes.preliminary, for_cohort=for_cohort)
-    return Method(artefact, tables, mapper)
+    site = described(settings.codes)
+    unreviewed = [table.file for table in site if not table.is_reviewed]
+    if unreviewed:
+        log.warning(
+            "tables_not_reviewed", files=unreviewed, remedy="docs/codes-and-units.md says how a file names its reviewer"
+        )
+    return Method(artefact, tables, mapper, site)
 
 
 def scoped(settings: Settings, options: Options) -> Settings:
@@ -159,7 +168,7 @@ def _check_clock(theirs: datetime, host: str, tolerance_minutes: int) -> None:
     if abs(apart) > timedelta(minutes=tolerance_minutes):
         minutes = round(abs(apart).total_seconds() / 60)
         raise ServerError(
-            f"The clock of {host} is {minutes} minutes {'ahead of' if apart > timedelta() else 'behind'} this machine's",
+            f"The clock of {host} is {counted(minutes, 'minute')} {'ahead of' if apart > timedelta() else 'behind'} this machine's",
             "Set the wrong one right, or raise server.clock_tolerance_minutes; nothing was read",
         )
 
@@ -228,19 +237,34 @@ def why_dry(settings: Settings, options: Options, artefact: Artefact, servers: S
         return ""
     if settings.write == "off":
         return 'write = "off" in the configuration'
+    may_write(settings, artefact, trying=servers.destination is not None and servers.destination.is_sandbox)
+    return ""
+
+
+def may_write(settings: Settings, artefact: Artefact, *, trying: bool) -> None:
+    """ConfigurationError where the site has not yet said what it must say before anything is written. `trying`: to the sandbox."""
+    check_acknowledged(settings, artefact)
+    if not trying:
+        check_canonical(settings)
+
+
+def check_acknowledged(settings: Settings, artefact: Artefact) -> None:
+    """ConfigurationError where the model is not calibrated to the site's patients, and the site has not said that it knows."""
     if artefact.calibration != "local" and not settings.acknowledge_uncalibrated:
         raise ConfigurationError(
             "The published model is not calibrated to this site's patients, and writing its risks to a server needs a yes",
             "Read 'What a risk means' in the README, then set acknowledge_uncalibrated = true",
         )
-    trying = servers.destination is not None and servers.destination.is_sandbox
-    if Canonical(settings.output.canonical) == Canonical() and not trying:
+
+
+def check_canonical(settings: Settings) -> None:
+    """ConfigurationError where what is written would carry addresses of nobody's."""
+    if Canonical(settings.output.canonical) == Canonical():
         raise ConfigurationError(
             "What is written would carry URLs of example.org: code systems and extensions must have an address of yours",
             'Set output.canonical to a URL below a domain that is yours, e.g. "https://hospital.example/fhir/osteoporosis", '
             "and keep it: assessments are found again by it",
         )
-    return ""
 
 
 def scratch_folder(settings: Settings, stack: ExitStack) -> Path:
@@ -334,13 +358,16 @@ def open_destination_folder(settings: Settings, folder: Path, now: datetime, sta
     return FolderDestination(folder, canonical, instant_text(now), scratch_folder(settings, stack))
 
 
-def assessment_writer(settings: Settings, artefact: Artefact) -> AssessmentWriter:
+def assessment_writer(settings: Settings, method: Method) -> AssessmentWriter:
     """Who writes the assessments, and in which words; the Device is not known yet."""
     output = settings.output
     system, _, code = output.tag.partition("|")
     return AssessmentWriter(
         canonical=Canonical(output.canonical),
-        artefact=artefact,
+        artefact=method.artefact,
+        tables=tuple(
+            (table.name, f"{table.version or 'unreviewed'} sha256:{table.sha256[:16]}") for table in method.site_tables
+        ),
         texts=Texts(output.language),
         source_system=settings.identity_source,
         fraction=output.fraction,

@@ -38,34 +38,19 @@ def run_shards(
 ) -> None:
     """Does what `pipeline.run` does, for folders. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     shards = max(source.planned_shards(), destination.planned_shards())
-    work = Progress(watch, shards)
-    scanned = source.scan(shards, work.read)
+    scanned = source.scan(shards, lambda done, whole: watch.progress("lines", done, whole))
     standing = destination.scan(shards)
     changed = False
     with Workers(min(source.workers, shards), Context, task, scanned, standing) as processes:
         for done, (counts, changed_here) in enumerate(processes.map(judge_shard, range(shards)), start=1):
             tally.add(counts)
             changed |= changed_here
-            work.judged(done)
+            seen = tally.patients_seen  # shards are about equally large
+            watch.progress("patients", seen, round(seen * shards / done))
     watch.decided()
     if not task.plan.dry:
         watch.before_write()
         destination.replace(changed=changed)
-
-
-class Progress:
-    """Reports the progress in thousandths. Reading takes the larger part of the time."""
-
-    def __init__(self, watch: Watch, shards: int) -> None:
-        self._watch, self._shards = watch, shards
-
-    def read(self, done: int, whole: int) -> None:
-        """So many bytes have been read."""
-        self._watch.progress("thousandths", 700 * done // max(whole, 1), 1000)
-
-    def judged(self, done: int) -> None:
-        """So many shards have been judged."""
-        self._watch.progress("thousandths", 700 + 300 * done // self._shards, 1000)
 
 
 class Context:

@@ -25,6 +25,7 @@ from screener.fhir.bundles import ENCODER
 from screener.ndjson.prefilter import usable
 from screener.ndjson.scan import shard_of
 from screener.ndjson.source import judge_missing_types
+from screener.plural import counted
 from screener.run import spark_tasks as tasks
 from screener.run.pipeline import Watch
 from screener.run.shards import ShardTask
@@ -77,14 +78,14 @@ class _Backfill:
         task = tasks.map_lines(self._shard_task.mapper, shards, usable(codes))
         mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
         unchecked, medicines = self._judged_input(mapped)
-        watch.progress("thousandths", 500, 1000)
+        watch.progress("stages", 1, 3)
         together = self._together(self._newest(mapped), shards)
         judged = together.mapInArrow(
             tasks.judge_partition(self._shard_task, medicines, unchecked), tasks.JUDGED
         ).persist(StorageLevel.DISK_ONLY)
         for row in judged.where("shard_key = -1").select("counts").collect():
             tally.add(unpacked(bytes(row.counts)))
-        watch.progress("thousandths", 900, 1000)
+        watch.progress("stages", 2, 3)
         watch.decided()
         writes = tally.counts.writes
         if not self._shard_task.plan.dry and any(writes[name] for name in ("created", "amended", "retracted")):
@@ -109,7 +110,7 @@ class _Backfill:
             log.warning("bad_lines", file=row.file.rpartition("/")[2], lines=row["count"])
         if self._reading.bad_lines > self._settings.bad_lines_allowed:
             raise InputError(
-                f"{self._reading.bad_lines} unreadable lines, the first in {bad[0].file.rpartition('/')[2]}",
+                f"{counted(self._reading.bad_lines, 'unreadable line')}, the first in {bad[0].file.rpartition('/')[2]}",
                 "Export again, or allow so many with folder.bad_lines_allowed; nothing was written",
             )
         kinds = {

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from screener.clinical.records import Outcome
+from screener.config.tables import SiteTable
 from screener.errors import ExitCode, ScreenerError
 from screener.fhir.time import instant_text
 from screener.run.figures import Figures
@@ -61,6 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
     limits_exceeded: tuple[Exceeded, ...] = ()
     by_result_date: bool = False
     totals_too_high: dict[str, int] = {}
+    site_tables: tuple[SiteTable, ...] = ()
     figures: Figures = msgspec.field(default_factory=Figures)
     schema_version: int = SCHEMA_VERSION
 

@@ -23,6 +23,7 @@ from screener.config.scopes import READ, READ_AND_WRITE, READ_WRITE_AND_DELETE, 
 from screener.config.settings import Settings
 from screener.errors import ConfigurationError, ExitCode, told
 from screener.fhir.time import instant_text
+from screener.plural import counted
 from screener.run import setup
 from screener.run.options import Options
 from screener.run.receipts import ledger_row
@@ -83,7 +84,7 @@ def retract(settings: Settings, target: Target, *, dry: bool, confirm: Confirm, 
         if dry:
             return found
         confirm(
-            f"{found.found} assessments on {place.host} are marked as entered in error, and later runs leave them so until "
+            f"{counted(found.found, 'assessment')} on {place.host} to be marked as entered in error, and later runs leave them so until "
             f"`screener suppressions lift`"
         )
         with _recorded(place, settings, found):
@@ -110,7 +111,7 @@ def purge(settings: Settings, *, dry: bool, confirm: Confirm, progress: Progress
         if dry:
             return found
         confirm(
-            f"{len(addresses) - devices} assessments and {devices} Devices are deleted from {place.host}. "
+            f"{counted(len(addresses) - devices, 'assessment')} and {counted(devices, 'Device')} to be deleted from {place.host}. "
             "This cannot be taken back"
         )
         with _recorded(place, settings, found):
@@ -136,7 +137,7 @@ def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"
     there = setup.connect(at, stack)
     store = ServerDestination(there.client, at, Canonical(settings.output.canonical), settings.output)
     stack.callback(store.close)
-    state = stack.enter_context(State.open(settings.state.url))
+    state = stack.enter_context(State.to_read(settings.state.url) if dry else State.open(settings.state.url))
     artefact = method.artefact
     start = RunStart(
         run_id=str(uuid.uuid4()),
@@ -151,7 +152,7 @@ def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"
         model_id=f"{artefact.id} {artefact.version}",
         software_version=__version__,
     )
-    writer = setup.assessment_writer(settings, artefact)
+    writer = setup.assessment_writer(settings, method)
     return _Place(there.client.host, names.destination, store, state, writer, start)
 
 

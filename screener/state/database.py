@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from screener.errors import StateError, leaves_no_room
 from screener.state import tables
@@ -42,6 +42,7 @@ _URL_REMEDY = (
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 )
 _REBUILD = "point SCREENER_STATE_URL to a new place and run a backfill: the state is rebuilt from the server"
+_NOT_THERE = "If runs have been made, name the state that they used (state.url, SCREENER_STATE_URL); the first `screener run --backfill` makes one"
 _ROOM = "Make room, look at the disk, and run again"
 _RIGHTS = "The user that runs the job must be able to read and write the file and the folder that it lies in"
 # By the name of SQLite's primary result code (https://www.sqlite.org/rescode.html).
@@ -76,9 +77,11 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Open the database, make its tables if there are none. Raises StateError."""
+    def open(cls, url: str, *, make: bool = True) -> Self:
+        """Open the database; unless `make` is false, make it and its tables if there are none. Raises StateError."""
         parsed = _parse(url)
+        if not make and not is_there(url):
+            raise StateError(f"There is no state at {place_of(url)}: no run has been made with it yet", _NOT_THERE)
         if parsed.get_backend_name() == "sqlite":
             database = cls(*_sqlite_engine(parsed))
         else:
@@ -88,6 +91,16 @@ class Database:
         except BaseException:
             database.close()
             raise
+        return database
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """An empty database that is kept nowhere."""
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+        database = cls(engine, "The state in memory")
+        database._ensure_schema()
         return database
 
     def close(self) -> None:
@@ -213,9 +226,24 @@ def _version(connection: Connection) -> int | None:
 
 
 def is_there(url: str) -> bool:
-    """Whether there is a state to open: False for a file that nobody has made yet. StateError for a URL that cannot be read."""
+    """Whether there is a state to open. StateError for a URL that cannot be read, and for a server that cannot be reached."""
     parsed = _parse(url)
-    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").expanduser().is_file()
+    if parsed.get_backend_name() == "sqlite":
+        return Path(parsed.database or "").expanduser().is_file()
+    database = Database(*_postgresql_engine(parsed))
+    try:
+        with database.read() as connection:
+            return _version(connection) is not None
+    finally:
+        database.close()
+
+
+def place_of(url: str) -> str:
+    """Where a state is, for people: the path of a file, or the database and its host; no user and no password."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return str(Path(parsed.database or "").expanduser().absolute())
+    return f"{parsed.database or ''} on {parsed.host or 'the local socket'}"
 
 
 def _parse(url: str) -> URL:
@@ -247,12 +275,16 @@ def _sqlite_engine(url: URL) -> tuple[Engine, str]:
 def _make_file(path: Path) -> None:
     """Make the file with mode 0600 before SQLite would make it with the umask's; its WAL files take the same mode."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except (FileNotFoundError, NotADirectoryError):
+        raise StateError(
+            f"The state database {path} cannot be made: there is no folder {path.parent}",
+            "Make the folder, or mend the path in SCREENER_STATE_URL (state.url)",
+        ) from None
     except FileExistsError:
         if path.is_file():
             return
-        raise StateError(f"The state database {path} is not a file, or its folder is none", _URL_REMEDY) from None
+        raise StateError(f"The state database {path} is not a file", _URL_REMEDY) from None
     except OSError as error:
         remedy = _ROOM if leaves_no_room(error) else _RIGHTS
         raise StateError(f"The state database {path} cannot be made: {error.strerror}", remedy) from error
@@ -271,7 +303,7 @@ def _on_sqlite_begin(connection: Connection) -> None:
 
 
 def _postgresql_engine(url: URL) -> tuple[Engine, str]:
-    place = f"The state database {url.database or ''} on {url.host or 'the local socket'}"
+    place = f"The state database {place_of(url.render_as_string(hide_password=False))}"
     try:
         engine = create_engine(
             url,

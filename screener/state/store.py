@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from screener.errors import StateError
 from screener.state import ledger, suppressed
-from screener.state.database import Database, insert_into, is_there
+from screener.state.database import Database, insert_into, is_there, place_of
 from screener.state.lease import Lease
 from screener.state.ledger import in_chunks
 from screener.state.records import (
@@ -35,14 +35,25 @@ class State:
         self._database = database
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Open `sqlite:///FILE` (made with mode 0600 if absent) or `postgresql+psycopg://...`. Raises StateError."""
-        return cls(Database.open(url))
+    def open(cls, url: str, *, make: bool = True) -> Self:
+        """Open `sqlite:///FILE` (made with mode 0600 if absent) or `postgresql+psycopg://...`. Raises StateError, also for one that
+        is absent where `make` is false."""
+        return cls(Database.open(url, make=make))
+
+    @classmethod
+    def to_read(cls, url: str) -> Self:
+        """Open the state for a call that writes nothing: where there is none, an empty one that is kept nowhere. Raises StateError."""
+        return cls(Database.open(url) if is_there(url) else Database.in_memory())
 
     @staticmethod
     def is_there(url: str) -> bool:
         """Whether there is one to open; `open` would make it. Raises StateError for a URL that cannot be read."""
         return is_there(url)
+
+    @staticmethod
+    def place(url: str) -> str:
+        """Where it is, for people, without user and password. Raises StateError for a URL that cannot be read."""
+        return place_of(url)
 
     def close(self) -> None:
         """Close all connections."""

@@ -92,7 +92,10 @@ class _Group(msgspec.Struct):
 
 def patients_of_group(client: Client, group: str, mapper: Mapper) -> tuple[str, ...]:
     """The Patients that are active members of a Group of the server. ServerError where it cannot be read, InputError where it has none."""
-    found: _Group = decode(client.get(group, what="a Group"), _Group, "a Group", client.host)
+    answer = client.get(group, what="a Group", allow=(404, 410))
+    if answer.status in (404, 410):
+        raise InputError(f"{client.host} has no {group} (HTTP {answer.status})", "Check its id, or give a file of ids")
+    found: _Group = decode(answer, _Group, "a Group", client.host)
     members = (mapper.patient_id(member.entity.reference) for member in found.member if not member.inactive)
     patients = dict.fromkeys(patient for patient in members if patient)
     if found.resourceType != "Group" or not patients:

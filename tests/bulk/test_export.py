@@ -294,7 +294,7 @@ def test_a_manifest_that_cannot_be_followed_is_not_written_down(
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (short, "File 2 of the export .Observation. holds 1 resources, and the manifest says 2"),
+        (short, "File 2 of the export .Observation. holds 1 resource, and the manifest says 2"),
         (long, "holds 3 resources, and the manifest says 2"),
         (cut, "is cut short or damaged"),
         (cut_gzip, "is cut short or damaged"),

@@ -358,7 +358,7 @@ def test_nobody_in_the_cohort_is_an_error_and_leaves_no_file(out: Path, tmp_path
     for kind in ("Condition", "MedicationRequest"):
         (tmp_path / "export" / f"{kind}.000.ndjson").unlink()
     ended = command(tmp_path, "--from", "export", "--out", str(out), "--least-count", "1", expect=2)
-    assert "None of 1 patients belongs in the cohort; left out: {'unlabelled': {'no_dxa': 1}}" in ended.stderr
+    assert "None of 1 patient belongs in the cohort; left out: no_dxa 1." in ended.stderr
     assert not list(out.parent.iterdir())
 
 

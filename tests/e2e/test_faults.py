@@ -209,7 +209,7 @@ def test_batches_that_take_much_of_the_time_are_written_all_the_same(ward: Ward)
 def test_a_lost_state_costs_a_backfill_and_nothing_else(undisturbed: list[dict[str, Any]], ward: Ward) -> None:
     with ward.again() as (site, _):
         (site.folder / "state.sqlite").unlink()
-        assert "no full run yet" in night(site, expect=2).stderr
+        assert "no run has been made with it yet" in night(site, expect=2).stderr
         site.run("--backfill")
         assert kept(site) == undisturbed
 

@@ -94,7 +94,7 @@ def test_the_version_rises_with_an_amendment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: (folder / "z.ndjson").write_text('{"resourceType": "Obs'), "1 unreadable lines"),
+        (lambda folder: (folder / "z.ndjson").write_text('{"resourceType": "Obs'), "1 unreadable line in"),
         (lambda folder: [file.unlink() for file in folder.iterdir()], "holds no NDJSON file"),
         (
             lambda folder: (folder / "z.ndjson.gz").write_bytes(

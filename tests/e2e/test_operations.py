@@ -69,6 +69,27 @@ def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> No
     assert events[-1]["event"] == "stopped"
 
 
+def test_a_worker_without_a_full_run_begins_with_one(sandbox: Site) -> None:
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    worker = sandbox.start("schedule", "--log-format", "json", stderr=subprocess.PIPE)
+    assert worker.stderr is not None
+    ended = next(event for line in worker.stderr if (event := json.loads(line))["event"] == "run_ended")
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=30)
+    assert (ended["run"], ended["created"]) == ("backfill", 2)
+
+
+def test_a_worker_may_leave_the_first_full_run_to_people(sandbox: Site) -> None:
+    sandbox.environment["SCREENER_SCHEDULE_FIRST_BACKFILL"] = "never"
+    worker = sandbox.start("schedule", "--run-now", "--log-format", "json", stderr=subprocess.PIPE)
+    assert worker.stderr is not None
+    failed = next(event for line in worker.stderr if (event := json.loads(line))["event"] == "run_failed")
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=30)
+    assert (failed["run"], failed["exit_code"]) == ("nightly", 2)
+
+
 def stopped_after_the_first_batches(sandbox: Site, women: int, number: signal.Signals = signal.SIGTERM) -> str:
     """A backfill of so many women, one a batch, ended by a signal; returns what it said."""
     for woman in range(women):
@@ -230,8 +251,15 @@ def test_limit_and_since_move_no_watermark(sandbox: Site) -> None:
 
 
 def test_a_patient_that_does_not_exist(sandbox: Site) -> None:
-    summary = sandbox.run("--patient", "nobody").summary
+    """Also one of several that a list names."""
+    summary = sandbox.run("--patient", "nobody", expect=3).summary
     assert summary["outcomes"]["not_scorable"] == {"patient_missing": 1}
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    (sandbox.folder / "list.txt").write_text(f"{sandbox.id('w1')}\nnobody\n")
+    listed = sandbox.run("--patients-from", "list.txt", expect=3)
+    assert listed.summary["writes"]["created"] == 2
+    assert "patients_not_found" in listed.stderr
 
 
 def test_a_write_that_the_server_refuses_fails_that_patient_and_is_tried_again(sandbox: Site) -> None:

@@ -131,7 +131,7 @@ def test_a_purge_leaves_what_others_wrote(two: Site) -> None:
     assert [resource["id"] for resource in two.assessments("w1")] == [two.id("other")]
     assert two.assessments("w2") == []
     assert requests.get(f"{two.base_url}/{device}", timeout=10).status_code == 410
-    assert "no full run yet" in two.run(expect=2).stderr
+    assert "There has been no full run yet" in two.run(expect=2).stderr
     assert two.call("purge", "--yes").stdout.startswith("0 of 0 on ")
 
 

@@ -5,23 +5,18 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from screener.config.settings import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import authorisation, keys
 from screener.fhir.authorisation import in_version
 from screener.fhir.client import Client
+from tests.certificates import certificate, https_with
 from tests.command import screener
 from tests.folders import private_file
 from tests.oauth import CLIENT, Guarded, guarded
@@ -124,31 +119,9 @@ def test_a_file_without_a_secret(tmp_path: Path, content: bytes, words: str) -> 
 # Mutual TLS
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A certificate that vouches for itself, of this machine's loopback address, with its key in the same file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(who)
-        .issuer_name(who)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private_file(folder / f"{name}.pem", (made.public_bytes(Encoding.PEM) + private).decode())
-
-
 def test_a_certificate_is_shown_to_the_server_and_the_servers_is_checked(tmp_path: Path) -> None:
     server_pem, ours, others = (certificate(tmp_path, name) for name in ("server", "ours", "others"))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(server_pem)
+    tls = https_with(server_pem)
     tls.load_verify_locations(ours)
     tls.verify_mode = ssl.CERT_REQUIRED
 

@@ -69,7 +69,7 @@ def test_bad_lines_stop_it_before_it_writes_and_parquet_is_a_table(tmp_path: Pat
     (tmp_path / "in" / "a.ndjson").write_text("\n".join([*lines, '{"resourceType": "Obs']))
     ended, _ = on_spark(tmp_path, "in", "out", "--parquet")
     assert ended.exit_code == 2
-    assert "1 unreadable lines, the first in a.ndjson" in ended.stderr
+    assert "1 unreadable line, the first in a.ndjson" in ended.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "in" / "a.ndjson").write_text("\n".join(lines))
     ended, summary = on_spark(tmp_path, "in", "out", "--parquet")

@@ -50,8 +50,9 @@ def not_root() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_file_and_folder_are_made_for_their_owner_alone(tmp_path: Path):
-    folder = tmp_path / "new" / "folder"
+def test_the_file_is_made_for_its_owner_alone(tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
     before = os.umask(0)
     try:
         with State.open(f"sqlite:///{folder}/state.db") as state:
@@ -61,12 +62,12 @@ def test_file_and_folder_are_made_for_their_owner_alone(tmp_path: Path):
         os.umask(before)
 
     assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
-    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_path_may_be_relative_or_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
     State.open("sqlite:///relative.db").close()
     State.open("sqlite:///~/below.db").close()
     assert (tmp_path / "relative.db").is_file()
@@ -147,9 +148,25 @@ def test_folder_in_place_of_the_file_is_told(tmp_path: Path):
     assert f"{tmp_path} is not a file" in opening_fails(f"sqlite:///{tmp_path}")
 
 
-def test_file_in_place_of_the_folder_is_told(tmp_path: Path):
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_no_folder_is_made_for_it(folder: str, tmp_path: Path):
+    """Its name may be a typing error."""
     (tmp_path / "file").touch()
-    assert "is not a file, or its folder is none" in opening_fails(f"sqlite:///{tmp_path}/file/state.db")
+    assert f"there is no folder {tmp_path}/{folder}" in opening_fails(f"sqlite:///{tmp_path}/{folder}/state.db")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_state_to_read_is_made_nowhere(tmp_path: Path, postgresql_url: str):
+    for url in (f"sqlite:///{tmp_path}/state.db", postgresql_url):
+        assert not State.is_there(url)
+        with State.to_read(url) as state:
+            assert state.runs() == []
+        with pytest.raises(StateError, match="There is no state at"):
+            State.open(url, make=False)
+        assert not State.is_there(url)
+    State.open(postgresql_url).close()
+    assert State.is_there(postgresql_url)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:state?mode=memory&uri=true"])

@@ -26,7 +26,7 @@ def expand(folder: Path, base_url: str, expect: int = 0) -> Ended:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "expanded.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(csv.DictReader(line for line in stream if not line.startswith("#")))
 
 
 def excluded(folder: Path, code: str) -> list[str]:
