@@ -36,7 +36,7 @@ docs: setup ## the documentation as a site, in build/site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: lint types docs ## lint, types, documentation and every test, those against a real HAPI FHIR server included
-	$(BIN)/python tests/hapi/launcher.py ensure-tools
+	$(BIN)/python -m tests.tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
 
 test-fast: setup ## the tests that need no HAPI FHIR and no Spark

@@ -61,6 +61,10 @@ class SummaryNotWritten(ScreenerError):
     """The run came to its end, and only the file of its summary could not be written."""
 
 
+class ReportNotWritten(ScreenerError):
+    """The run came to its end, and only its report could not be written."""
+
+
 class AuditNotWritten(ScreenerError):
     """The run came to its end, and only its AuditEvent could not be written."""
 

@@ -1,6 +1,7 @@
 """What all tests share: the servers, and the tiers with their time budgets."""
 
 import os
+import socket
 from collections import defaultdict
 
 import hypothesis
@@ -54,3 +55,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tier, budget in BUDGET_SECONDS.items():
         over = "  over its budget" if seconds[tier] > budget else ""
         terminalreporter.write_line(f"{tier:10} {count[tier]:5} tests {seconds[tier]:7.1f} s of {budget} s{over}")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port

@@ -18,7 +18,7 @@ _MODEL = (
     "model.predictors",
     "model.stats",
 )
-_BASE = ("screener", "screener.batches", "screener.errors", "screener.plural", "model.atomic")
+_BASE = ("screener", "screener.batches", "screener.errors", "screener.plural", "screener.small_counts", "model.atomic")
 _RULES = (*_BASE, "model", "screener.clinical", "screener.assessment")
 _SERVER = (*_RULES, "screener.config", "screener.fhir")
 _STORES = (*_SERVER, "screener.stores", "screener.bulk")
@@ -43,6 +43,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "model.atomic": (),
     "screener.batches": (),
     "screener.plural": (),
+    "screener.small_counts": (),
     "screener.clinical": (*_BASE, "model"),
     "screener.assessment": (*_BASE, "model", "screener.clinical"),
     "screener.config": _RULES,
@@ -52,6 +53,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "screener.bulk": _SERVER,
     "screener.ndjson": _STORES,
     "screener.run": (*_STORES, "screener.ndjson", "screener.state"),
+    "screener.report": _RUN,
+    "screener.operations": (*_RUN, "screener.report"),
     "screener.doctor": _RUN,
     "screener.explain": _RUN,
     "screener.coverage": _RUN,
@@ -73,6 +76,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "screener.coverage",
         "screener.doctor",
         "screener.explain",
+        "screener.operations",
+        "screener.report",
         "screener.sandbox",
         "screener.terminology",
     ),
@@ -94,6 +99,8 @@ PURPOSE = {
     "screener.bulk": "Bulk Data export",
     "screener.ndjson": "folders as stores",
     "screener.run": "a run, top to bottom",
+    "screener.report": "a run as a page",
+    "screener.operations": "metrics, health, webhook",
     "screener.doctor": "is it ready?",
     "screener.explain": "one patient",
     "screener.coverage": "what a source holds",

@@ -15,6 +15,7 @@ from screener.commands._options import (
     settings_options,
 )
 from screener.commands.run import progress_bar
+from screener.small_counts import LEAST, said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ Examples:
 @click.option(
     "--least-count",
     type=click.IntRange(1, 1000),
-    default=5,
+    default=LEAST,
     show_default=True,
     help="Counts that are smaller, and texts of fewer patients, are not shown; others are rounded to a multiple of it. 1: all as they are.",
 )
@@ -180,7 +181,7 @@ class _Counts:
         self._least = least
 
     def __call__(self, count: int | None) -> str:
-        return f"<{self._least}" if count is None else str(count)
+        return said(count, self._least)
 
 
 def _grid(console: "Console", rows: list[tuple[str, str]]) -> None:

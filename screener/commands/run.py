@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from screener.commands._options import Common, Instant, settings_options
+from screener.commands._options import Common, FileToWrite, Instant, settings_options
 from screener.errors import ConfigurationError, InputError, ScreenerError, SummaryNotWritten
 
 if TYPE_CHECKING:
+    from screener.config.settings import Settings
+    from screener.run.figures import Figures
     from screener.run.options import Options
     from screener.run.runner import Result
     from screener.run.summary import Summary
@@ -94,6 +96,12 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
 )
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
+@click.option(
+    "--report",
+    "report_file",
+    type=FileToWrite(),
+    help="Write a report of the run for people, as one page of HTML (counts only).",
+)
 @click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
 @settings_options
 def run(
@@ -118,6 +126,7 @@ def run(
     accept_large_change: bool,
     now: datetime | None,
     summary_file: Path | None,
+    report_file: Path | None,
     show_patients: bool,
 ) -> None:
     """Bring the assessments up to date with the results, once and now.
@@ -151,23 +160,40 @@ def run(
         parquet=parquet,
         workers=workers or 0,
     )
+    settings: Settings | None = None
     try:
-        result = _carried_out(common, options, only_tag, summary_file)
+        settings = common.settings(only_tag=only_tag)
+        result = _carried_out(common, settings, options, summary_file)
     except ScreenerError as error:
         _tell_failure(error, options, summary_file, common.log_format)
+        if settings is not None:
+            _follow_up(settings, _summary_of(error, options), (), report_file)
         raise
     show(result, common)
     if summary_file is not None:
         _write_summary(summary_file, result.summary)
+    _follow_up(settings, result.summary, result.earlier, report_file)
     if result.summary.exit_code:
         click.get_current_context().exit(result.summary.exit_code)
 
 
-def _carried_out(common: Common, options: "Options", only_tag: str | None, summary_file: Path | None) -> "Result":
+def _follow_up(
+    settings: "Settings", summary: "Summary", earlier: "Sequence[Figures]", report_file: Path | None
+) -> None:
+    """The report, the metrics and the message that follow a run, however it ended."""
+    if not settings.follows_up and report_file is None:
+        return
+    from screener.operations.after_run import after_run, write_report
+
+    after_run(settings, summary, earlier)
+    if report_file is not None:
+        write_report(settings, summary, earlier, report_file)
+
+
+def _carried_out(common: Common, settings: "Settings", options: "Options", summary_file: Path | None) -> "Result":
     from screener.run.runner import execute
     from screener.run.signals import stop_by_signal
 
-    settings = common.settings(only_tag=only_tag)
     check_patient_ids(options.patients)
     _check(options)
     if summary_file is not None and not summary_file.resolve().parent.is_dir():
@@ -180,15 +206,19 @@ def _carried_out(common: Common, options: "Options", only_tag: str | None, summa
 
 def _tell_failure(error: ScreenerError, options: "Options", file: Path | None, log_format: str) -> None:
     """The summary of a run that was stopped, or that could not begin, where one was asked for."""
-    from screener.run.summary import Summary, blank, concluded
-
-    held = error.summary
-    summary = held if isinstance(held, Summary) else concluded(blank(options.mode.value), error=error)
+    summary = _summary_of(error, options)
     if file is not None:
         with suppress(SummaryNotWritten):  # the run's own error says more
             _write_summary(file, summary)
     if log_format == "json":
         click.echo(summary.to_line())
+
+
+def _summary_of(error: ScreenerError, options: "Options") -> "Summary":
+    from screener.run.summary import Summary, blank, concluded
+
+    held = error.summary
+    return held if isinstance(held, Summary) else concluded(blank(options.mode.value), error=error)
 
 
 def _write_summary(file: Path, summary: "Summary") -> None:

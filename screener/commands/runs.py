@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from screener.commands._options import Common, settings_options
+from screener.commands._options import Common, FileToWrite, settings_options
 from screener.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from screener.config.settings import Settings
     from screener.state import RunRow, State
 
 EPILOG = """\b
 Examples:
   screener runs list                     the last twenty
   screener runs show 0b6f                one of them; the first letters of its id are enough
+  screener runs report 0b6f --out run.html
   screener runs diff 0b6f 93ac           what the second counted otherwise than the first
 """
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -51,7 +54,7 @@ def list_(common: Common, *, limit: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with _state(common) as state:
+    with _state(common.settings()) as state:
         rows = state.runs(limit)
     if as_json:
         click.echo(json.dumps([_plain(row) for row in rows], indent=2))
@@ -85,7 +88,7 @@ def show(common: Common, *, run: str, as_json: bool) -> None:
     \b
     Example:  screener runs show 0b6f
     """
-    with _state(common) as state:
+    with _state(common.settings()) as state:
         row = _one(state, run)
     if as_json:
         click.echo(json.dumps(_plain(row), indent=2))
@@ -105,6 +108,38 @@ def show(common: Common, *, run: str, as_json: bool) -> None:
 
 
 @runs.command()
+@click.argument("run")
+@click.option("--out", type=FileToWrite(), required=True, metavar="FILE", help="HTML file to write.")
+@settings_options
+def report(common: Common, *, run: str, out: Path) -> None:
+    """Write the report of a run, for people: one page of HTML, with counts only.
+
+    \b
+    Example:  screener runs report 0b6f --out run.html
+    """
+    import msgspec
+
+    from screener.operations.after_run import report_of
+    from screener.report.page import write
+    from screener.report.run_report import of_ledger
+    from screener.run.history import history
+
+    settings = common.settings()
+    with _state(settings) as state:
+        row = _one(state, run)
+        earlier = history(state, row.start).runs
+    try:
+        summary = of_ledger(row.summary or {})
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"The ledger has no whole summary of run {row.start.run_id[:8]}",
+            "It was stopped, or made by an older release; `screener runs show` has what there is",
+        ) from error
+    write(report_of(settings, summary, earlier), out)
+    click.echo(f"Written: {out}")
+
+
+@runs.command()
 @click.argument("first")
 @click.argument("second")
 @_json
@@ -118,7 +153,7 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with _state(common) as state:
+    with _state(common.settings()) as state:
         before, after = _one(state, first), _one(state, second)
     judged = {
         name: (str(getattr(before.start, field)), str(getattr(after.start, field)))
@@ -150,10 +185,10 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
     Console(highlight=False).print(grid)
 
 
-def _state(common: Common) -> "State":
+def _state(settings: "Settings") -> "State":
     from screener.state import State
 
-    return State.open(common.settings().state.url, make=False)
+    return State.open(settings.state.url, make=False)
 
 
 def _one(state: "State", name: str) -> "RunRow":

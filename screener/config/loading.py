@@ -63,6 +63,13 @@ class InvalidSettings(ConfigurationError):
         self.problems = problems
 
 
+# Secrets that a file of settings must not hold.
+_FROM_ENVIRONMENT = (
+    *((section, key) for section in ("server", "destination") for key in ("token", "password")),
+    ("notify", "url"),
+)
+
+
 class Found(NamedTuple):
     """What was found of a configuration: the settings as far as they can be used, and what is wrong with the rest."""
 
@@ -103,11 +110,10 @@ def examine(
         meant = _meant(name, profiles, "known profiles")
         raise ConfigurationError(f"There is no profile {name!r}", meant[0].upper() + meant[1:])
     problems: list[Problem] = []
-    for section in ("server", "destination"):
-        for key in ("token", "password"):
-            if any(key in layer.get(section, {}) for layer in (in_file, *own_profiles.values())):
-                remedy = f"put it into a file ({section}.{key}_file) or SCREENER_{section.upper()}_{key.upper()}"
-                problems.append(Problem(f"{section}.{key}", "(not shown)", remedy))
+    for section, key in _FROM_ENVIRONMENT:
+        if any(key in layer.get(section, {}) for layer in (in_file, *own_profiles.values())):
+            remedy = f"put it into a file ({section}.{key}_file) or SCREENER_{section.upper()}_{key.upper()}"
+            problems.append(Problem(f"{section}.{key}", "(not shown)", remedy))
     merged: dict[str, Any] = {}
     for layer in (in_file, profiles.get(name, {}), _from_environment(environment, problems), flags or {}):
         _overlay(merged, layer)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from screener.assessment.identity import Canonical
 from screener.assessment.texts import available
 from screener.clinical.policy import Policy
+from screener.small_counts import LEAST
 
 Need = Literal["required", "optional", "if_offered", "off"]
 
@@ -100,6 +101,11 @@ class ServerSettings(Section):
         if self.username and not any(secrets) and not self.credential_command:
             raise ValueError("username needs password_file, credential_command, or the password in the environment")
         return self
+
+    @property
+    def host(self) -> str:
+        """Host and port, for messages."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2]
 
     @property
     def is_this_machine(self) -> bool:
@@ -326,6 +332,40 @@ class LimitSettings(Section):
     )
 
 
+class ReportSettings(Section):
+    """The report of a run (HTML), and what is hidden in it."""
+
+    folder: Path | None = Field(None, description="each run that may write leaves its report in this folder")
+    least_count: int = Field(
+        LEAST,
+        ge=1,
+        le=1000,
+        description="in reports and messages smaller counts are hidden, others rounded to a multiple",
+    )
+
+
+class MetricsSettings(Section):
+    """Metrics for Prometheus."""
+
+    file: Path | None = Field(None, description="text file for node-exporter, written after each run (*.prom)")
+    address: str = Field(
+        "", description='HOST:PORT at which `screener schedule` serves /metrics, /health and /live; "" for none'
+    )
+    healthy_hours: float = Field(
+        36, gt=0, le=8760, description="/health answers 503 where no run has ended well within that time"
+    )
+
+
+class NotifySettings(Section):
+    """A webhook that is told when something happened. The message holds counts, never a patient."""
+
+    url: SecretStr | None = Field(None, description="address of the webhook; from the environment only")
+    url_file: Path | None = Field(None, description="file that holds the address of the webhook")
+    on_failure: bool = Field(default=True, description="a run ended with another exit code than 0")
+    on_withheld: bool = Field(default=True, description="a run wrote nothing because a limit was exceeded")
+    on_newly_flagged: bool = Field(default=False, description="a run flagged women who had no flag before")
+
+
 class ScheduleSettings(Section):
     """When `screener schedule` runs what."""
 
@@ -363,7 +403,15 @@ class Settings(Section):
     bulk: BulkSettings = BulkSettings()
     cohort: CohortSettings = CohortSettings()
     limits: LimitSettings = LimitSettings()
+    report: ReportSettings = ReportSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    notify: NotifySettings = NotifySettings()
     schedule: ScheduleSettings = ScheduleSettings()
+
+    @property
+    def follows_up(self) -> bool:
+        """Whether anything is to follow a run: a report, metrics, a message."""
+        return bool(self.report.folder or self.metrics.file or self.notify.url or self.notify.url_file)
 
     @property
     def identity_source(self) -> str:
@@ -377,6 +425,8 @@ class Settings(Section):
         for section in ("server", "destination"):
             plain[section]["base_url"] = _without_secrets(plain[section]["base_url"])
             plain[section].update({key: "(set)" for key in _SECRETS if plain[section][key]})
+        if plain["notify"]["url"]:
+            plain["notify"]["url"] = "(set)"
         return plain
 
     def selection_digest(self, *tables: str) -> str:

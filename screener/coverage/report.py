@@ -22,10 +22,11 @@ from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import UnitTable
 from screener.clinical.wire import EXCLUDING
 from screener.config.settings import Settings
-from screener.coverage.tally import CodeSeen, SystemSeen, Tally, shown, systems
+from screener.coverage.tally import CodeSeen, SystemSeen, Tally, systems
 from screener.errors import ServerError, is_about_the_type
 from screener.run.pipeline import judge_records
 from screener.run.setup import open_to_read, read_method
+from screener.small_counts import shown
 from screener.stores.patient_order import in_order
 from screener.stores.protocols import FullSource, Mode, Scope
 

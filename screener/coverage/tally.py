@@ -11,6 +11,7 @@ from screener.clinical.as_sent import Sent, Stated
 from screener.clinical.records import Analyte
 from screener.clinical.suggestions import Suggestion, Suggestions
 from screener.clinical.units import UnitTable
+from screener.small_counts import shown
 
 _VALUES_KEPT = 2001  # of each code and unit: enough for a median
 
@@ -208,13 +209,3 @@ class Tally:
                 f"; the values would fit {others}" if others else ""
             )
         return "the values would fit another unit" if unit.refused.get("implausible_unit_suspected", 0) else ""
-
-
-def shown(count: int, least: int) -> int | None:
-    """The count, rounded to a multiple of `least`; None where it is above 0 and below that.
-
-    Rounding is what keeps a small count hidden: from exact counts it would follow as the difference of a total and its parts.
-    """
-    if 0 < count < least:
-        return None
-    return count if least <= 1 else (2 * count + least) // (2 * least) * least

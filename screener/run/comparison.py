@@ -1,6 +1,6 @@
 """Compares a run's difference with the site's limits and with earlier runs, when all is decided and nothing is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -31,6 +31,11 @@ class Comparison:
         self.source: Showing | None = None
         self.destination: Destination | None = None
         self.unchecked: Mapping[str, str] = {}  # of the source's reading: grows while it is read
+
+    @property
+    def earlier(self) -> Sequence[Figures]:
+        """The runs that it was compared with."""
+        return self._history.runs
 
     @property
     def withheld(self) -> bool:

@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from math import log2
+from math import ceil, log2
 
 import msgspec
 
+from model import MG_CUT_OFF_MMOL_L
+
+_MG_STEP = Decimal("0.05")
 _STEPS_PER_OCTAVE = 16  # a step is 4.4 %, so a median is right to 2.2 %
 _ENOUGH_FOR_A_MEDIAN = 50  # below it a median may be some patient's value
 
@@ -19,18 +22,23 @@ def size_of(value: Decimal) -> int:
 
 class AnalyteFigures(msgspec.Struct):
     """Of one analyte: results that assessments rest on, those refused, the units in which the former were sent, and their median in
-    the model's unit (None below 50 results)."""
+    the model's unit (None below 50 results). `distribution`: how many results lie in each quarter of an octave, by its number: the
+    values of number n are from 2**((n - 0.5) / 4) to 2**((n + 0.5) / 4)."""
 
     used: int = 0
     refused: int = 0
     units: dict[str, int] = {}
     median: float | None = None
+    distribution: dict[str, int] = {}
 
 
 class Figures(msgspec.Struct):
     """Of one run. `standing` counts patients who had an assessment of ours before it. `candidates` are women who are old enough and have a usable Mg: what is said of excluding types and of scores is a
     share of them, because runs of one kind look at other patients than those of another. `created`, `amended`, `retracted` and `failed` are its difference, whether it was written or not; `types` counts
-    candidates with a statement that some rule is about, by resource type."""
+    candidates with a statement that some rule is about, by resource type.
+
+    For the report of a run: `risks`, women by their risk, in steps of 5 % ("40" for 40 to below 45 %); `risks_by_mg`, the same by their
+    magnesium in steps of 0.05 mmol/L that end at the cut-off ("0.845" for above 0.795 to 0.845); `excluded_by`, patients whom each row of each rule keeps out."""
 
     patients: int = 0
     standing: int = 0
@@ -44,6 +52,9 @@ class Figures(msgspec.Struct):
     failed: int = 0
     types: dict[str, int] = {}
     analytes: dict[str, AnalyteFigures] = {}
+    risks: dict[str, int] = {}
+    risks_by_mg: dict[str, dict[str, int]] = {}
+    excluded_by: dict[str, dict[str, int]] = {}
 
 
 _COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind is int)
@@ -54,6 +65,7 @@ def together(runs: Sequence[Figures]) -> Figures:
     found = Figures(**{name: sum(getattr(run, name) for run in runs) for name in _COUNTS})
     for run in runs:
         found.types = dict(Counter(found.types) + Counter(run.types))
+        found.risks = dict(Counter(found.risks) + Counter(run.risks))
     for name in sorted({name for run in runs for name in run.analytes}):
         found.analytes[name] = _of_analyte([run.analytes[name] for run in runs if name in run.analytes])
     return found
@@ -66,7 +78,11 @@ def _of_analyte(parts: Sequence[AnalyteFigures]) -> AnalyteFigures:
     known = [(part.median, part.used) for part in parts if part.median is not None]
     results = sum(used for _, used in known)
     median = sum(middle * used for middle, used in known) / results if results else None
-    return AnalyteFigures(sum(part.used for part in parts), sum(part.refused for part in parts), dict(units), median)
+    distribution: Counter[str] = Counter()
+    for part in parts:
+        distribution.update(part.distribution)
+    used, refused = sum(part.used for part in parts), sum(part.refused for part in parts)
+    return AnalyteFigures(used, refused, dict(units), median, dict(distribution))
 
 
 def analyte_figures(
@@ -87,9 +103,38 @@ def analyte_figures(
             refused=turned_down[name],
             units=dict(sorted(units.get(name, Counter()).items())),
             median=_median(sizes.get(name, Counter())),
+            distribution=_distribution(sizes.get(name, Counter())),
         )
         for name in sorted({*units, *turned_down})
     }
+
+
+def _distribution(sizes: Counter[int]) -> dict[str, int]:
+    found: Counter[int] = Counter()
+    for size, count in sizes.items():
+        found[round(size * 4 / _STEPS_PER_OCTAVE)] += count
+    return {str(number): found[number] for number in sorted(found)}
+
+
+def by_risk(risks: Counter[tuple[int, int]]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """`risks` and `risks_by_mg` of Figures from women counted by (risk, Mg), each as the number of its step."""
+    alone: Counter[int] = Counter()
+    by_mg: dict[int, Counter[int]] = {}
+    for (risk, mg), count in risks.items():
+        alone[risk] += count
+        by_mg.setdefault(mg, Counter())[risk] += count
+    return (
+        {str(5 * risk): alone[risk] for risk in sorted(alone)},
+        {
+            str(MG_CUT_OFF_MMOL_L + mg * _MG_STEP): {str(5 * risk): by_mg[mg][risk] for risk in sorted(by_mg[mg])}
+            for mg in sorted(by_mg)
+        },
+    )
+
+
+def risk_step(risk: float, mg_mmol_l: Decimal) -> tuple[int, int]:
+    """The steps of 5 % and of 0.05 mmol/L in which a woman lies."""
+    return min(int(risk * 20), 19), ceil((mg_mmol_l - MG_CUT_OFF_MMOL_L) / _MG_STEP)
 
 
 def _median(sizes: Counter[int]) -> float | None:

@@ -22,7 +22,7 @@ def history(state: State, run: RunStart) -> History:
     since_purge = takewhile(
         lambda row: row.start.mode != "purge", state.runs_between(run.source, run.destination, _LOOKED_AT)
     )
-    rows = [row for row in since_purge if _counts(row) and row.start.run_id != run.run_id]
+    rows = [row for row in since_purge if _counts(row) and _before(row, run)]
     backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
     alike = [row for row in rows if row.start.config_hash == run.config_hash]
@@ -35,6 +35,10 @@ def history(state: State, run: RunStart) -> History:
         backfilled=bool(backfills),
         unchecked=frozenset(_unchecked(rows[0])) if rows else None,
     )
+
+
+def _before(row: RunRow, run: RunStart) -> bool:
+    return row.start.run_id != run.run_id and row.start.started <= run.started
 
 
 def _counts(row: RunRow) -> bool:

@@ -22,6 +22,7 @@ from screener.fhir.time import instant_text, parse_instant
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import audit, setup
 from screener.run.comparison import Comparison
+from screener.run.figures import Figures
 from screener.run.history import history
 from screener.run.options import Options
 from screener.run.pipeline import Plan, Stores, run
@@ -44,6 +45,7 @@ class Result(msgspec.Struct, frozen=True):
     summary: Summary
     listed: Sequence[Listed] = ()
     why_dry: str = ""
+    earlier: Sequence[Figures] = ()  # of the runs that it was compared with
 
 
 class _Withheld(Exception):
@@ -99,7 +101,8 @@ class Runner:
         settings = setup.scoped(settings, options)
         self._settings, self._options, self._stack = settings, options, stack
         self._progress, self._should_stop = progress, should_stop
-        self._began = monotonic()
+        self._began = self._stage_began = monotonic()
+        self._stages: dict[str, float] = {}
         self._began_at = self._batch_began = datetime.now(UTC)
         self._id = str(uuid.uuid4())
         self._method = setup.read_method(settings)
@@ -127,6 +130,7 @@ class Runner:
         again = self._patients_to_retry()
         waiting = {row.patient_id for row in self._state.retry_patients(self._names.watermark)}
         self._tally = RunTally(show_patients=self._options.show_patients, watched=waiting)
+        self._stage_ends("prepare")
         if self._dry:
             return self._work(named, since, again)
         seconds = self._settings.state.lease_seconds
@@ -144,6 +148,11 @@ class Runner:
                     self._id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what}
                 )
             raise said from error
+
+    def _stage_ends(self, name: str) -> None:
+        """Keep how long a stage took."""
+        now = monotonic()
+        self._stages[name], self._stage_began = round(now - self._stage_began, 3), now
 
     def _open_state(self) -> State:
         """A dry run makes none, and neither does a nightly run: where it finds none, its URL may hold a typing error."""
@@ -305,6 +314,7 @@ class Runner:
 
     def decided(self) -> None:
         """Leave everything as it is where the difference is larger than the limits allow."""
+        self._stage_ends("read_and_decide")
         self._comparison.compare(self._tally.figures(), self._mode, history(self._state, self._run_start()))
         if self._comparison.withheld and not self._dry:
             raise _Withheld
@@ -392,6 +402,7 @@ class Runner:
 
     def _close(self, scope: Scope, reading: Reading) -> Result:
         """End the run. The watermark moves last, and only for a run that looked at everything and still has its lease."""
+        self._stage_ends("write")
         tally = self._tally
         self.before_write()
         moves = not (self._dry or self._comparison.withheld or self._options.partial or self._options.from_folder)
@@ -422,7 +433,7 @@ class Runner:
             self._state.move_watermark(self._names.watermark, watermark.to)
         if self._resumable and not self._comparison.withheld:
             self._state.finished(self._names.watermark)
-        return Result(summary, tally.listed, self._why_dry)
+        return Result(summary, tally.listed, self._why_dry, self._comparison.earlier)
 
     def _summary(self, scope: Scope, reading: Reading, watermark: Watermark, code: ExitCode) -> Summary:
         tally = self._tally
@@ -462,6 +473,9 @@ class Runner:
             limits_exceeded=tuple(self._comparison.exceeded),
             by_result_date=reading.by_result_date,
             totals_too_high=dict(sorted(server.client.counts_too_high.items())) if server else {},
+            destination=self._names.destination_in_words,
+            newly_flagged=tally.counts.newly_flagged,
+            stages=self._stages,
             site_tables=self._method.site_tables,
             figures=tally.figures(),
         )

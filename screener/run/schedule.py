@@ -1,7 +1,8 @@
 """The resident worker: APScheduler starts the runs, one at a time; a signal ends the worker after the batch in hand."""
 
 import threading
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
@@ -12,20 +13,26 @@ from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, told
 from screener.run import setup
 from screener.run.cron import Cron
+from screener.run.figures import Figures
 from screener.run.options import Options
 from screener.run.runner import Stopped, execute
 from screener.run.signals import stop_by_signal
+from screener.run.summary import Summary
 from screener.state import State
 
 log = structlog.get_logger()
 
 
+After = Callable[[Settings, Summary, Sequence[Figures]], None]  # summary of the run, figures of earlier ones
+
+
 class Worker:
     """Runs the job by the schedule until a signal stops it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises ConfigurationError for a time zone or cron expression that cannot be read."""
-        self._settings = settings
+    def __init__(self, settings: Settings, after: After) -> None:
+        """`after` is called when a run has ended, well or not. ConfigurationError for a time zone or cron expression that cannot be
+        read."""
+        self._settings, self._after = settings, after
         self._stop = threading.Event()
         self._triggers = triggers(settings.schedule)
 
@@ -57,6 +64,11 @@ class Worker:
         scheduler.shutdown(wait=True)
         log.info("stopped")
 
+    def next_starts(self) -> dict[str, datetime]:
+        """When each kind of run starts next."""
+        found = starts(self._settings.schedule, datetime.now(UTC), 1)
+        return {name: times[0] for name, times in found.items() if times}
+
     def _is_first(self) -> bool:
         """Whether there has been no full run yet between this source and this destination, whatever the configuration."""
         names = setup.RunNames(self._settings, Options(), setup.read_method(self._settings))
@@ -77,8 +89,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one run that fails must not end the worker
             said = told(error)
             log.error("run_failed", run=name, exit_code=int(said.exit_code), message=str(said))
+            if isinstance(said.summary, Summary):
+                self._after(self._settings, said.summary, ())
         else:
             summary = result.summary
+            self._after(self._settings, summary, result.earlier)
             if summary.withheld:
                 log.error(
                     "run_withheld",

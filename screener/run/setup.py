@@ -447,6 +447,14 @@ class RunNames:
         return self._settings.destination.base_url or self._settings.server.base_url
 
     @property
+    def destination_in_words(self) -> str:
+        """Host of the server, or name of the folder: without path, user and password."""
+        if self._options.engine == "spark" or self._options.to_folder:
+            return self.destination.rstrip("/").rpartition("/")[2]
+        at = self._settings.destination if self._settings.destination.base_url else self._settings.server
+        return at.host
+
+    @property
     def watermark_prefix(self) -> str:
         """What all watermarks between this source and this destination begin with, whatever the configuration."""
         return f"{self.source} -> {self.destination}#"

@@ -62,6 +62,9 @@ class Summary(msgspec.Struct, frozen=True):
     limits_exceeded: tuple[Exceeded, ...] = ()
     by_result_date: bool = False
     totals_too_high: dict[str, int] = {}
+    destination: str = ""  # host of the server, or name of the folder, that takes the assessments
+    newly_flagged: int = 0  # women with magnesium at or below the cut-off whose flag this run created
+    stages: dict[str, float] = {}
     site_tables: tuple[SiteTable, ...] = ()
     figures: Figures = msgspec.field(default_factory=Figures)
     schema_version: int = SCHEMA_VERSION

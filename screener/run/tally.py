@@ -13,7 +13,7 @@ from screener.clinical.judge import Verdict
 from screener.clinical.merge import PatientView
 from screener.clinical.records import Method, Outcome
 from screener.errors import AccountError
-from screener.run.figures import Figures, analyte_figures, size_of
+from screener.run.figures import Figures, analyte_figures, by_risk, risk_step, size_of
 
 _COLUMN = {
     Action.CREATE: "created",
@@ -46,6 +46,8 @@ class PatientCounts(msgspec.Struct, array_like=True):
     flag_made: bool = False
     types: frozenset[str] = frozenset()  # resource types with a statement about her that some rule is about
     used: tuple[tuple[str, str, int], ...] = ()  # the results that her assessments rest on: analyte, unit, size
+    risk: tuple[int, int] | None = None  # the steps of her risk and her Mg
+    excluded_by: tuple[tuple[str, str], ...] = ()  # rule and row of the list, where she is kept out
 
 
 class Counts(msgspec.Struct):
@@ -58,6 +60,8 @@ class Counts(msgspec.Struct):
     flags_made: int = 0
     types: Counter[str] = msgspec.field(default_factory=Counter)
     used: Counter[tuple[str, str, int]] = msgspec.field(default_factory=Counter)
+    risks: Counter[tuple[int, int]] = msgspec.field(default_factory=Counter)
+    excluded_by: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     writes: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
@@ -68,6 +72,7 @@ class Counts(msgspec.Struct):
         default_factory=set
     )  # of those that are watched, who ended otherwise than by failing
     listed: list[Listed] = msgspec.field(default_factory=list)
+    newly_flagged: int = 0
 
     def count(self, patients: Mapping[str, PatientCounts], watched: frozenset[str]) -> None:
         """Count these patients. `watched`: see RunTally."""
@@ -79,6 +84,8 @@ class Counts(msgspec.Struct):
         self.flags_made += sum([one.flag_made for one in every])
         self.types.update([kind for one in every for kind in one.types])
         self.used.update([result for one in every for result in one.used])
+        self.risks.update([one.risk for one in every if one.risk is not None])
+        self.excluded_by.update([row for one in every for row in one.excluded_by])
         self.outcomes.update([one.outcome for one in every])
         self.refusals.update([refusal for one in every for refusal in one.refused])
         self.caveats.update([caveat for one in every for caveat in one.caveats])
@@ -95,6 +102,8 @@ class Counts(msgspec.Struct):
         self.flags_made += other.flags_made
         self.types += other.types
         self.used += other.used
+        self.risks += other.risks
+        self.excluded_by += other.excluded_by
         self.outcomes += other.outcomes
         self.writes += other.writes
         self.reasons += other.reasons
@@ -103,6 +112,7 @@ class Counts(msgspec.Struct):
         self.failed |= other.failed
         self.recovered |= other.recovered
         self.listed += other.listed
+        self.newly_flagged += other.newly_flagged
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -153,6 +163,8 @@ class RunTally:
             flag_made=flag is not None,
             types=_types(verdict.view) if Method.FLAG in verdict.days else frozenset(),
             used=_used(verdict),
+            risk=_risk(verdict),
+            excluded_by=_excluded_by(verdict),
         )
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
@@ -164,6 +176,9 @@ class RunTally:
         column = "failed" if failed else _COLUMN[change.action]
         counts = self.counts
         counts.writes[column] += 1
+        if column == "created" and change.method is Method.FLAG:
+            judged = self._patients.get(change.patient)
+            counts.newly_flagged += judged is not None and judged.flagged
         reason = failed or change.reason
         if reason:
             counts.reasons[column, change.method.value, reason] += 1
@@ -212,6 +227,7 @@ class RunTally:
     def figures(self) -> Figures:
         """What later runs are compared with; of what is decided so far."""
         counts = self.decided()
+        risks, risks_by_mg = by_risk(counts.risks)
         return Figures(
             patients=counts.patients,
             scored=sum(n for (outcome, _), n in counts.outcomes.items() if outcome == Outcome.SCORED),
@@ -225,6 +241,9 @@ class RunTally:
             failed=len(counts.failed),
             types=dict(sorted(counts.types.items())),
             analytes=analyte_figures(counts.used, counts.refusals),
+            risks=risks,
+            risks_by_mg=risks_by_mg,
+            excluded_by=_nested(counts.excluded_by),
         )
 
     def withhold(self) -> None:
@@ -284,10 +303,30 @@ class RunTally:
 
     def refusals(self) -> dict[str, dict[str, int]]:
         """{analyte: {reason: results}}."""
-        table: dict[str, dict[str, int]] = {}
-        for (analyte, reason), count in sorted(self.counts.refusals.items()):
-            table.setdefault(analyte, {})[reason] = count
-        return table
+        return _nested(self.counts.refusals)
+
+
+def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for (group, name), count in sorted(counts.items()):
+        table.setdefault(group, {})[name] = count
+    return table
+
+
+def _risk(verdict: Verdict) -> tuple[int, int] | None:
+    occasion = verdict.occasions.get(Method.NOMOGRAM)
+    return risk_step(verdict.scores.risk, occasion.mg.value) if occasion and verdict.scores else None
+
+
+def _excluded_by(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """The rows of the rule that keeps her out, each once."""
+    rule = verdict.reason.removeprefix("excluded_")
+    if rule == verdict.reason:
+        return ()
+    rows = {
+        (rule, row.by or "by its words") for row in verdict.view.exclusions if row.rule.removesuffix("_local") == rule
+    }
+    return tuple(rows or {(rule, "by a measurement")})
 
 
 def _used(verdict: Verdict) -> tuple[tuple[str, str, int], ...]:

@@ -206,6 +206,11 @@ class State:
         with self._database.read() as connection:
             return [RetryRow(*row) for row in connection.execute(query)]
 
+    def patients_to_retry(self) -> int:
+        """How many patients failed and are to be tried again, of all scopes."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(retries)).scalar_one()
+
     def remember_failures(self, scope: str, reasons: Mapping[str, str], at: str) -> None:
         """Add patients {id: reason} to the retry set; those in it already count one failure more."""
         _require_instant(at)

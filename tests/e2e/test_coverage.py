@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from fhir_fixtures.population import bundles, generate, write_ndjson
 from screener.config.settings import ServerSettings
-from screener.coverage.tally import shown
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
+from screener.small_counts import shown
 from tests.command import Ended, screener
 from tests.e2e.site import Site
 from tests.fhir_samples import observation, patient

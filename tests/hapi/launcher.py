@@ -1,10 +1,9 @@
-"""Starts a real HAPI FHIR server for the tests, and makes sure that the tools for it are there.
+"""Starts a real HAPI FHIR server for the tests.
 
-    python tests/hapi/launcher.py ensure-tools       Java 17, Maven, PostgreSQL: install where we may, else say what to install
-    python tests/hapi/launcher.py prepare            build the server unless it is built, and print where
-    python tests/hapi/launcher.py serve [--port N]   build if need be, start, print the address, run until interrupted
+    python -m tests.hapi.launcher prepare            build the server unless it is built, and print where
+    python -m tests.hapi.launcher serve [--port N]   build if need be, start, print the address, run until interrupted
 
-Standard library only: `make test` calls it before anything else of the tests. The build is kept in .cache/hapi, or in
+The build is kept in .cache/hapi, or in
 the folder that HAPI_TEST_CACHE names: one that outlives a checkout spares every fresh clone the build.
 """
 
@@ -14,8 +13,6 @@ import fcntl
 import hashlib
 import http.client
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,10 +26,11 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests import tools
+
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server"
 SOURCES = ("pom.xml", "HapiServer.java")
-OLDEST_JAVA = 17
 START_SECONDS = 180
 METADATA_SECONDS = 60
 STOP_SECONDS = 60  # the first run writes the archive of classes when it ends
@@ -88,7 +86,7 @@ def _build(folder: Path, done: Path) -> None:
     class_path = _libraries(folder)
     classes, jar = folder / "classes", folder / "server.jar"
     source = str(SERVER / "HapiServer.java")
-    _run("javac", "-nowarn", "--release", str(OLDEST_JAVA), "-d", str(classes), "-cp", class_path, source)
+    _run("javac", "-nowarn", "--release", str(tools.OLDEST_JAVA), "-d", str(classes), "-cp", class_path, source)
     _run("jar", "cf", str(jar), "-C", str(classes), ".")  # class data sharing takes jars, not folders
     built = Built(f"{jar}{os.pathsep}{class_path}", folder / "classes.jsa")
     with HapiServer(folder / "archive.log", built=built, archive=True):
@@ -246,94 +244,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-# The tools.
-
-_PACKAGES = {"java": "openjdk-17-jdk-headless", "mvn": "maven", "initdb": "postgresql"}
-_NEWER_JAVA = ("openjdk-21-jdk-headless", "openjdk-25-jdk-headless")  # where a distribution has left 17 behind
-
-
-def missing_tools() -> list[str]:
-    """Which of Java 17+, Maven and PostgreSQL's server are not on this machine."""
-    compiler = shutil.which("javac") and shutil.which("jar")
-    found = {"java": java_version() >= OLDEST_JAVA and bool(compiler), "mvn": bool(shutil.which("mvn"))}
-    found["initdb"] = bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return [tool for tool, there in found.items() if not there]
-
-
-def java_version() -> int:
-    """The major version of `java` on the path, 0 when there is none."""
-    if not shutil.which("java"):
-        return 0
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    match = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(match[1]) if match else 0
-
-
 def _require_tools() -> None:
-    missing = [tool for tool in missing_tools() if tool != "initdb"]
+    missing = [tool for tool in ("java", "mvn") if tool in tools.missing_tools()]
     if missing:
-        raise HapiUnavailable(_what_to_install(missing))
-
-
-def _what_to_install(missing: list[str]) -> str:
-    version = java_version()
-    found = f"there is Java {version}" if version else "there is no java"
-    needs = {
-        "java": f"Java {OLDEST_JAVA} or newer with its compiler ({found})",
-        "mvn": "Maven (mvn)",
-        "initdb": "PostgreSQL's server programs (initdb)",
-    }
-    return (
-        f"The tests need what is missing here: {'; '.join(needs[tool] for tool in missing)}. "
-        f"Install {' and '.join(_PACKAGES[tool] for tool in missing)}, "
-        f"e.g. apt-get install {' '.join(_PACKAGES[tool] for tool in missing)}"
-    )
-
-
-def ensure_tools() -> None:
-    """Install what is missing where we are root and have apt-get. Raises HapiUnavailable that says what to install."""
-    missing = missing_tools()
-    if not missing:
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise HapiUnavailable(_what_to_install(missing))
-    _apt_get("update", "-q")
-    packages = [_java_package() if tool == "java" else _PACKAGES[tool] for tool in missing]
-    _apt_get("install", "-y", "-q", "--no-install-recommends", *packages)
-    if missing := missing_tools():
-        raise HapiUnavailable(_what_to_install(missing))
-
-
-def _apt_get(*arguments: str) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if subprocess.run(["apt-get", *arguments], env=environment, check=False).returncode != 0:
-        raise HapiUnavailable(f"`apt-get {' '.join(arguments)}` failed, see above. {_what_to_install(missing_tools())}")
-
-
-def _java_package() -> str:
-    wanted = (_PACKAGES["java"], *_NEWER_JAVA)
-    return next((name for name in wanted if _is_known_to_apt(name)), wanted[0])
-
-
-def _is_known_to_apt(package: str) -> bool:
-    return subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0
+        raise HapiUnavailable(tools.what_to_install(missing))
 
 
 # The command line.
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one of the three commands; returns the exit code."""
+    """Runs one of the two commands; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("ensure-tools")
     commands.add_parser("prepare")
     commands.add_parser("serve").add_argument("--port", type=int, default=0, help="0, the default: any free one")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "ensure-tools":
-            ensure_tools()
-        elif options.command == "prepare":
+        if options.command == "prepare":
             print(prepare().archive.parent)
         else:
             _serve(options.port)

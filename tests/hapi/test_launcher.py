@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests import tools
 from tests.hapi import launcher
 
 IDENTIFIER_SYSTEM = "https://example.org/tests/hapi/identifier"
@@ -101,7 +102,7 @@ def test_a_second_server_shares_nothing(hapi: str, hapi_empty: str, hapi_tag: st
 @pytest.mark.hapi
 def test_the_server_ends_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, str(launcher.HERE / "launcher.py"), "serve"],
+        [sys.executable, "-m", "tests.hapi.launcher", "serve"],
         env={**os.environ, "TMPDIR": str(tmp_path)},  # what is killed cleans nothing up
         stdout=subprocess.PIPE,
         text=True,
@@ -207,7 +208,7 @@ def _java(folder: Path, version: str) -> None:
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert launcher.missing_tools()[:2] == ["java", "mvn"]
+    assert tools.missing_tools()[:2] == ["java", "mvn"]
     with pytest.raises(launcher.HapiUnavailable, match="apt-get install openjdk-17-jdk-headless maven"):
         launcher.prepare()
 
@@ -223,13 +224,13 @@ def test_a_java_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 def test_versions_of_java(said: str, major: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _java(tmp_path, said)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert launcher.java_version() == major
+    assert tools.java_version() == major
 
 
 def test_without_root_the_tools_are_named_and_nothing_is_installed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert launcher.main(["ensure-tools"]) == 1
-    assert "Install openjdk-17-jdk-headless and maven" in capsys.readouterr().err
+    with pytest.raises(tools.ToolsMissing, match="Install openjdk-17-jdk-headless and maven"):
+        tools.ensure_tools()
