@@ -6,29 +6,36 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.tools import chromium
 
 
 @contextmanager
-def page_of(file: Path, **options: Any) -> Iterator[Page]:
+def chromium_running() -> Iterator[Browser]:
+    """The browser, which costs a second to start: one for all tests of a process (the fixture `browser`)."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@contextmanager
+def page_of(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
     """The file in a window. A request for anything else, an error of the page or a word on its console fails the test.
 
     `options`: as playwright's `new_page` takes them (viewport, color_scheme, ...).
     """
     said: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        page = browser.new_page(**options)
-        page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.goto(file.absolute().as_uri())
-        try:
-            yield page
-        finally:
-            browser.close()
+    page = browser.new_page(**options)
+    page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.goto(file.absolute().as_uri())
+    try:
+        yield page
+    finally:
+        page.close()
     assert said == []
 
 

@@ -3,9 +3,14 @@
 import os
 import socket
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The same examples every time, so that a failure is a change's; `HYPOTHESIS_PROFILE=long` draws new ones, many.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=150)
@@ -64,3 +69,12 @@ def unused_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium, for the tests of pages."""
+    from tests.browser import chromium_running  # noqa: PLC0415 - only some tests look at pages
+
+    with chromium_running() as running:
+        yield running

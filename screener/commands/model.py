@@ -9,6 +9,7 @@ from screener.commands._options import FileToWrite
 from screener.commands.model_card import card
 from screener.commands.model_cohort import cohort
 from screener.commands.model_local import fit, recalibrate, validate
+from screener.commands.model_page import page
 from screener.errors import InputError
 
 EPILOG = """\b
@@ -17,6 +18,7 @@ Examples:
   screener model build --out shi2026.json
   screener model reproduce --out reproduction/
   screener model card --out card.md
+  screener model page --out nomogram.html
 \b
 With a site's own women:
   screener model cohort --out women.parquet
@@ -121,5 +123,5 @@ def reproduce(out: Path, resamples: int) -> None:
     click.echo(f"The page is {write_reproduction(out, resamples)}")
 
 
-for command in (card, cohort, validate, recalibrate, fit):
+for command in (card, page, cohort, validate, recalibrate, fit):
     model.add_command(command)

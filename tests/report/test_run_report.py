@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright.sync_api import Browser
 
 from fhir_fixtures.population import generate, write_ndjson
 from screener.report.run_report import psi
@@ -132,17 +133,17 @@ def test_the_ledger_makes_it_again(ran: Path, summary: Json) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 360])
-def test_it_is_accessible_and_fits(ran: Path, scheme: str, width: int) -> None:
+def test_it_is_accessible_and_fits(browser: Browser, ran: Path, scheme: str, width: int) -> None:
     """In a browser, without any other file: nothing is asked for, and nothing is wider than the window."""
-    with page_of(ran / "again.html", viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
+    with page_of(browser, ran / "again.html", viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
         assert accessibility_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(13, 17, 23)")
 
 
-def test_it_prints_in_dark_ink_on_white(ran: Path) -> None:
-    with page_of(ran / "again.html", color_scheme="dark") as page:
+def test_it_prints_in_dark_ink_on_white(browser: Browser, ran: Path) -> None:
+    with page_of(browser, ran / "again.html", color_scheme="dark") as page:
         pdf = page.pdf(format="A4", print_background=True)
     assert pdf.startswith(b"%PDF")
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 12
