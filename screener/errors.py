@@ -61,6 +61,10 @@ class SummaryNotWritten(ScreenerError):
     """The run came to its end, and only the file of its summary could not be written."""
 
 
+class ListNotWritten(ScreenerError):
+    """The run came to its end, and only its list of patients could not be written."""
+
+
 class ReportNotWritten(ScreenerError):
     """The run came to its end, and only its report could not be written."""
 

@@ -18,7 +18,15 @@ _MODEL = (
     "model.predictors",
     "model.stats",
 )
-_BASE = ("screener", "screener.batches", "screener.errors", "screener.plural", "screener.small_counts", "model.atomic")
+_BASE = (
+    "screener",
+    "screener.batches",
+    "screener.errors",
+    "screener.plural",
+    "screener.small_counts",
+    "screener.table_files",
+    "model.atomic",
+)
 _RULES = (*_BASE, "model", "screener.clinical", "screener.assessment")
 _SERVER = (*_RULES, "screener.config", "screener.fhir")
 _STORES = (*_SERVER, "screener.stores", "screener.bulk")
@@ -44,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "model.atomic": (),
     "screener.batches": (),
     "screener.plural": (),
+    "screener.table_files": ("screener.errors",),
     "screener.small_counts": (),
     "screener.clinical": (*_BASE, "model"),
     "screener.assessment": (*_BASE, "model", "screener.clinical"),

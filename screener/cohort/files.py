@@ -1,8 +1,6 @@
 """The cohort's three files: the rows, what they mean and who was left out, and the comparison. All for their owner only."""
 
-import csv
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -18,6 +16,7 @@ from screener.cohort.comparison import HEADER
 from screener.cohort.pull import Design, Pulled
 from screener.cohort.women import COLUMNS, Woman
 from screener.errors import AccountError, InputError
+from screener.table_files import csv_bytes, table_bytes
 
 FORMAT = 1
 
@@ -57,28 +56,7 @@ def in_order(women: Sequence[Woman]) -> list[tuple[Any, ...]]:
 def cohort_bytes(women: Sequence[Woman], suffix: str) -> bytes:
     """The rows as the file that the suffix names; the same women give the same bytes."""
     rows = in_order(women)
-    return _parquet(rows) if suffix == ".parquet" else _csv([column.name for column in COLUMNS], rows)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue().encode()
-
-
-def _parquet(rows: Sequence[Sequence[Any]]) -> bytes:
-    import pyarrow as pa  # noqa: PLC0415 - of the extra `report`
-    from pyarrow import parquet  # noqa: PLC0415
-
-    kinds = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
-    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
-    columns = [[row[place] for row in rows] for place in range(len(COLUMNS))]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-    stream = io.BytesIO()
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), stream)
-    return stream.getvalue()
+    return table_bytes([(column.name, column.kind) for column in COLUMNS], rows, suffix)
 
 
 def dictionary(
@@ -160,7 +138,7 @@ def write(
     contents = {
         out: cohort,
         out.with_name(f"{out.name}.json"): msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n",
-        out.with_name(f"{out.name}.comparison.csv"): _csv(HEADER, compared),
+        out.with_name(f"{out.name}.comparison.csv"): csv_bytes(HEADER, compared),
     }
     for path, content in contents.items():
         _replace(path, content)

@@ -14,6 +14,7 @@ from screener.clinical.judge import Verdict, bmi_kg_m2
 from screener.clinical.labels import Label
 from screener.clinical.policy import Policy
 from screener.clinical.records import COHORT_ONLY, NOMOGRAM_RESULTS, Analyte, Fact, Method, Occasion
+from screener.table_files import Kind
 
 # HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C): ages above 89 form one group.
 OLDEST_SHOWN_YEARS = 90
@@ -43,7 +44,7 @@ class Column(NamedTuple):
     """What a column holds."""
 
     name: str
-    kind: str  # integer, number, text
+    kind: Kind
     unit: str
     meaning: str
 

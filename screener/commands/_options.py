@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from structlog.typing import EventDict
+
     from screener.config.loading import Found
     from screener.config.settings import Settings
 
@@ -124,6 +126,12 @@ def start_logging(log_format: str, least: Least = "info") -> None:
     """Events on standard error, one line each; never patient data (no event is given any). `least`: the level from which they are told."""
     import structlog
 
+    def shorten(_: object, __: str, event: "EventDict") -> "EventDict":
+        """On a terminal the first letters of the run's id are enough."""
+        if "run_id" in event:
+            event["run_id"] = str(event["run_id"])[:8]
+        return event
+
     last = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -132,6 +140,7 @@ def start_logging(log_format: str, least: Least = "info") -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *(() if log_format == "json" else (shorten,)),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             last,

@@ -102,6 +102,12 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     type=FileToWrite(),
     help="Write a report of the run for people, as one page of HTML (counts only).",
 )
+@click.option(
+    "--export",
+    "list_file",
+    type=FileToWrite(),
+    help="With --show-patients: write every patient with outcome, risk, magnesium and caveats (.csv or .parquet), the highest risks first.",
+)
 @click.option("--show-patients", is_flag=True, help="List the difference patient by patient (ids: patient data).")
 @settings_options
 def run(
@@ -127,6 +133,7 @@ def run(
     now: datetime | None,
     summary_file: Path | None,
     report_file: Path | None,
+    list_file: Path | None,
     show_patients: bool,
 ) -> None:
     """Bring the assessments up to date with the results, once and now.
@@ -162,6 +169,7 @@ def run(
     )
     settings: Settings | None = None
     try:
+        _check_list(list_file, show_patients=show_patients)
         settings = common.settings(only_tag=only_tag)
         result = _carried_out(common, settings, options, summary_file)
     except ScreenerError as error:
@@ -170,6 +178,8 @@ def run(
             _follow_up(settings, _summary_of(error, options), (), report_file)
         raise
     show(result, common)
+    if list_file is not None:
+        _write_list(list_file, result)
     if summary_file is not None:
         _write_summary(summary_file, result.summary)
     _follow_up(settings, result.summary, result.earlier, report_file)
@@ -212,6 +222,23 @@ def _tell_failure(error: ScreenerError, options: "Options", file: Path | None, l
             _write_summary(file, summary)
     if log_format == "json":
         click.echo(summary.to_line())
+
+
+def _check_list(file: Path | None, *, show_patients: bool) -> None:
+    from screener.run.work_list import check
+
+    if file is not None:
+        check(file)
+        if not show_patients:
+            raise ConfigurationError(
+                "--export writes patients into a file", "Say that you mean it: add --show-patients"
+            )
+
+
+def _write_list(file: Path, result: "Result") -> None:
+    from screener.run.work_list import write
+
+    write(file, result.worked)
 
 
 def _summary_of(error: ScreenerError, options: "Options") -> "Summary":

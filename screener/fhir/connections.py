@@ -3,6 +3,7 @@
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import Self, TypeVar
 
 from screener.fhir.client import Client, Traffic
@@ -49,7 +50,8 @@ class Connections:
 
         pool = ThreadPoolExecutor(self._count, thread_name_prefix="fhir")
         try:
-            futures = [pool.submit(with_client, item) for item in items]
+            # With the context of the caller, which its log events carry.
+            futures = [pool.submit(copy_context().run, with_client, item) for item in items]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             failed = next((future for future in futures if future in done and future.exception()), None)
         finally:

@@ -8,6 +8,7 @@ from time import monotonic
 
 import msgspec
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from screener import __version__
 from screener.assessment.identity import Canonical, device_uuid
@@ -30,6 +31,8 @@ from screener.run.receipts import ledger_row
 from screener.run.shards import ShardTask, run_shards
 from screener.run.summary import Summary, Watermark, blank, concluded
 from screener.run.tally import Listed, RunTally
+from screener.run.tracing import Span, run_span
+from screener.run.work_list import Worked
 from screener.state import Lease, RunStart, State
 from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
 
@@ -45,6 +48,7 @@ class Result(msgspec.Struct, frozen=True):
     summary: Summary
     listed: Sequence[Listed] = ()
     why_dry: str = ""
+    worked: Sequence[Worked] = ()  # every patient, where that was asked for
     earlier: Sequence[Figures] = ()  # of the runs that it was compared with
 
 
@@ -72,14 +76,38 @@ def execute(
     should_stop: Callable[[], bool] | None = None,
 ) -> Result:
     """One run, from the lease to the ledger. Raises ScreenerError, with its summary, where it cannot go on as a whole."""
+    run_id = str(uuid.uuid4())
+    with run_span() as span, bound_contextvars(run_id=run_id):
+        try:
+            result = _executed(settings, options, progress, should_stop, run_id)
+        except ScreenerError as error:
+            if isinstance(error.summary, Summary):
+                _trace(span, error.summary)
+            raise
+        _trace(span, result.summary)
+        return result
+
+
+def _trace(span: Span, summary: Summary) -> None:
+    counts = {"patients": summary.patients_seen, "requests": summary.requests, **summary.writes}
+    span.ended(summary.mode, summary.exit_code, summary.stages, counts)
+
+
+def _executed(
+    settings: Settings,
+    options: Options,
+    progress: Progress | None,
+    should_stop: Callable[[], bool] | None,
+    run_id: str,
+) -> Result:
     runner: Runner | None = None
     try:
         with ExitStack() as stack:
-            runner = Runner(settings, options, stack, progress, should_stop)
+            runner = Runner(settings, options, stack, progress, should_stop, run_id=run_id)
             return runner.execute()
     except Exception as error:
         said = told(error)
-        so_far = runner.summary_so_far() if runner else blank(options.mode.value)
+        so_far = runner.summary_so_far() if runner else blank(options.mode.value, run_id)
         said.summary = said.summary or concluded(so_far, error=said)
         if said is error:
             raise
@@ -96,6 +124,8 @@ class Runner:
         stack: ExitStack,
         progress: Progress | None,
         should_stop: Callable[[], bool] | None,
+        *,
+        run_id: str,
     ) -> None:
         """Reads the model and the tables, and asks the servers what they can do."""
         settings = setup.scoped(settings, options)
@@ -104,7 +134,7 @@ class Runner:
         self._began = self._stage_began = monotonic()
         self._stages: dict[str, float] = {}
         self._began_at = self._batch_began = datetime.now(UTC)
-        self._id = str(uuid.uuid4())
+        self._id = run_id
         self._method = setup.read_method(settings)
         self._servers = setup.connect_all(settings, options, stack)
         self._names = setup.RunNames(settings, options, self._method)
@@ -433,7 +463,7 @@ class Runner:
             self._state.move_watermark(self._names.watermark, watermark.to)
         if self._resumable and not self._comparison.withheld:
             self._state.finished(self._names.watermark)
-        return Result(summary, tally.listed, self._why_dry, self._comparison.earlier)
+        return Result(summary, tally.listed, self._why_dry, tally.worked, self._comparison.earlier)
 
     def _summary(self, scope: Scope, reading: Reading, watermark: Watermark, code: ExitCode) -> Summary:
         tally = self._tally

@@ -116,11 +116,11 @@ def concluded(summary: Summary, *, why_dry: str = "", error: ScreenerError | Non
     )
 
 
-def blank(mode: str) -> Summary:
+def blank(mode: str, run_id: str = "") -> Summary:
     """The summary of a run that could not begin."""
     none = {outcome.value: dict[str, int]() for outcome in Outcome}
     return Summary(
-        run_id=str(uuid.uuid4()),
+        run_id=run_id or str(uuid.uuid4()),
         mode=mode,
         dry_run=False,
         started=instant_text(datetime.now(UTC)),

@@ -14,6 +14,7 @@ from screener.clinical.merge import PatientView
 from screener.clinical.records import Method, Outcome
 from screener.errors import AccountError
 from screener.run.figures import Figures, analyte_figures, by_risk, risk_step, size_of
+from screener.run.work_list import Worked, worked
 
 _COLUMN = {
     Action.CREATE: "created",
@@ -47,6 +48,7 @@ class PatientCounts(msgspec.Struct, array_like=True):
     types: frozenset[str] = frozenset()  # resource types with a statement about her that some rule is about
     used: tuple[tuple[str, str, int], ...] = ()  # the results that her assessments rest on: analyte, unit, size
     risk: tuple[int, int] | None = None  # the steps of her risk and her Mg
+    worked: Worked | None = None  # her line of the list, where one was asked for
     excluded_by: tuple[tuple[str, str], ...] = ()  # rule and row of the list, where she is kept out
 
 
@@ -73,6 +75,7 @@ class Counts(msgspec.Struct):
     )  # of those that are watched, who ended otherwise than by failing
     listed: list[Listed] = msgspec.field(default_factory=list)
     newly_flagged: int = 0
+    worked: list[Worked] = msgspec.field(default_factory=list)
 
     def count(self, patients: Mapping[str, PatientCounts], watched: frozenset[str]) -> None:
         """Count these patients. `watched`: see RunTally."""
@@ -89,6 +92,10 @@ class Counts(msgspec.Struct):
         self.outcomes.update([one.outcome for one in every])
         self.refusals.update([refusal for one in every for refusal in one.refused])
         self.caveats.update([caveat for one in every for caveat in one.caveats])
+        for one in every:
+            if one.worked is not None:
+                one.worked.outcome, one.worked.reason = one.outcome
+                self.worked.append(one.worked)
         failed = {name: one.outcome[1] for name, one in patients.items() if one.outcome[0] == Outcome.FAILED}
         self.failed |= failed
         self.recovered |= watched - failed.keys()
@@ -113,6 +120,7 @@ class Counts(msgspec.Struct):
         self.recovered |= other.recovered
         self.listed += other.listed
         self.newly_flagged += other.newly_flagged
+        self.worked += other.worked
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -164,6 +172,7 @@ class RunTally:
             types=_types(verdict.view) if Method.FLAG in verdict.days else frozenset(),
             used=_used(verdict),
             risk=_risk(verdict),
+            worked=worked(verdict) if self._show else None,
             excluded_by=_excluded_by(verdict),
         )
 
@@ -273,6 +282,11 @@ class RunTally:
     def recovered(self) -> set[str]:
         """Of the watched patients those that ended otherwise than by failing."""
         return self.counts.recovered
+
+    @property
+    def worked(self) -> list[Worked]:
+        """Every patient, where that was asked for."""
+        return self.counts.worked
 
     @property
     def listed(self) -> list[Listed]:

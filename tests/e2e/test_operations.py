@@ -16,6 +16,8 @@ from screener.run.summary import schema
 from screener.state import RunStart, State
 from tests.command import screener_process
 from tests.e2e.site import Site, writes
+from tests.proxy import Ask, faulty, kind_of
+from tests.scripted import Reply, Request
 
 DAY = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
 LATER = (datetime.now(UTC) - timedelta(days=20)).date().isoformat()
@@ -34,6 +36,30 @@ def test_the_summary_keeps_its_schema(sandbox: Site) -> None:
 def test_json_on_standard_output_is_the_summary(sandbox: Site) -> None:
     ended = sandbox.run("--backfill", "--log-format", "json")
     assert json.loads(ended.stdout) == ended.summary
+
+
+def test_every_event_of_a_run_names_the_run(sandbox: Site) -> None:
+    """Also those of the threads that send its requests."""
+    sandbox.woman()
+    sandbox.stay("w1", DAY)
+    failed: set[str] = set()
+
+    def once(request: Request, ask: Ask) -> Reply:
+        """Each resource type is unwell once."""
+        kind = kind_of(request)
+        if kind in failed or "metadata" in request.path:
+            return ask()
+        failed.add(kind)
+        return Reply(503)
+
+    one_at_a_time = {"SCREENER_SERVER_CONNECTIONS": "4", "SCREENER_SERVER_PAGE_SIZE": "50"}
+    with faulty(lambda: sandbox.base_url, once) as front:
+        ended = sandbox.run(
+            "--backfill", "--log-format", "json", SCREENER_SERVER_BASE_URL=front.base_url, **one_at_a_time
+        )
+    events = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert sum(event["event"] == "request_failed_trying_again" for event in events) >= 7
+    assert {event.get("run_id") for event in events} == {ended.summary["run_id"]}
 
 
 def test_a_second_run_leaves_with_5_and_says_who_is_at_work(sandbox: Site) -> None:

@@ -1,0 +1,97 @@
+"""A run patient by patient, for people who work down a list: patient data, kept only where a call asks for it."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from model.atomic import write_whole
+from screener.clinical.judge import Verdict
+from screener.clinical.records import Method
+from screener.errors import ConfigurationError, ListNotWritten
+from screener.table_files import SUFFIXES, Kind, table_bytes
+
+COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("patient", "text"),
+    ("outcome", "text"),
+    ("reason", "text"),
+    ("risk_percent", "number"),
+    ("risk_low_percent", "number"),
+    ("risk_high_percent", "number"),
+    ("magnesium_at_or_below_0_845", "truth"),
+    ("magnesium_mmol_l", "number"),
+    ("magnesium_date", "text"),
+    ("age_years", "integer"),
+    ("caveats", "text"),
+)
+
+
+class Worked(msgspec.Struct, array_like=True):
+    """One patient: what came of her, and on what it rests. Outcome and reason are those at the run's end."""
+
+    patient: str
+    outcome: str
+    reason: str
+    risk: float | None = None
+    risk_low: float | None = None
+    risk_high: float | None = None
+    at_or_below: bool | None = None
+    mg_mmol_l: Decimal | None = None
+    mg_day: int = 0
+    age_years: int | None = None
+    caveats: tuple[str, ...] = ()
+
+
+def worked(verdict: Verdict) -> Worked:
+    """The line of a verdict: by the nomogram's magnesium, else by the flag's."""
+    found = Worked(verdict.patient, verdict.outcome.value, verdict.reason)
+    occasion = verdict.occasions.get(Method.NOMOGRAM) or verdict.occasions.get(Method.FLAG)
+    if occasion is not None:
+        found.at_or_below, found.age_years = occasion.at_or_below_cut_off, occasion.age_years
+        found.mg_mmol_l, found.mg_day = occasion.mg.value, occasion.mg.moment.day
+        found.caveats = tuple(sorted({mark.partition(":")[0] for mark in occasion.marks}))
+    if verdict.scores is not None:
+        found.risk, found.risk_low, found.risk_high = (
+            verdict.scores.risk,
+            verdict.scores.risk_low,
+            verdict.scores.risk_high,
+        )
+    return found
+
+
+def check(file: Path) -> None:
+    """ConfigurationError for a name that says neither CSV nor Parquet."""
+    if file.suffix not in SUFFIXES:
+        raise ConfigurationError(f"{file.name} is neither .csv nor .parquet", "Name the file by what it is to be")
+
+
+def write(file: Path, rows: Sequence[Worked]) -> None:
+    """The highest risks first, then the flagged, then the others; for its owner alone. ListNotWritten where it cannot be."""
+    ordered = sorted(rows, key=lambda row: (-(row.risk or -1.0), not row.at_or_below, row.patient))
+    try:
+        write_whole(file, [table_bytes(COLUMNS, [_cells(row) for row in ordered], file.suffix)], private=True)
+    except (OSError, ConfigurationError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ListNotWritten(
+            f"The run is done, but {file.name} could not be written: {why}",
+            "What it wrote is right; run again for the list",
+        ) from error
+
+
+def _cells(row: Worked) -> tuple[object, ...]:
+    percents = (None if risk is None else round(100 * risk, 1) for risk in (row.risk, row.risk_low, row.risk_high))
+    mg = None if row.mg_mmol_l is None else float(row.mg_mmol_l)
+    day = date.fromordinal(row.mg_day).isoformat() if row.mg_day else None
+    return (
+        row.patient,
+        row.outcome,
+        row.reason,
+        *percents,
+        row.at_or_below,
+        mg,
+        day,
+        row.age_years,
+        "+".join(row.caveats),
+    )
