@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast bench lint types docs lock sbom clean
+.PHONY: help setup demo test test-fast bench lint types docs lock chart sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,15 +46,21 @@ bench: setup ## measure against peers and limits; BENCH="--only offline" for one
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
+# Two locks: of all that the tests need, and of what an installation runs (deploy/docker), a part of the first.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+
 lock: setup ## resolve the dependencies again
-	$(BIN)/uv pip compile pyproject.toml --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --group docs --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --fork-strategy fewest --quiet -o requirements.lock
+	$(COMPILE) --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --group docs \
+		--fork-strategy fewest -o requirements.lock
+	$(COMPILE) --extra fast --extra postgresql --extra sandbox -c requirements.lock -o requirements-run.lock
+
+chart: setup ## render the Helm chart for its tests (needs helm)
+	$(BIN)/python -m tests.deployment.render
 
 sbom: setup ## the bill of materials of what an installation runs (CycloneDX), in build/sbom.cdx.json
 	mkdir -p build
-	$(BIN)/uv pip compile pyproject.toml --extra fast --extra postgresql -c requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o build/runtime.txt
-	$(BIN)/cyclonedx-py requirements build/runtime.txt --pyproject pyproject.toml --short-PURLs --output-reproducible \
+	$(BIN)/cyclonedx-py requirements requirements-run.lock --pyproject pyproject.toml --short-PURLs --output-reproducible \
 		-o build/sbom.cdx.json 2>/dev/null
 	@echo build/sbom.cdx.json
 

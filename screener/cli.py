@@ -89,6 +89,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: run the command; print a ScreenerError as one message, and leave with its exit code."""
+    if sys.platform == "win32":
+        sys.exit("screener runs on Linux and macOS. On Windows use WSL 2 or a container (docs/schedule.md).")
     try:
         code = cli.main(
             prog_name="screener", standalone_mode=False

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -12,12 +13,13 @@ import requests
 
 from fhir_fixtures.population import bundles, generate
 from screener.cli import cli
+from screener.clinical.records import Outcome
 from screener.config.settings import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
 from screener.state import State
-from tests import faults
+from tests import faults, reference
 from tests.command import screener
 from tests.fhir_samples import observation, patient
 from tests.folders import private_file
@@ -26,8 +28,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # `make demo` and `make test` are what CI runs; installing is what brought the tests here.
 # The sandbox takes no definitions: tests/conformance loads them into HAPI.
-NOT_OURS = ("git ", "make ", "python3 -m venv ", "export PATH=", "screener conformance --load")
+# The sandbox of the tutorial is the server of the tests, whose patients would be taken away by it.
+NOT_OURS = (
+    *("git ", "make ", "python3 -m venv ", "export PATH=", "screener conformance --load"),
+    *("screener sandbox serve", "screener sandbox seed"),
+)
 SERVER, TOKEN_FILE = "https://fhir.hospital.example/fhir", "/run/secrets/fhir-token"
+SANDBOX = "http://127.0.0.1:8080/fhir"
 TODAY = date(2026, 1, 31)
 
 
@@ -40,6 +47,7 @@ def commands(page: Path) -> list[str]:
     return found
 
 
+SAY_WHAT_WRITING_NEEDS = ("README.md", "tutorial.md", "first-week.md")
 WITH_COMMANDS = [page for page in PAGES if any("screener " in line for line in commands(page))]
 
 
@@ -69,7 +77,7 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, t
         "SCREENER_FOLDER_COMPLETE": "true",
         "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3",
     }
-    if page.name != "README.md":  # which says itself what writing needs
+    if page.name not in SAY_WHAT_WRITING_NEEDS:
         environment |= {"SCREENER_WRITE": "on", "SCREENER_ACKNOWLEDGE_UNCALIBRATED": "true"}
     if page.name == "folders.md":
         screener("export", "--out", str(tmp_path / "export"), cwd=tmp_path, **environment)
@@ -77,7 +85,7 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, hospital: str, t
     for line in commands(page):
         if line.startswith(NOT_OURS):
             continue
-        here = line.replace(SERVER, hospital).replace(TOKEN_FILE, str(tmp_path / "token"))
+        here = line.replace(SERVER, hospital).replace(SANDBOX, hospital).replace(TOKEN_FILE, str(tmp_path / "token"))
         if "RUN-ID" in here:
             here = here.replace("RUN-ID", last_run(environment["SCREENER_STATE_URL"]))
         words = shlex.split(here)
@@ -113,7 +121,27 @@ def test_the_page_of_faults_is_made_from_the_tests() -> None:
     assert len(faults.ROWS) + len(faults.EXPORT_ROWS) + len(faults.ELSEWHERE) >= 130
 
 
-@pytest.mark.parametrize("page", ["SECURITY.md", "docs/faults.md"])
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_the_reference_is_made_from_the_code(page: str) -> None:
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == reference.PAGES[page](), "python -m tests.reference"
+
+
+def test_every_reason_of_the_cases_is_in_the_reference() -> None:
+    for outcome, reason in reference.reasons_of_the_cases():
+        told = reference.REASONS[outcome]
+        assert any(fnmatchcase(reason, pattern) for pattern in told), (outcome, reason)
+    assert set(reference.REASONS) == {outcome.value for outcome in Outcome}
+
+
+def test_every_page_is_in_the_navigation_and_on_the_first_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    first = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}\n" in navigation
+        assert page.name == "index.md" or f"({page.name})" in first
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/faults.md", "docs/hazards.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text(encoding="utf-8"))
     assert named

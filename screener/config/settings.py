@@ -145,17 +145,21 @@ class StateSettings(Section):
 class PolicySettings(Section):
     """Windows and limits of the clinical rules."""
 
-    lookback_days: int = Field(730, ge=1, le=36_500)
-    marker_days_before: int = Field(90, ge=0, le=3650)
-    marker_days_after: int = Field(14, ge=0, le=3650)
-    weight_days: int = Field(365, ge=0, le=36_500)
-    height_days: int = Field(3652, ge=0, le=36_500)
+    lookback_days: int = Field(730, ge=1, le=36_500, description="a magnesium result counts so long")
+    marker_days_before: int = Field(
+        90, ge=0, le=3650, description="phosphate, beta-CTx and P1NP count from so many days before the magnesium"
+    )
+    marker_days_after: int = Field(14, ge=0, le=3650, description="and to so many days after it")
+    weight_days: int = Field(365, ge=0, le=36_500, description="a weight counts so many days before and after it")
+    height_days: int = Field(3652, ge=0, le=36_500, description="a height counts so many days before and after it")
     minimum_age_years: int = Field(50, ge=50, le=120, description="the model was made from women of 50 and older")
     minimum_age_surgical_years: int = Field(50, ge=18, le=120, description="of women whose ovaries were removed")
     premenopause_days: int = Field(
         1826, ge=0, le=36_500, description="a documented pre- or perimenopausal state counts so long"
     )
-    imprecision_mmol_l: Decimal = Field(Decimal("0.02"), ge=0, le=Decimal("0.2"))
+    imprecision_mmol_l: Decimal = Field(
+        Decimal("0.02"), ge=0, le=Decimal("0.2"), description="a magnesium so near the cut-off is said to be near it"
+    )
     egfr_least: Decimal = Field(
         Decimal(30), ge=1, le=30, description="below this eGFR (mL/min/1.73 m2) renal insufficiency is severe"
     )

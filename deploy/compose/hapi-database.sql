@@ -1,0 +1,2 @@
+-- HAPI's own database beside the state of screener.
+CREATE DATABASE hapi OWNER screener;
