@@ -6,7 +6,9 @@ Nothing heavy is imported here: a command's own module is loaded when it is call
 import itertools
 import json
 import os
+import shutil
 import sys
+import textwrap
 from importlib import import_module
 
 import click
@@ -100,8 +102,10 @@ def main() -> None:
         _say(error)
         sys.exit(int(error.exit_code))
     except click.ClickException as error:
+        usage = ConfigurationError(error.format_message())
+        _summarise(usage)
         if _as_json():
-            _say(ConfigurationError(error.format_message()))
+            _say(usage)
         else:
             error.show()
         sys.exit(int(ExitCode.USAGE))
@@ -127,7 +131,30 @@ def _say(error: ScreenerError) -> None:
         click.echo(json.dumps(line), err=True)
         return
     colour = not os.environ.get("NO_COLOR")
-    click.echo(f"{click.style('Error:', fg='red', bold=True) if colour else 'Error:'} {error}", err=True)
+    head = click.style("Error:", fg="red", bold=True) if colour else "Error:"
+    click.echo(f"{head} {_fitted(str(error))}", err=True)
+
+
+def _fitted(text: str) -> str:
+    """On a terminal, lines that break between words."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    first, *others = text.splitlines()
+    # The first line follows "Error: ".
+    return "\n".join([wrapper.fill(f"Error: {first}").removeprefix("Error: "), *map(wrapper.fill, others)])
+
+
+def _summarise(error: ScreenerError) -> None:
+    """A run whose options cannot be read has a summary, too, where one was asked for."""
+    given = sys.argv[1:]
+    if given[:1] == ["run"]:
+        from screener.commands.run import tell_usage_error  # noqa: PLC0415 - imports wait for the command
+
+        named = [later for earlier, later in itertools.pairwise(given) if earlier == "--summary"]
+        named += [word.partition("=")[2] for word in given if word.startswith("--summary=")]
+        tell_usage_error(error, named[-1] if named else "", as_json=_as_json())
 
 
 def _as_json() -> bool:

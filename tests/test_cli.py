@@ -359,6 +359,32 @@ def test_errors_are_json_where_the_log_is(arguments: list[str], words: str, tmp_
     assert words in said["error"]
 
 
+@pytest.mark.parametrize("named", [["--summary", "s.json"], ["--summary=s.json"]])
+def test_options_that_cannot_be_read_have_a_summary(named: list[str], tmp_path: Path) -> None:
+    ended = screener(tmp_path, "run", "--limit", "none", *named, "--log-format", "json")
+    printed, written = json.loads(ended.stdout), json.loads((tmp_path / "s.json").read_text())
+    assert printed == written
+    assert (written["exit_code"], written["next_action"], written["wrote"]) == (2, "mend", False)
+    assert "--limit" in written["error"]
+    assert screener(tmp_path, "runs", "list", "--limit", "none", "--log-format", "json").stdout == ""
+
+
+def test_an_error_breaks_between_words(tmp_path: Path) -> None:
+    narrow = {"TERM": "xterm", "COLUMNS": "40", "NO_COLOR": "1"}
+    ended = subprocess.run(
+        ["script", "-qec", f"{sys.executable} -m screener run", "/dev/null"],
+        env={**command.clean_environment(), **narrow},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "Error: No FHIR server is named. Set"
+    assert " ".join(" ".join(lines).split()).endswith("https://fhir.hospital.example/fhir")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_of_a_shell(shell: str, tmp_path: Path) -> None:
     assert "_SCREENER_COMPLETE" in screener(tmp_path, "completion", shell).stdout

@@ -214,6 +214,18 @@ def _carried_out(common: Common, settings: "Settings", options: "Options", summa
         return execute(settings, options, progress, stop.is_set)
 
 
+def tell_usage_error(error: ScreenerError, file: str, *, as_json: bool) -> None:
+    """The summary of a call whose options could not be read; `file` is "" where none was named."""
+    from screener.run.summary import blank, concluded
+
+    summary = concluded(blank("nightly"), error=error)
+    if file and Path(file).absolute().parent.is_dir():
+        with suppress(SummaryNotWritten):
+            _write_summary(Path(file), summary)
+    if as_json:
+        click.echo(summary.to_line())
+
+
 def _tell_failure(error: ScreenerError, options: "Options", file: Path | None, log_format: str) -> None:
     """The summary of a run that was stopped, or that could not begin, where one was asked for."""
     summary = _summary_of(error, options)

@@ -56,7 +56,7 @@ def _look_at_destination(
         except ScreenerError as error:
             findings.error("write", error)
     elif writes:
-        findings.yellow("write", "not tried", "`screener doctor --write` writes a test of nobody, and takes it back")
+        findings.green("write", "not tried; `screener doctor --write` writes a test of nobody, and takes it back")
 
 
 def _impatient(settings: Settings) -> Settings:

@@ -57,7 +57,7 @@ def test_a_server_that_works_is_green_and_a_write_is_taken_back(site: Site) -> N
     assert site.search("RiskAssessment", _tag=f"{system}|write-test") == []
     assert site.search("Device", _tag=f"{system}|write-test") == []
     site.run("--backfill")
-    assert levels(findings(site), "yellow") == {"model", "write"}
+    assert levels(findings(site), "yellow") == {"model"}
     assert "ended well" in findings(site)["state"][0]["found"]
 
 
