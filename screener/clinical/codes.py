@@ -58,6 +58,9 @@ class SystemRow(TableRow, frozen=True, kw_only=True):
     system: str
 
 
+_LOINC = "http://loinc.org"
+
+
 class Match(msgspec.Struct, frozen=True, eq=False):
     """What the codings of one Observation add up to; compared by identity, so that it can key a cache cheaply.
 
@@ -70,6 +73,7 @@ class Match(msgspec.Struct, frozen=True, eq=False):
     quantity: str = ""
     unit: str = ""
     marks: tuple[str, ...] = ()
+    code: str = ""  # by which the result may be used: of LOINC the code alone, else system|code, "text" for a row without a system
 
 
 def read_table(name: str, row_type: type[R]) -> list[R]:
@@ -204,7 +208,14 @@ def _accepted(rows: list[CodeRow]) -> Match:
         quantity=quantities.pop() if len(quantities) == 1 else "",
         unit=next((row.unit for row in rows if row.unit), ""),
         marks=("specimen_whole_blood",) if whole_blood else (),
+        code=_named(rows[0]),
     )
+
+
+def _named(row: CodeRow) -> str:
+    if not row.system:
+        return "text"
+    return row.code if row.system == _LOINC else f"{row.system}|{row.code}"
 
 
 def decimal_of(text: str) -> Decimal | None:

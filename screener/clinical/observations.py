@@ -86,6 +86,7 @@ def fact(
         reading.marks,
         security(meta) if meta is not None and meta.security else (),
         reading.unit,
+        match.code,
     )
 
 

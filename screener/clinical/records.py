@@ -82,6 +82,7 @@ class Fact(Row, frozen=True, array_like=True, tag=1):
     marks: tuple[str, ...] = ()  # codes of what a reader should know (unusual value, unit unlike the code's)
     security: tuple[str, ...] = ()  # confidentiality codes of meta.security
     unit: str = ""  # in which it was sent, as the unit table writes it
+    code: str = ""  # by which it was recognised, as Match writes it
 
 
 class Refusal(Row, frozen=True, array_like=True, tag=2):

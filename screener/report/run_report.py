@@ -204,14 +204,22 @@ class _Maker:
         return [self._bars(caption, ("result", "women"), have, eligible)] if eligible else []
 
     def _units(self) -> list[Table]:
-        rows = [
+        analytes = self._figures.analytes.items()
+        units = [
             (name, unit or "none", self.said(count), self._median(figures))
-            for name, figures in self._figures.analytes.items()
+            for name, figures in analytes
             for unit, count in figures.units.items()
         ]
-        headings = ("analyte", "unit as sent", "results used", "median of the analyte")
-        note = "Medians are in the model's unit, and not told below 50 results. screener coverage lists the codes."
-        return [Table("Units", headings, rows, numbers=2, note=note)] if rows else []
+        codes = [(name, code, self.said(count)) for name, figures in analytes for code, count in figures.codes.items()]
+        note = "Medians are in the model's unit, and not told below 50 results."
+        tables = []
+        if units:
+            headings = ("analyte", "unit as sent", "results used", "median of the analyte")
+            tables.append(Table("Units", headings, units, numbers=2, note=note))
+        if codes:
+            note = "A code alone is LOINC's. screener coverage lists the codes that nobody mapped, too."
+            tables.append(Table("Codes", ("analyte", "code", "results used"), codes, note=note))
+        return tables
 
     def _median(self, figures: AnalyteFigures) -> str:
         return "" if figures.median is None else f"{figures.median:g}"

@@ -21,7 +21,8 @@ def size_of(value: Decimal) -> int:
 
 
 class AnalyteFigures(msgspec.Struct):
-    """Of one analyte: results that assessments rest on, those refused, the units in which the former were sent, and their median in
+    """Of one analyte: results that assessments rest on, those refused, the units in which and the codes under which the former were sent, and
+    their median in
     the model's unit (None below 50 results). `distribution`: how many results lie in each quarter of an octave, by its number: the
     values of number n are from 2**((n - 0.5) / 4) to 2**((n + 0.5) / 4)."""
 
@@ -30,6 +31,7 @@ class AnalyteFigures(msgspec.Struct):
     units: dict[str, int] = {}
     median: float | None = None
     distribution: dict[str, int] = {}
+    codes: dict[str, int] = {}
 
 
 class Figures(msgspec.Struct):
@@ -79,19 +81,23 @@ def _of_analyte(parts: Sequence[AnalyteFigures]) -> AnalyteFigures:
     results = sum(used for _, used in known)
     median = sum(middle * used for middle, used in known) / results if results else None
     distribution: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
     for part in parts:
         distribution.update(part.distribution)
+        codes.update(part.codes)
     used, refused = sum(part.used for part in parts), sum(part.refused for part in parts)
-    return AnalyteFigures(used, refused, dict(units), median, dict(distribution))
+    return AnalyteFigures(used, refused, dict(units), median, dict(distribution), dict(codes))
 
 
 def analyte_figures(
-    used: Counter[tuple[str, str, int]], refused: Counter[tuple[str, str]]
+    used: Counter[tuple[str, str, str, int]], refused: Counter[tuple[str, str]]
 ) -> dict[str, AnalyteFigures]:
-    """From the counts of a run: `used` by (analyte, unit, size), `refused` by (analyte, reason)."""
+    """From the counts of a run: `used` by (analyte, code, unit, size), `refused` by (analyte, reason)."""
     units: dict[str, Counter[str]] = {}
     sizes: dict[str, Counter[int]] = {}
-    for (analyte, unit, size), count in used.items():
+    codes: dict[str, Counter[str]] = {}
+    for (analyte, code, unit, size), count in used.items():
+        codes.setdefault(analyte, Counter())[code] += count
         units.setdefault(analyte, Counter())[unit] += count
         sizes.setdefault(analyte, Counter())[size] += count
     turned_down: Counter[str] = Counter()
@@ -104,6 +110,7 @@ def analyte_figures(
             units=dict(sorted(units.get(name, Counter()).items())),
             median=_median(sizes.get(name, Counter())),
             distribution=_distribution(sizes.get(name, Counter())),
+            codes=dict(sorted(codes.get(name, Counter()).items())),
         )
         for name in sorted({*units, *turned_down})
     }

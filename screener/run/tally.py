@@ -46,7 +46,9 @@ class PatientCounts(msgspec.Struct, array_like=True):
     candidate: bool = False
     flag_made: bool = False
     types: frozenset[str] = frozenset()  # resource types with a statement about her that some rule is about
-    used: tuple[tuple[str, str, int], ...] = ()  # the results that her assessments rest on: analyte, unit, size
+    used: tuple[
+        tuple[str, str, str, int], ...
+    ] = ()  # the results that her assessments rest on: analyte, code, unit, size
     risk: tuple[int, int] | None = None  # the steps of her risk and her Mg
     worked: Worked | None = None  # her line of the list, where one was asked for
     excluded_by: tuple[tuple[str, str], ...] = ()  # rule and row of the list, where she is kept out
@@ -61,7 +63,7 @@ class Counts(msgspec.Struct):
     candidates: int = 0
     flags_made: int = 0
     types: Counter[str] = msgspec.field(default_factory=Counter)
-    used: Counter[tuple[str, str, int]] = msgspec.field(default_factory=Counter)
+    used: Counter[tuple[str, str, str, int]] = msgspec.field(default_factory=Counter)
     risks: Counter[tuple[int, int]] = msgspec.field(default_factory=Counter)
     excluded_by: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
@@ -343,11 +345,11 @@ def _excluded_by(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     return tuple(rows or {(rule, "by a measurement")})
 
 
-def _used(verdict: Verdict) -> tuple[tuple[str, str, int], ...]:
+def _used(verdict: Verdict) -> tuple[tuple[str, str, str, int], ...]:
     occasion = verdict.occasions.get(Method.NOMOGRAM) or verdict.occasions.get(Method.FLAG)
     if occasion is None:
         return ()
-    return tuple([(fact.analyte.value, fact.unit, size_of(fact.value)) for fact in occasion.facts])
+    return tuple([(fact.analyte.value, fact.code, fact.unit, size_of(fact.value)) for fact in occasion.facts])
 
 
 def _types(view: PatientView) -> frozenset[str]:

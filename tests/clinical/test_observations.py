@@ -57,6 +57,7 @@ def test_a_fact_holds_everything() -> None:
         issued_us=1_714_564_800_000_000,
         security=("R",),
         unit="mmol/L",
+        code="2601-3",
     )
 
 

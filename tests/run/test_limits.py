@@ -159,11 +159,11 @@ def test_several_runs_count_as_one() -> None:
 def test_a_median_is_right_to_a_step_and_is_of_many_only() -> None:
     counts = Counts()
     for value in ("0.70", "0.80", "0.90"):
-        counts.used["mg", "mmol/L", size_of(Decimal(value))] += 17
+        counts.used["mg", "2601-3", "mmol/L", size_of(Decimal(value))] += 17
     found = analyte_figures(counts.used, counts.refusals)["mg"]
     assert found.used == 51
     assert found.median == pytest.approx(0.80, rel=0.022)
-    counts.used["mg", "mmol/L", size_of(Decimal("0.70"))] -= 2
+    counts.used["mg", "2601-3", "mmol/L", size_of(Decimal("0.70"))] -= 2
     assert analyte_figures(counts.used, counts.refusals)["mg"].median is None
 
 
