@@ -30,6 +30,7 @@ COMMANDS = {
     "suppressions": ("screener.commands.retract:suppressions", "What was taken back and must not be written again."),
     "purge": ("screener.commands.retract:purge", "Delete everything of ours from the server."),
     "export": ("screener.commands.export:export", "Fetch what a backfill reads as files (Bulk Data Access)."),
+    "serve": ("screener.commands.serve:serve", "Answer a record system at the visit (CDS Hooks)."),
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
     "codes": ("screener.commands.codes:codes", "The value sets behind the exclusions, from a terminology server."),
     "conformance": ("screener.commands.conformance:conformance", "What we write, described in FHIR, as a package."),

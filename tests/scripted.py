@@ -3,6 +3,7 @@
 import contextlib
 import json
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,13 @@ class Scripted:
     asked: list[Request]
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever breaks off (a client that does not trust the certificate) is no error of the test's; a script that fails is."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     """Serve the script on a free loopback port, by https where `tls` is given."""
@@ -81,7 +89,7 @@ def scripted(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Scri
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

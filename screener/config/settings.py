@@ -336,6 +336,21 @@ class LimitSettings(Section):
     )
 
 
+class VisitSettings(Section):
+    """`screener serve`: the service that a record system asks at the visit (CDS Hooks)."""
+
+    address: str = Field("127.0.0.1:8099", pattern=r"^\S+:\d{1,5}$", description="HOST:PORT to listen on")
+    url: str = Field(
+        "", description="the service's address as clients call it, which their JWTs name (aud); default: address"
+    )
+    client_keys: Path | None = Field(None, description="JSON: the public keys of each CDS client (JWK Set) by its iss")
+    fhir_server: str = Field("", description="FHIR base that calls may name; default: server.base_url")
+    seconds: float = Field(5, gt=0, le=60, description="a call is given up after that time")
+    risk_percent: float = Field(
+        0, ge=0, le=100, description="a woman who is not flagged has a card from this risk on; 0 for every risk"
+    )
+
+
 class ReportSettings(Section):
     """The report of a run (HTML), and what is hidden in it."""
 
@@ -407,6 +422,7 @@ class Settings(Section):
     bulk: BulkSettings = BulkSettings()
     cohort: CohortSettings = CohortSettings()
     limits: LimitSettings = LimitSettings()
+    visit: VisitSettings = VisitSettings()
     report: ReportSettings = ReportSettings()
     metrics: MetricsSettings = MetricsSettings()
     notify: NotifySettings = NotifySettings()

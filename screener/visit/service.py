@@ -1,0 +1,140 @@
+"""Answers one call: read her records with what the call brings, judge by the job's rules, make the card."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+from pydantic import SecretStr
+
+from screener.assessment.identity import Canonical
+from screener.assessment.reconcile import Rules
+from screener.assessment.resource import Json
+from screener.assessment.suppression import obeyed
+from screener.clinical.judge import Verdict, judge
+from screener.clinical.records import PatientRecord
+from screener.config.settings import ServerSettings, Settings
+from screener.errors import AuthorisationError, ScreenerError, ServerError
+from screener.fhir import capability
+from screener.fhir.client import Client
+from screener.run import setup
+from screener.run.options import Options
+from screener.run.setup import ServerFeatures
+from screener.state import State
+from screener.stores.server_destination import ServerDestination
+from screener.visit import prefetch
+from screener.visit.cards import card
+from screener.visit.hooks import HOOK, SERVICE_ID, Call, Card, Link, Refused
+
+log = structlog.get_logger()
+
+
+class Service:
+    """The service, made once from its settings. Calls may come from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """ConfigurationError for a model, tables or a list of objections that cannot be used."""
+        self._settings = settings
+        self._method = setup.read_method(settings)
+        self._writer = msgspec.structs.replace(setup.assessment_writer(settings, self._method), device="Device/none")
+        self._needs = settings.exclusions.needs()
+        self._statements: dict[str, capability.Capability] = {}
+        self._rules(datetime.now(UTC))  # what cannot be read is said now
+
+    def discovery(self) -> Json:
+        """The answer of /cds-services."""
+        service = {
+            "hook": HOOK,
+            "id": SERVICE_ID,
+            "title": self._writer.texts("assessment"),
+            "description": "Says what is known of the risk of osteoporosis from results on record. It writes nothing.",
+            "prefetch": prefetch.templates(self._method.mapper, self._needs),
+            "usageRequirements": "A FHIR access token that may read what the prefetch names, or the prefetch itself.",
+        }
+        return {"services": [service]}
+
+    def cards(self, call: Call) -> list[Card]:
+        """The card of the call's patient, or none. Refused where the call does not let her be read."""
+        now = datetime.now(UTC)
+        links: Sequence[Link] = ()
+        if not prefetch.missing(call.prefetch, self._needs):
+            record = prefetch.record(call.patient, call.prefetch, self._method.mapper, self._needs)
+        else:
+            record, links = self._read(call)
+        verdict = self._judged(record, now)
+        found = card(verdict, self._writer, self._settings.visit.risk_percent, links)
+        return [found] if found else []
+
+    def _judged(self, record: PatientRecord, now: datetime) -> Verdict:
+        rules = self._rules(now)
+        (verdict,) = judge([record], rules.policy, self._method.artefact, rules.now_us)
+        if rules.suppressions.any:
+            verdict = obeyed(verdict, rules.suppressions, self._writer.source_system)
+        if verdict.reason == "patient_missing":
+            raise Refused(404, "There is no such patient, or the call's token does not show her")
+        return verdict
+
+    def _rules(self, now: datetime) -> Rules:
+        """The rules of this moment: whoever objected a minute ago is left out."""
+        names = setup.RunNames(self._settings, Options(), self._method)
+        with State.to_read(self._settings.state.url) as state:
+            suppressed = setup.suppressed_at(state, names.destination)
+        return setup.make_rules(self._settings, self._writer, self._writer.device, now, suppressed)
+
+    def _read(self, call: Call) -> tuple[PatientRecord, Sequence[Link]]:
+        """Her record from the call's FHIR server by the call's token, and links to the assessments that stand."""
+        lacking = prefetch.missing(call.prefetch, self._needs)
+        if not call.token or not call.fhir_server:
+            raise Refused(
+                412,
+                f"The prefetch lacks {', '.join(lacking)}, and the call brings no fhirServer with fhirAuthorization",
+            )
+        expected = self._settings.visit.fhir_server or self._settings.server.base_url
+        if call.fhir_server != expected.rstrip("/"):
+            raise Refused(403, "The call names another FHIR server than this service is for (visit.fhir_server)")
+        with ExitStack() as stack:
+            server = self._connected(call, stack)
+            source = setup.open_server(server, self._settings, self._method.mapper, stack)
+            try:
+                (record,) = source.records([call.patient], {call.patient})
+            except AuthorisationError as error:
+                raise Refused(403, f"The call's token does not allow what is needed: {error.what}") from error
+            except ScreenerError as error:
+                raise Refused(502, error.what) from error
+            return record, self._links(server.client, call.patient)
+
+    def _connected(self, call: Call, stack: ExitStack) -> ServerFeatures:
+        settings = self._with_token(call)
+        try:
+            client = stack.enter_context(Client(settings))
+            statement = self._statements.get(call.fhir_server)
+            if statement is None:
+                statement = self._statements[call.fhir_server] = capability.read(client)
+        except ServerError as error:
+            raise Refused(502, error.what) from error
+        return ServerFeatures(client, datetime.now(UTC), statement)
+
+    def _with_token(self, call: Call) -> ServerSettings:
+        """The site's settings of the server, with the call's token in place of the job's own credentials."""
+        none = {"token_file": None, "username": "", "password": None, "password_file": None, "credential_command": ""}
+        own = {"base_url": call.fhir_server, "token": SecretStr(call.token), "client_id": "", "private_keys": None}
+        limits = {"attempts": 1, "timeout_seconds": self._settings.visit.seconds}
+        return self._settings.server.model_copy(update={**none, **own, **limits})
+
+    def _links(self, client: Client, patient: str) -> Sequence[Link]:
+        """To the assessments that stand, where the token may see them."""
+        destination = ServerDestination(
+            client, self._settings.server, Canonical(self._settings.output.canonical), self._settings.output
+        )
+        with suppress(ScreenerError):
+            standing = destination.standing([patient]).get(patient, ())
+            found = [resource for resource in standing if resource.get("status") in ("final", "amended", "corrected")]
+            return [
+                Link(
+                    str(resource.get("code", {}).get("text", "RiskAssessment")),
+                    f"{client.base_url}/RiskAssessment/{resource['id']}",
+                )
+                for resource in found
+            ]
+        return ()
