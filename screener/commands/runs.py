@@ -89,7 +89,7 @@ def show(common: Common, *, run: str, as_json: bool) -> None:
     Example:  screener runs show 0b6f
     """
     with _state(common.settings()) as state:
-        row = _one(state, run)
+        row = one_run(state, run)
     if as_json:
         click.echo(json.dumps(_plain(row), indent=2))
         return
@@ -126,7 +126,7 @@ def report(common: Common, *, run: str, out: Path) -> None:
 
     settings = common.settings()
     with _state(settings) as state:
-        row = _one(state, run)
+        row = one_run(state, run)
         earlier = history(state, row.start).runs
     try:
         summary = of_ledger(row.summary or {})
@@ -154,7 +154,7 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
     from rich.table import Table
 
     with _state(common.settings()) as state:
-        before, after = _one(state, first), _one(state, second)
+        before, after = one_run(state, first), one_run(state, second)
     judged = {
         name: (str(getattr(before.start, field)), str(getattr(after.start, field)))
         for field, name in _HASHES.items()
@@ -191,7 +191,7 @@ def _state(settings: "Settings") -> "State":
     return State.open(settings.state.url, make=False)
 
 
-def _one(state: "State", name: str) -> "RunRow":
+def one_run(state: "State", name: str) -> "RunRow":
     """The run whose id begins so. ConfigurationError where there is none, or more than one."""
     found = state.runs_named(name)
     if len(found) != 1:

@@ -1,0 +1,77 @@
+"""The report of `screener plan`: a table and a figure, for those who decide on a threshold."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from model.local.plan import Plan, Range
+from model.report.figures.planning import planning
+from model.report.page import Page, Picture, Section, Table, write_page
+from model.report.parts import write_results
+
+HEADINGS = (
+    "Risk from",
+    "At this prevalence",
+    "Sent",
+    "Found",
+    "Missed",
+    "Scans for each found",
+    "Net benefit per 1,000",
+)
+
+NOTE = (
+    "In brackets: 95 % intervals. The second column is the printed risk moved to this prevalence.
+"
+    "Net benefit: against sending nobody."
+)
+
+
+def cells(plan: Plan) -> list[list[str]]:
+    """The rows of the table as text."""
+    return [
+        [
+            f"{100 * row.threshold:.0f} %",
+            f"{100 * row.moved:.0f} %",
+            _whole(row.sent),
+            _whole(row.found),
+            _whole(row.missed),
+            "" if row.scans_per_found.value == float("inf") else f"{row.scans_per_found.value:.1f}",
+            _whole(row.net_benefit),
+        ]
+        for row in plan.rows
+    ]
+
+
+def _whole(one: Range) -> str:
+    return f"{one.value:,.0f} ({one.low:,.0f}, {one.high:,.0f})"
+
+
+def write_plan(plan: Plan, title: str, folder: Path) -> Path:
+    """`results.json`, `report.html` and the figure; returns the folder."""
+    write_results(asdict(plan) | {"rows": [_finite(asdict(row)) for row in plan.rows]}, folder)
+    lead = [
+        f"{plan.women:,.0f} women a year, of whom {100 * plan.prevalence:.0f} % have osteoporosis. Based on {plan.based_on}.",
+        *plan.warnings,
+    ]
+    if plan.capacity is not None:
+        lead.append(affordable(plan))
+    table = Table("Women per year by threshold (95 % interval)", HEADINGS, cells(plan), NOTE)
+    picture = Picture(
+        "planning", planning(plan), "Left: women per year. Right: what it is worth. Bands are 95 % intervals."
+    )
+    write_page(Page(title, lead, [Section("Thresholds", tables=[table], pictures=[picture])]), folder)
+    return folder
+
+
+def affordable(plan: Plan) -> str:
+    """Which threshold the capacity allows, in words."""
+    if plan.affordable is None:
+        return f"No threshold keeps within {plan.capacity:,.0f} scans a year."
+    return f"With {plan.capacity:,.0f} scans a year the lowest threshold is a printed risk of {100 * plan.affordable:.0f} %."
+
+
+def _finite(part: dict[str, object]) -> dict[str, object]:
+    """JSON knows no infinity: where nobody is found there are no scans for each found."""
+    scans = part["scans_per_found"]
+    if isinstance(scans, dict):
+        part["scans_per_found"] = {key: None if value == float("inf") else value for key, value in scans.items()}
+    return part
