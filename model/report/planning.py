@@ -19,9 +19,7 @@ HEADINGS = (
 )
 
 NOTE = (
-    "In brackets: 95 % intervals. The second column is the printed risk moved to this prevalence.
-"
-    "Net benefit: against sending nobody."
+    "In brackets: 95 % intervals. Second column: the printed risk at this prevalence. Benefit: against sending nobody."
 )
 
 
