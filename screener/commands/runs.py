@@ -12,6 +12,7 @@ from screener.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from screener.config.settings import Settings
+    from screener.run.summary import Summary
     from screener.state import RunRow, State
 
 EPILOG = """\b
@@ -117,25 +118,38 @@ def report(common: Common, *, run: str, out: Path) -> None:
     \b
     Example:  screener runs report 0b6f --out run.html
     """
-    import msgspec
-
     from screener.operations.after_run import report_of
     from screener.report.page import write
-    from screener.report.run_report import of_ledger
     from screener.run.history import history
 
     settings = common.settings()
     with _state(settings) as state:
         row = one_run(state, run)
         earlier = history(state, row.start).runs
-    try:
-        summary = of_ledger(row.summary or {})
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(
-            f"The ledger has no whole summary of run {row.start.run_id[:8]}",
-            "It was stopped, or made by an older release; `screener runs show` has what there is",
-        ) from error
-    write(report_of(settings, summary, earlier), out)
+    write(report_of(settings, _whole(row), earlier), out)
+    click.echo(f"Written: {out}")
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--out", type=FileToWrite(), required=True, metavar="FILE", help="JSON file to write.")
+@settings_options
+def measure(common: Common, *, run: str, out: Path) -> None:
+    """Write the counts of a run as a FHIR MeasureReport: small ones left out, the others rounded.
+
+    \b
+    Example:  screener runs measure 0b6f --out measure-report.json
+    """
+    from screener.assessment.identity import Canonical
+    from screener.report.measure_report import measure_report
+
+    settings = common.settings()
+    with _state(settings) as state:
+        row = one_run(state, run)
+    found = measure_report(
+        _whole(row), str(row.ended), Canonical(settings.output.canonical), settings.report.least_count
+    )
+    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     click.echo(f"Written: {out}")
 
 
@@ -200,6 +214,21 @@ def one_run(state: "State", name: str) -> "RunRow":
             "`screener runs list` shows them",
         )
     return found[0]
+
+
+def _whole(row: "RunRow") -> "Summary":
+    """The summary of a run. ConfigurationError where the ledger has none that is whole."""
+    import msgspec
+
+    from screener.report.run_report import of_ledger
+
+    try:
+        return of_ledger(row.summary or {})
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"The ledger has no whole summary of run {row.start.run_id[:8]}",
+            "It was stopped, or made by an older release; `screener runs show` has what there is",
+        ) from error
 
 
 def _plain(row: "RunRow") -> dict[str, Any]:

@@ -7,7 +7,9 @@ from model import PREDICTORS, Artefact
 from screener.assessment.identity import PRODUCT, Canonical
 from screener.assessment.texts import Texts
 from screener.clinical.exclusions import shipped_rules
+from screener.clinical.policy import Policy
 from screener.clinical.records import Method
+from screener.conformance import logic
 
 Json = dict[str, Any]
 
@@ -24,14 +26,20 @@ class Part(NamedTuple):
     meaning: str
 
 
-def resources(canonical: Canonical, version: str, artefacts: Sequence[Artefact]) -> list[Json]:
-    """Every CodeSystem, ValueSet, extension and profile, in a fixed order. `version` is that of the package."""
+def resources(
+    canonical: Canonical, version: str, artefacts: Sequence[Artefact], policy: Policy | None = None
+) -> list[Json]:
+    """Every CodeSystem, ValueSet, extension and profile, then who is assessed, in a fixed order. `version` is that of the package;
+    `policy` the site's, by default our own."""
+    policy = policy or Policy()
     made = _Maker(canonical, version)
     systems = _code_systems(canonical, artefacts)
     found = [made.code_system(url, *content) for url, content in systems.items()]
     found += [made.value_set(url, title) for url, (title, _) in systems.items()]
     found += _extensions(made)
-    return [*found, *_profiles(made)]
+    found += _profiles(made)
+    found += logic.value_sets(canonical, made.head)
+    return [*found, logic.plan_definition(canonical, made.head, policy), logic.measure(canonical, made.head)]
 
 
 def _code_systems(canonical: Canonical, artefacts: Sequence[Artefact]) -> dict[str, tuple[str, dict[str, str]]]:
@@ -75,7 +83,7 @@ class _Maker:
     def __init__(self, canonical: Canonical, version: str) -> None:
         self.canonical, self._version = canonical, version
 
-    def _head(self, kind: str, url: str, title: str) -> Json:
+    def head(self, kind: str, url: str, title: str) -> Json:
         name = url.rpartition("/")[2]
         return {
             "resourceType": kind,
@@ -94,7 +102,7 @@ class _Maker:
         # A site's own models, and caveats of its own rules, are further codes.
         open_ended = url in (self.canonical.model, self.canonical.caveat)
         return {
-            **self._head("CodeSystem", url, title),
+            **self.head("CodeSystem", url, title),
             "caseSensitive": True,
             "content": "fragment" if open_ended else "complete",
             "concept": [{"code": code, "display": meaning} for code, meaning in codes.items()],
@@ -104,13 +112,13 @@ class _Maker:
         return system.replace("/CodeSystem/", "/ValueSet/")
 
     def value_set(self, system: str, title: str) -> Json:
-        found = self._head("ValueSet", self.value_set_url(system), title)
+        found = self.head("ValueSet", self.value_set_url(system), title)
         return {**found, "compose": {"include": [{"system": system}]}}
 
     def extension(self, name: str, title: str, context: str, elements: list[Json]) -> Json:
         url = self.canonical.extension(name)
         return {
-            **self._head("StructureDefinition", url, title),
+            **self.head("StructureDefinition", url, title),
             "fhirVersion": "4.0.1",
             "kind": "complex-type",
             "abstract": False,
@@ -157,7 +165,7 @@ class _Maker:
 
     def profile(self, name: str, title: str, elements: list[Json]) -> Json:
         return {
-            **self._head("StructureDefinition", self.canonical.extension(name), title),
+            **self.head("StructureDefinition", self.canonical.extension(name), title),
             "fhirVersion": "4.0.1",
             "kind": "resource",
             "abstract": False,

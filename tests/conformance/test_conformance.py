@@ -8,17 +8,22 @@ import subprocess
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from fhirpathpy import evaluate
+from fhirpathpy.models import models
 
 from fhir_fixtures import cases
+from fhir_fixtures.population import generate, write_ndjson
 from model import SHIPPED, load_artefact
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Rules, reconcile
 from screener.assessment.validate import Validator
+from screener.clinical.exclusions import value_set, value_set_names
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
@@ -116,10 +121,124 @@ def test_all_that_is_written_passes_the_validator_and_what_is_wrong_does_not(
     assert len(written) > 200
     # A StructureDefinition of its own it validates only with the core package at hand; by ours it validates what is written.
     terminology = [resource for resource in FOUND if resource["resourceType"] != "StructureDefinition"]
-    right = [*terminology, *written]
+    right = [*terminology, *written, report_of_a_run(tmp_path)]
     wrong = list(damaged())
     found = validated(tmp_path, [*right, *wrong])
     assert {int(line.partition("\t")[0]) for line in found} == {len(right) + 1 + n for n in range(len(wrong))}
+
+
+def report_of_a_run(folder: Path, *arguments: str) -> Json:
+    """The MeasureReport of a run over synthetic patients."""
+    write_ndjson(folder / "export", generate(400, 3, date(2026, 1, 31)))
+    run = (
+        "run",
+        "--backfill",
+        "--from",
+        "export",
+        "--to",
+        "out",
+        "--now",
+        "2026-01-31T00:00:00Z",
+        "--summary",
+        "s.json",
+    )
+    assert command(folder, *run, SCREENER_FOLDER_COMPLETE="true").exit_code == 0
+    name = json.loads((folder / "s.json").read_text())["run_id"]
+    ended = command(folder, "runs", "measure", name[:8], "--out", "report.json", *arguments)
+    assert ended.exit_code == 0, ended.stderr
+    found: Json = json.loads((folder / "report.json").read_text())
+    return found
+
+
+def test_the_report_of_a_run_counts_as_the_run_and_hides_small_counts(tmp_path: Path) -> None:
+    report = report_of_a_run(tmp_path)
+    summary = json.loads((tmp_path / "s.json").read_text())
+    (group,) = report["group"]
+    counts = {p["code"]["coding"][0]["code"]: p.get("count") for p in group["population"]}
+    assert counts["initial-population"] == 5 * round(summary["patients_seen"] / 5)
+    assert counts["numerator"] == 5 * round(summary["flagged"] / 5)
+    assert all(count is not None and count % 5 == 0 for count in counts.values())
+    strata = {s["value"]["text"]: s["population"][0].get("count") for s in group["stratifier"][0]["stratum"]}
+    reasons = {f"{o}: {r}": n for o, found in summary["outcomes"].items() for r, n in found.items()}
+    assert strata.keys() == reasons.keys()
+    assert {name for name, count in strata.items() if count is None} == {name for name, n in reasons.items() if n < 5}
+    (described,) = (r for r in FOUND if r["resourceType"] == "Measure")
+    assert report["measure"] == described["url"]
+
+
+def test_what_the_plan_says_in_fhirpath_is_what_the_job_does() -> None:
+    """Every Patient of the cases: the conditions hold for those whom no rule about the Patient keeps out, and only for them."""
+    (plan,) = (r for r in FOUND if r["resourceType"] == "PlanDefinition")
+    paths = [
+        c["expression"]["expression"]
+        for c in plan["action"][0]["condition"]
+        if c["expression"]["language"] == "text/fhirpath"
+    ]
+    about_her = ("sex_", "deceased", "inactive", "merged", "too_young", "age_uncertain", "birth_date")
+    agree = 0
+    for case in cases.load():
+        (person, *more) = [r for r in case.resources if r["resourceType"] == "Patient"] or [None]
+        reason = case.expected["reason"]
+        if person is None or more or case.site or case.invalid or _beyond_fhirpath(person, reason):
+            continue
+        on_the_day = [path.replace("today()", f"@{case.now[:10]}") for path in paths]
+        holds = all(evaluate(person, path, {}, models["r4"]) == [True] for path in on_the_day)
+        assert holds is not reason.startswith(about_her), (case.name, reason)
+        agree += 1
+    assert agree > 100
+
+
+def _beyond_fhirpath(person: Json, reason: str) -> bool:
+    """What the PlanDefinition leaves to the job: extensions for the sex, birth dates that are none, and an age on the result's day."""
+    return (
+        "extension" in person
+        or reason in ("too_young", "age_uncertain")
+        or len(str(person.get("birthDate"))) not in (4, 7, 10)
+    )
+
+
+def test_the_lists_hold_every_code_of_the_exclusions() -> None:
+    sets = {r["url"].rpartition("/list-")[2]: r for r in FOUND if "/ValueSet/list-" in r.get("url", "")}
+    for name in value_set_names():
+        include = sets[name.replace("_", "-")]["compose"]["include"]
+        exact = {(part["system"], one["code"]) for part in include for one in part.get("concept", ())}
+        patterns = [(part["system"], part["filter"][0]["value"]) for part in include if "filter" in part]
+        for code in value_set(name):
+            if code.match == "prefix":
+                assert any(
+                    system == code.system and re.fullmatch(pattern, code.code + "9") for system, pattern in patterns
+                )
+            else:
+                assert (code.system, code.code) in exact
+
+
+def test_the_plan_refers_to_what_is_in_the_package() -> None:
+    (plan,) = (r for r in FOUND if r["resourceType"] == "PlanDefinition")
+    there = {r["url"] for r in FOUND}
+    named = {f["valueSet"] for action in plan["action"] for need in action["input"] for f in need["codeFilter"]}
+    named |= {profile for action in plan["action"] for out in action["output"] for profile in out["profile"]}
+    assert len(named) > 20
+    assert named <= there
+
+
+def test_the_views_read_what_the_cases_hold(tmp_path: Path) -> None:
+    assert command(tmp_path, "conformance", "--views", "views").exit_code == 0
+    found = {
+        view["resource"]: view for view in (json.loads(file.read_text()) for file in (tmp_path / "views").iterdir())
+    }
+    assert {"Patient", "Observation", "Condition", "MedicationRequest"} <= set(found)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for case in cases.load():
+        for resource in case.resources:
+            view = found.get(resource["resourceType"])
+            for column in view["select"][0]["column"] if view else ():
+                values = evaluate(json.loads(json.dumps(resource, default=float)), column["path"], {}, models["r4"])
+                assert len(values) <= 1, (case.name, column)
+                if values:
+                    seen[resource["resourceType"]].add(column["name"])
+    assert {"id", "gender", "birth_date"} <= seen["Patient"]
+    assert {"patient", "code", "value", "unit", "effective"} <= seen["Observation"]
+    assert {"patient", "code", "onset"} <= seen["Condition"]
 
 
 def damaged() -> Iterable[Json]:
