@@ -32,6 +32,7 @@ COMMANDS = {
     "export": ("screener.commands.export:export", "Fetch what a backfill reads as files (Bulk Data Access)."),
     "serve": ("screener.commands.serve:serve", "Answer a record system at the visit (CDS Hooks)."),
     "model": ("screener.commands.model:model", "The published model: its evidence, its artefact, a site's own data."),
+    "outcomes": ("screener.commands.outcomes:outcomes", "What became of the women who were assessed: DXA afterwards."),
     "plan": ("screener.commands.plan:plan", "Which threshold a site can afford, and what it would find."),
     "codes": ("screener.commands.codes:codes", "The value sets behind the exclusions, from a terminology server."),
     "conformance": ("screener.commands.conformance:conformance", "What we write, described in FHIR, as a package."),

@@ -40,10 +40,12 @@ class LabelKind(StrEnum):
 
 
 class LabelRule(msgspec.Struct, frozen=True):
-    """The label's definition. `max_gap_days`: how far DXA or diagnosis may lie from the Mg result, before or after, inclusive."""
+    """The label's definition. `max_gap_days`: how far DXA or diagnosis may lie from the Mg result, before or after, inclusive;
+    `after_only`: a DXA before its day does not count."""
 
     kind: LabelKind = LabelKind.T_SCORE
     max_gap_days: int = 365
+    after_only: bool = False
 
 
 class TScoreRow(TableRow, frozen=True, kw_only=True):
@@ -290,7 +292,8 @@ def latest(evidence: Iterable[Evidence]) -> list[Evidence]:
 
 def _by_t_score(rows: Sequence[Evidence], mg_day: int, rule: LabelRule) -> Label:
     usable = [row for row in rows if isinstance(row, TScore)]
-    near = [row for row in usable if abs(row.day - mg_day) <= rule.max_gap_days]
+    earliest = mg_day if rule.after_only else mg_day - rule.max_gap_days
+    near = [row for row in usable if earliest <= row.day <= mg_day + rule.max_gap_days]
     if not near:
         refused = any(isinstance(row, Unusable) and row.resource == "Observation" for row in rows)
         return Label(reason="dxa_outside_gap" if usable else "dxa_unusable" if refused else "no_dxa")
