@@ -105,6 +105,13 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def least_count_option(what: str) -> Callable[[F], F]:
+    """--least-count: what is hidden below it."""
+    from screener.small_counts import LEAST
+
+    return click.option("--least-count", type=click.IntRange(1, 1000), default=LEAST, show_default=True, help=what)
+
+
 def from_folder_option(command: F) -> F:
     """--from: a folder in place of the server."""
     kind = click.Path(path_type=Path)

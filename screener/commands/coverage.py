@@ -9,13 +9,14 @@ import click
 from screener.commands._options import (
     Common,
     from_folder_option,
+    least_count_option,
     now_option,
     only_tag_option,
     safe,
     settings_options,
 )
 from screener.commands.run import progress_bar
-from screener.small_counts import LEAST, said
+from screener.small_counts import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,12 +47,8 @@ Examples:
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Judge at most N of the patients with magnesium."
 )
-@click.option(
-    "--least-count",
-    type=click.IntRange(1, 1000),
-    default=LEAST,
-    show_default=True,
-    help="Counts that are smaller, and texts of fewer patients, are not shown; others are rounded to a multiple of it. 1: all as they are.",
+@least_count_option(
+    "Counts that are smaller, and texts of fewer patients, are not shown; others are rounded to a multiple of it. 1: all as they are."
 )
 @click.option(
     "--tables", type=click.Path(path_type=Path, file_okay=False), help="Write the tables to complete to this folder."
@@ -142,7 +139,7 @@ def _show(found: "Coverage") -> None:
         )
     for kind, why in found.exclusions_not_checked.items():
         console.print(f"Exclusions not checked: {kind} ({safe(why)})", style="yellow")
-    console.print(f"\n[bold]Codes and units[/] of {say(found.women_sampled)} patients")
+    console.print(f"\n[bold]Codes and units[/] of {say(found.women_sampled)} {_patients(found.women_sampled)}")
     _codes(console, found.mapped_codes, say)
     suggested = [seen for seen in found.unmapped_codes if seen.suggestion]
     if suggested:
@@ -154,7 +151,7 @@ def _show(found: "Coverage") -> None:
         console.print(f"  {'':<24}  {'all':>7}  {'met':>7}  {'suspected':>9}  code system")
     for seen in found.excluding:
         _stated(console, seen, say)
-    console.print(f"\n{others} other codes are not the nomogram's by their names; --json lists them.")
+    console.print(f"\nOther codes, not the nomogram's by their names: {others} (--json lists them)")
 
 
 def _stated(console: "Console", seen: "SystemSeen", say: "_Counts") -> None:
@@ -182,6 +179,10 @@ class _Counts:
 
     def __call__(self, count: int | None) -> str:
         return said(count, self._least)
+
+
+def _patients(count: int | None) -> str:
+    return "patient" if count == 1 else "patients"
 
 
 def _grid(console: "Console", rows: list[tuple[str, str]]) -> None:

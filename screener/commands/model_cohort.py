@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from screener.commands._options import Common, Instant, from_folder_option, only_tag_option, settings_options
+from screener.commands._options import (
+    Common,
+    Instant,
+    from_folder_option,
+    least_count_option,
+    only_tag_option,
+    settings_options,
+)
 from screener.commands.run import progress_bar
 from screener.plural import counted
 
@@ -42,13 +49,7 @@ Examples:
     help="Days between magnesium and DXA or diagnosis, before or after.",
 )
 @click.option("--with-unlabelled", is_flag=True, help="Write the women without a label, too.")
-@click.option(
-    "--least-count",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Figures that rest on fewer women are not shown.",
-)
+@least_count_option("Figures that rest on fewer women are not shown.")
 @click.option(
     "--as-of",
     type=click.Choice(["occasion", "run"]),

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from screener.commands._options import Common, from_folder_option, now_option, only_tag_option, settings_options
+from screener.commands._options import (
+    Common,
+    from_folder_option,
+    least_count_option,
+    now_option,
+    only_tag_option,
+    settings_options,
+)
 from screener.commands.run import progress_bar
-from screener.small_counts import LEAST, said
+from screener.small_counts import said
 
 if TYPE_CHECKING:
     from screener.cohort.outcomes import Outcomes, Told
@@ -37,13 +44,7 @@ Examples:
     show_default=True,
     help="DXA counts so long after the magnesium result.",
 )
-@click.option(
-    "--least-count",
-    type=click.IntRange(1, 1000),
-    default=LEAST,
-    show_default=True,
-    help="Smaller counts are not shown, others are rounded.",
-)
+@least_count_option("Smaller counts are not shown, others are rounded.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

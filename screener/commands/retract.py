@@ -150,8 +150,8 @@ def _say(found: "Undone", verb: str) -> None:
     else:
         click.echo(f"{found.done} of {found.found} on {found.host} {verb}")
     if found.already:
-        click.echo(f"{found.already} were taken back before")
+        click.echo(f"Taken back before: {found.already}")
     if found.later:
-        click.echo(f"{found.later} stay: a later run has written them again (retract that run)")
+        click.echo(f"Left as they are, for a later run has written them again (retract that run): {found.later}")
     if found.failed:
-        click.echo(f"{found.failed} could not be written: call it again")
+        click.echo(f"Could not be written: {found.failed}. Call it again")

@@ -110,4 +110,4 @@ def _content(path: Path) -> str:
 
 def _cannot_read(path: Path, error: Exception) -> ConfigurationError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return ConfigurationError(f"Cannot read {path.name}: {why}", "Check its path in the configuration")
+    return ConfigurationError(f"Cannot read {path.absolute()}: {why}", "Check its path in the configuration")

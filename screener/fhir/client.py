@@ -460,14 +460,15 @@ def _check_certificates(settings: ServerSettings) -> None:
             context.load_verify_locations(settings.ca_bundle)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot use server.ca_bundle: {error.strerror}", "It holds certificates to trust, as PEM"
+            f"Cannot use server.ca_bundle {settings.ca_bundle}: {error.strerror}",
+            "It holds certificates to trust, as PEM",
         ) from error
     try:
         if settings.client_certificate:  # a key with a password of its own is refused: nobody is there to type it
             context.load_cert_chain(settings.client_certificate, settings.client_key, password=lambda: "")
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot use server.client_certificate or client_key: {error.strerror}",
+            f"Cannot use server.client_certificate {settings.client_certificate} or its key: {error.strerror}",
             "They hold a certificate and its key without a password, as PEM",
         ) from error
 

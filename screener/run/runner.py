@@ -141,6 +141,7 @@ class Runner:
         self._why_dry = setup.why_dry(settings, options, self._method.artefact, self._servers)
         self._started = self._servers.clock
         self._lease: Lease | None = None
+        self._left_out = 0  # lines of a list that name no patient
         self._tally, self._reading = RunTally(), Reading()
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
         self._comparison = Comparison(
@@ -155,7 +156,7 @@ class Runner:
     def execute(self) -> Result:
         """From the lease to the ledger. Raises ScreenerError where the run cannot go on as a whole."""
         self._state = self._stack.enter_context(self._open_state())
-        named = setup.named_patients(self._options, self._servers.source, self._method.mapper)
+        named, self._left_out = setup.named_patients(self._options, self._servers.source, self._method.mapper)
         since = "" if named else self._since()
         again = self._patients_to_retry()
         waiting = {row.patient_id for row in self._state.retry_patients(self._names.watermark)}
@@ -448,10 +449,13 @@ class Runner:
             )
         if scope.mode is Mode.NIGHTLY and (most_missing or self._comparison.newly_unchecked()):
             watermark = msgspec.structs.replace(watermark, to=None)  # the next night looks at these patients again
-        named_missing = bool(missing) and scope.mode is Mode.NAMED
+        named_missing = bool(missing or self._left_out) and scope.mode is Mode.NAMED
         if named_missing:
             log.warning(
-                "patients_not_found", missing=missing, of=tally.patients_seen, remedy="Check the ids that were given"
+                "patients_not_found",
+                missing=missing + self._left_out,
+                of=tally.patients_seen,
+                remedy="Check the ids that were given",
             )
         incomplete = tally.failed_patients or most_missing or named_missing
         code = ExitCode.SOME_PATIENTS_FAILED if incomplete else ExitCode.DONE

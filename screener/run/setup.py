@@ -36,7 +36,7 @@ from screener.plural import counted
 from screener.run.options import Options
 from screener.state import State, SuppressionRow
 from screener.stores.other_server import OtherServerDestination
-from screener.stores.patient_lists import patients_of_file, patients_of_group, patients_of_numbers
+from screener.stores.patient_lists import Listed, patients_of_file, patients_of_group, patients_of_numbers
 from screener.stores.protocols import FullDestination, FullSource
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
@@ -404,21 +404,21 @@ def suppressed_at(state: State, destination: str) -> list[SuppressedBy]:
     return [(row, state.identities_of(row.name) if row.kind == "run" else ()) for row in rows]
 
 
-def named_patients(options: Options, server: ServerFeatures | None, mapper: Mapper) -> tuple[str, ...]:
+def named_patients(options: Options, server: ServerFeatures | None, mapper: Mapper) -> Listed:
     """The patients that the call names, one by one or by a list."""
     listed = options.patients_from
     if not listed:
-        return options.patients
+        return Listed(options.patients)
     if listed.startswith("Group/"):
         if server is None:
             raise ConfigurationError("A Group is read from a server", "Give a file of ids instead")
-        return (*options.patients, *patients_of_group(server.client, listed, mapper))
+        return Listed((*options.patients, *patients_of_group(server.client, listed, mapper)))
     if not options.identifier_system:
-        return (*options.patients, *patients_of_file(Path(listed)))
+        return Listed((*options.patients, *patients_of_file(Path(listed))))
     if server is None:
         raise ConfigurationError("Record numbers are looked up on a server", "Leave out --from, or list ids instead")
     numbers = patients_of_numbers(server.client, Path(listed), options.identifier_system, _NUMBERS_AT_ONCE)
-    return (*options.patients, *numbers)
+    return Listed((*options.patients, *numbers.patients), numbers.left_out)
 
 
 class RunNames:

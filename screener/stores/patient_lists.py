@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -38,10 +39,17 @@ def patients_of_file(file: Path, named_by: str = "--patients-from") -> tuple[str
     return tuple(found)
 
 
-def patients_of_numbers(client: Client, file: Path, system: str, batch_patients: int) -> tuple[str, ...]:
+class Listed(NamedTuple):
+    """The patients that a list names, and how many of its lines name none."""
+
+    patients: tuple[str, ...]
+    left_out: int = 0
+
+
+def patients_of_numbers(client: Client, file: Path, system: str, batch_patients: int) -> Listed:
     """The ids of the Patients that have these business identifiers (one a line) in a system.
 
-    A number that no Patient has, or that several have, is left out and counted in the log. InputError where none is left.
+    A number that no Patient has, or that several have, is left out and counted. InputError where none is left.
     """
     numbers = tuple(dict.fromkeys(text for _, text in _lines(file, "--patients-from")))
     owners: dict[str, set[str]] = {number: set() for number in numbers}
@@ -67,7 +75,7 @@ def patients_of_numbers(client: Client, file: Path, system: str, batch_patients:
             f"{client.host} has no Patient with a number of {file.name} in the identifier system that was given",
             "Look at Patient.identifier.system of one patient on the server",
         )
-    return patients
+    return Listed(patients, unknown + shared)
 
 
 def _lines(file: Path, named_by: str) -> list[tuple[int, str]]:
@@ -75,9 +83,13 @@ def _lines(file: Path, named_by: str) -> list[tuple[int, str]]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {file.name}: {type(error).__name__}", f"Check the path in {named_by}") from error
+        raise InputError(f"Cannot read {file.absolute()}: {_why(error)}", f"Check the path in {named_by}") from error
     said = ((number, line.strip()) for number, line in enumerate(lines, start=1))
     return [(number, text) for number, text in said if text and not text.startswith("#")]
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or "") if isinstance(error, OSError) else "it is no text in UTF-8"
 
 
 class _Member(msgspec.Struct):

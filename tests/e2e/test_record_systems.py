@@ -140,7 +140,7 @@ def test_record_numbers_of_nobody_and_of_several_are_counted(sandbox: Site) -> N
     listed = sandbox.folder / "numbers.txt"
     listed.write_text("".join(f"{number}, {sandbox.name}\n" for number in (7, 8, 9)))
     call = ("--patients-from", "numbers.txt", "--identifier-system", MRN)
-    ended = sandbox.run(*call)
+    ended = sandbox.run(*call, expect=3)
     assert ended.summary["writes"] == writes(created=2)
     assert "with_several=1" in ended.stderr
     assert "without_a_patient=1" in ended.stderr

@@ -51,7 +51,7 @@ def test_a_run_is_taken_back_and_stays_so_until_it_is_lifted(two: Site) -> None:
     assert done.stdout.startswith("2 of 2 on ")
     assert (statuses(two, "w1"), statuses(two, "w2")) == (["final"] * 2, ["entered-in-error"] * 2)
     assert "the site took it back" in str(two.assessments("w2")[0]["note"])
-    assert two.call("retract", "--run", made["run_id"], "--yes").stdout.splitlines()[1] == "2 were taken back before"
+    assert two.call("retract", "--run", made["run_id"], "--yes").stdout.splitlines()[1] == "Taken back before: 2"
 
     after = backfill(two)
     assert after["outcomes"]["not_eligible"] == {"suppressed": 1}
@@ -74,7 +74,7 @@ def test_what_a_later_run_wrote_again_is_the_later_runs(sandbox: Site) -> None:
     backfill(sandbox)
     said = sandbox.call("retract", "--run", first, "--yes").stdout
     assert "0 of 0" in said
-    assert "2 stay: a later run has written them again" in said
+    assert "written them again (retract that run): 2" in said
 
 
 def test_all_nomograms_of_a_model(two: Site) -> None:
