@@ -20,8 +20,10 @@ def with_scopes(settings: Settings, *, reads: bool = True, assessments: str = ""
         kinds.add("Group")
     here = [f"system/{kind}.{READ}" for kind in sorted(kinds)] if reads else []
     there = [f"system/{kind}.{assessments}" for kind in ("Device", "RiskAssessment")] if assessments else []
-    if settings.output.audit_event and assessments == READ_AND_WRITE:
-        there.append("system/AuditEvent.c")
+    if assessments == READ_AND_WRITE:
+        there += scopes_besides(settings)
+    elif assessments == READ_WRITE_AND_DELETE and settings.tasks.owner:
+        there.append(f"system/Task.{READ_WRITE_AND_DELETE}")
     server, destination = settings.server, settings.destination
     if destination.base_url:
         there.insert(0, f"system/Patient.{READ}")
@@ -30,3 +32,14 @@ def with_scopes(settings: Settings, *, reads: bool = True, assessments: str = ""
         here += there
     server = server.model_copy(update={"scopes": server.scopes or " ".join(here)})
     return settings.model_copy(update={"server": server, "destination": destination})
+
+
+_LETTER = {"create": "c", "update": "u", "search-type": "rs"}
+
+
+def scopes_besides(settings: Settings) -> list[str]:
+    """For what is written beside assessments and the Device."""
+    return [
+        f"system/{kind}.{''.join(letter for letter in 'crus' if letter in ''.join(_LETTER[one] for one in interactions))}"
+        for kind, interactions, _ in settings.written_besides
+    ]

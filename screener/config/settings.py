@@ -336,6 +336,18 @@ class LimitSettings(Section):
     )
 
 
+class TaskSettings(Section):
+    """One Task for each newly flagged woman, on the server that takes the assessments."""
+
+    owner: str = Field(
+        "",
+        pattern=r"^$|^(Practitioner|PractitionerRole|Organization|CareTeam|HealthcareService|Device)/[A-Za-z0-9.-]{1,64}$",
+        description='who gets the Tasks, e.g. "PractitionerRole/dxa"; "" for no Tasks',
+    )
+    days: int = Field(90, ge=1, le=3650, description="a flag is new whose magnesium result is not older")
+    at_most: int = Field(200, ge=1, description="a run makes none where it would make more")
+
+
 class VisitSettings(Section):
     """`screener serve`: the service that a record system asks at the visit (CDS Hooks)."""
 
@@ -422,6 +434,7 @@ class Settings(Section):
     bulk: BulkSettings = BulkSettings()
     cohort: CohortSettings = CohortSettings()
     limits: LimitSettings = LimitSettings()
+    tasks: TaskSettings = TaskSettings()
     visit: VisitSettings = VisitSettings()
     report: ReportSettings = ReportSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -437,6 +450,13 @@ class Settings(Section):
     def identity_source(self) -> str:
         """The source system in the identity of assessments."""
         return self.source_system or self.server.base_url or "local"
+
+    @property
+    def written_besides(self) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+        """What is written beside assessments and the Device: resource type, interactions, the setting that asks for it."""
+        audits = (("AuditEvent", ("create",), "output.audit_event"),) if self.output.audit_event else ()
+        tasks = (("Task", ("create", "update", "search-type"), "tasks.owner"),) if self.tasks.owner else ()
+        return (*audits, *tasks)
 
     def shown(self) -> dict[str, Any]:
         """The effective settings for people and files, secrets removed."""

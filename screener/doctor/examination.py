@@ -42,7 +42,7 @@ def examine(found: Found, tell: Callable[[Finding], None], *, write: bool, folde
 def _look_at_destination(
     there: ServerFeatures, settings: Settings, findings: Findings, *, write: bool, writes: bool
 ) -> None:
-    missing = capability.lacks(there.statement, {"RiskAssessment"}, writes=writes, audits=settings.output.audit_event)
+    missing = capability.lacks(there.statement, {"RiskAssessment"}, writes=writes, besides=settings.written_besides)
     if missing:
         remedy = "Enable it, write to another server ([destination]), or into a folder (--to DIR)"
         findings.red("assessments", f"not offered: {', '.join(missing)}", remedy, ExitCode.SERVER)

@@ -69,8 +69,11 @@ def read(client: Client) -> Capability:
     return statement
 
 
-def lacks(statement: Capability, readable: Iterable[str], *, writes: bool, audits: bool = False) -> list[str]:
-    """What the job needs and the server does not declare; empty where nothing is missing. `audits`: AuditEvents are created."""
+Besides = Iterable[tuple[str, tuple[str, ...], str]]  # resource type, interactions, the setting that asks for it
+
+
+def lacks(statement: Capability, readable: Iterable[str], *, writes: bool, besides: Besides = ()) -> list[str]:
+    """What the job needs and the server does not declare; empty where nothing is missing. `besides`: what else it writes."""
     found = [f"search of {kind}" for kind in sorted(readable) if not _can(statement, kind, "search-type")]
     if writes:
         found += [
@@ -78,8 +81,13 @@ def lacks(statement: Capability, readable: Iterable[str], *, writes: bool, audit
         ]
         if not statement.interactions() & {"batch", "transaction"}:
             found.append("batch Bundles")
-    if audits and not _can(statement, "AuditEvent", "create"):
-        found.append("create of AuditEvent (output.audit_event)")
+    if writes:
+        found += [
+            f"{'search' if code == 'search-type' else code} of {kind} ({setting})"
+            for kind, codes, setting in besides
+            for code in codes
+            if not _can(statement, kind, code)
+        ]
     return found
 
 

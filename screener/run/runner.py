@@ -31,10 +31,12 @@ from screener.run.receipts import ledger_row
 from screener.run.shards import ShardTask, run_shards
 from screener.run.summary import Summary, Watermark, blank, concluded
 from screener.run.tally import Listed, RunTally
+from screener.run.tasks import TaskCounts, keep
 from screener.run.tracing import Span, run_span
 from screener.run.work_list import Worked
 from screener.state import Lease, RunStart, State
 from screener.stores.protocols import FullDestination, Mode, Reading, Receipt, Scope
+from screener.stores.server_destination import ServerDestination
 
 log = structlog.get_logger()
 
@@ -141,6 +143,7 @@ class Runner:
         self._why_dry = setup.why_dry(settings, options, self._method.artefact, self._servers)
         self._started = self._servers.clock
         self._lease: Lease | None = None
+        self._tasks: TaskCounts | None = None
         self._left_out = 0  # lines of a list that name no patient
         self._tally, self._reading = RunTally(), Reading()
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
@@ -211,11 +214,23 @@ class Runner:
             self._tally.withhold()
         else:
             self._remember()
+            self._keep_tasks()
         result = self._close(plan.scope, reading)
         if self._options.bulk_folder is not None and not self._comparison.withheld:
             remove(self._options.bulk_folder)  # patient data: removed when the run has come to its end
         self._audit(result.summary)
         return result
+
+    def _keep_tasks(self) -> None:
+        """Bring the Tasks up to date, where the site wants them. ServerError where that cannot be done: the next run does it."""
+        there, settings = self._servers.destination, self._settings
+        if self._dry or there is None or not settings.tasks.owner:
+            return
+        writer = setup.assessment_writer(settings, self._method)
+        at = settings.destination if settings.destination.base_url else settings.server
+        store = ServerDestination(there.client, at, writer.canonical, settings.output)
+        self._stack.callback(store.close)
+        self._tasks = keep(there.client, store, writer, settings.tasks, settings.output.bundle_entries)
 
     def _audit(self, summary: Summary) -> None:
         """Leave an AuditEvent on the server that was written to, where the site wants one. AuditNotWritten where it takes none."""
@@ -509,6 +524,7 @@ class Runner:
             totals_too_high=dict(sorted(server.client.counts_too_high.items())) if server else {},
             destination=self._names.destination_in_words,
             newly_flagged=tally.counts.newly_flagged,
+            tasks=self._tasks,
             stages=self._stages,
             site_tables=self._method.site_tables,
             figures=tally.figures(),

@@ -20,7 +20,7 @@ from screener.assessment.suppression import Suppressions
 from screener.assessment.texts import Texts
 from screener.bulk.export import export_once
 from screener.clinical.mapping import Mapper, MappingTables
-from screener.config.scopes import READ, READ_AND_WRITE, with_scopes
+from screener.config.scopes import READ, READ_AND_WRITE, scopes_besides, with_scopes
 from screener.config.settings import ServerSettings, Settings
 from screener.config.tables import SiteTable, described, site_tables
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
@@ -188,13 +188,12 @@ def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Serve
     needed = set() if options.from_folder else needed_to_read(settings)
     if not options.to_folder and not apart:
         needed.add("RiskAssessment")
-    audits = writes and settings.output.audit_event
-    _check_offers(here, needed, writes=writes and not apart, audits=audits and not apart)
+    _check_offers(here, needed, settings, writes=writes and not apart)
     source = None if options.from_folder else here
     if not apart:
         return Servers(source, None if options.to_folder else here)
     there = connect(settings.destination, stack)
-    _check_offers(there, {"RiskAssessment", "Patient"}, writes=writes, audits=audits)
+    _check_offers(there, {"RiskAssessment", "Patient"}, settings, writes=writes)
     return Servers(source, there)
 
 
@@ -207,20 +206,20 @@ def needed_to_read(settings: Settings) -> set[str]:
 def connect_to_read(settings: Settings, stack: ExitStack) -> ServerFeatures:
     """The server as a source only."""
     server = connect(settings.server, stack)
-    _check_offers(server, needed_to_read(settings), writes=False)
+    _check_offers(server, needed_to_read(settings), settings, writes=False)
     return server
 
 
-def _check_offers(server: ServerFeatures, needed: Collection[str], *, writes: bool, audits: bool = False) -> None:
+def _check_offers(server: ServerFeatures, needed: Collection[str], settings: Settings, *, writes: bool) -> None:
     written = {"Device", "RiskAssessment"} if writes else set()
     scopes = [f"system/{kind}.{READ_AND_WRITE if kind in written else READ}" for kind in sorted({*needed, *written})]
-    not_granted = server.client.not_granted([*scopes, *(["system/AuditEvent.c"] if audits else [])])
+    not_granted = server.client.not_granted([*scopes, *(scopes_besides(settings) if writes else [])])
     if not_granted:
         raise AuthorisationError(
             f"{server.client.host} did not grant {', '.join(not_granted)}",
             "Have it granted, set the exclusions concerned to optional, or write to another server ([destination])",
         )
-    missing = capability.lacks(server.statement, needed, writes=writes, audits=audits)
+    missing = capability.lacks(server.statement, needed, writes=writes, besides=settings.written_besides)
     if missing:
         raise ServerError(
             f"{server.client.host} does not offer: {', '.join(missing)}",

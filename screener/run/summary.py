@@ -15,6 +15,7 @@ from screener.fhir.time import instant_text
 from screener.run.figures import Figures
 from screener.run.limits import Exceeded
 from screener.run.tally import COLUMNS
+from screener.run.tasks import TaskCounts
 
 SCHEMA_VERSION = 2
 
@@ -64,6 +65,7 @@ class Summary(msgspec.Struct, frozen=True):
     totals_too_high: dict[str, int] = {}
     destination: str = ""  # host of the server, or name of the folder, that takes the assessments
     newly_flagged: int = 0  # women with magnesium at or below the cut-off whose flag this run created
+    tasks: TaskCounts | None = None  # where the site wants Tasks
     stages: dict[str, float] = {}
     site_tables: tuple[SiteTable, ...] = ()
     figures: Figures = msgspec.field(default_factory=Figures)

@@ -104,19 +104,21 @@ def purge(settings: Settings, *, dry: bool, confirm: Confirm, progress: Progress
     """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
     with ExitStack() as stack:
         place = _open(settings, stack, "purge", dry=dry)
-        # The Devices last: a server may refuse to delete what something refers to.
-        addresses = [f"{r['resourceType']}/{r['id']}" for r in chain(place.store.ours(), place.store.devices())]
-        devices = sum(address.startswith("Device/") for address in addresses)
+        tasks = place.store.tasks() if settings.tasks.owner else iter(())
+        found_there = chain(tasks, place.store.ours(), place.store.devices())
+        addresses = [f"{r['resourceType']}/{r['id']}" for r in found_there]
+        others = sum(not address.startswith("RiskAssessment/") for address in addresses)
         found = Undone(place.host, found=len(addresses), dry=dry)
         if dry:
             return found
         confirm(
-            f"{counted(len(addresses) - devices, 'assessment')} and {counted(devices, 'Device')} to be deleted from {place.host}. "
-            "This cannot be taken back"
+            f"{counted(len(addresses) - others, 'assessment')} and {counted(others, 'Device or Task', 'Devices and Tasks')} to be deleted from "
+            f"{place.host}. This cannot be taken back"
         )
         with _recorded(place, settings, found):
             place.state.forget_watermarks(place.name)
-            for kind in ("RiskAssessment/", "Device/"):
+            # What refers to something first: a server may refuse to delete what something refers to.
+            for kind in ("Task/", "RiskAssessment/", "Device/"):
                 of_kind = [address for address in addresses if address.startswith(kind)]
                 for part in batches(of_kind, settings.output.bundle_entries):
                     deleted = sum(result.status in _GONE for result in place.store.delete(part))

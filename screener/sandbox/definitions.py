@@ -110,6 +110,14 @@ DEFINITIONS: dict[str, Definition] = {
         mandatory=("status", "subject"),
         references=(*_ACTORS, "condition"),
     ),
+    "Task": Definition(
+        tokens={**_IDENTIFIER, **_CODE, **_STATUS},
+        subjects={"subject": "for", "patient": "for", "owner": "owner"},
+        mandatory=("status", "intent"),
+        status_system="http://hl7.org/fhir/task-status",
+        references=("for", "focus", "owner", "requester"),
+    ),
+    "PractitionerRole": Definition(tokens={**_IDENTIFIER}),
     "Group": Definition(
         tokens={**_IDENTIFIER, **_CODE},
         subjects={"member": "member.entity"},

@@ -144,6 +144,25 @@ class ServerDestination:
             if self._is_ours(found):
                 yield _plain(found)
 
+    def flagged(self) -> Iterator[Json]:
+        """The assessments of ours that say that magnesium is at or below the cut-off; only what a Task needs of each."""
+        elements = "subject,status,occurrenceDateTime,performer,extension"
+        wanted = [
+            ("method", f"{self._canonical.method}|{Method.FLAG.value}"),
+            ("risk", f"{self._canonical.side}|at-or-below"),
+            ("_elements", elements),
+            *self._common(),
+        ]
+        for found in search(self._client, "RiskAssessment", wanted):
+            yield _plain(found)
+
+    def tasks(self) -> Iterator[Json]:
+        """Every Task of ours."""
+        wanted = [("identifier", f"{self._canonical.identifier}|"), *self._common()]
+        for found in search(self._client, "Task", wanted):
+            if self._is_ours(found):
+                yield _plain(found)
+
     def devices(self) -> Iterator[Json]:
         """Every Device of ours."""
         for found in search(

@@ -130,11 +130,11 @@ class Service:
         with suppress(ScreenerError):
             standing = destination.standing([patient]).get(patient, ())
             found = [resource for resource in standing if resource.get("status") in ("final", "amended", "corrected")]
-            return [
-                Link(
-                    str(resource.get("code", {}).get("text", "RiskAssessment")),
-                    f"{client.base_url}/RiskAssessment/{resource['id']}",
-                )
-                for resource in found
-            ]
+            return [Link(_label(resource), f"{client.base_url}/RiskAssessment/{resource['id']}") for resource in found]
         return ()
+
+
+def _label(assessment: Json) -> str:
+    """Which of the two assessments it is, in the words that the job wrote."""
+    codings = assessment.get("method", {}).get("coding", ())
+    return next((str(one["display"]) for one in codings if one.get("display")), "RiskAssessment")
