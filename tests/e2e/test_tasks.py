@@ -18,8 +18,7 @@ def ago(days: int) -> str:
     return (datetime.now(UTC) - timedelta(days=days)).date().isoformat()
 
 
-@pytest.fixture
-def clinic(site: Site) -> Site:
+def with_a_clinic(site: Site) -> Site:
     """Tasks go to a role; four women, two of them newly flagged, one flagged long ago."""
     site.put({"resourceType": "PractitionerRole", "id": site.id("dxa"), "active": True})
     site.environment |= {"SCREENER_TASKS_OWNER": f"PractitionerRole/{site.id('dxa')}"}
@@ -29,13 +28,21 @@ def clinic(site: Site) -> Site:
     return site
 
 
+@pytest.fixture
+def clinic(sandbox: Site) -> Site:
+    """On the embedded server."""
+    return with_a_clinic(sandbox)
+
+
 def tasks(site: Site) -> dict[str, Json]:
     """By the woman, as she is called in the test."""
     found = site.search("Task", _tag="|".join(site.tag))
     return {task["for"]["reference"].removeprefix("Patient/").partition("-")[0]: task for task in found}
 
 
-def test_a_task_from_the_flag_to_the_dxa(clinic: Site) -> None:
+def test_a_task_from_the_flag_to_the_dxa(site: Site) -> None:
+    """On HAPI, too."""
+    clinic = with_a_clinic(site)
     run = clinic.run("--backfill").summary
     assert run["tasks"] == {"created": 2, "completed": 0, "cancelled": 0, "failed": 0, "held_back": 0}
     made = tasks(clinic)
