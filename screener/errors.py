@@ -157,6 +157,18 @@ def leaves_no_room(error: OSError) -> bool:
     return error.errno in _NO_ROOM
 
 
+# The extra that brings a package which not every installation has.
+_EXTRA = {
+    "matplotlib": "report",
+    "pyarrow": "report",
+    "statsmodels": "report",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "pyspark": "spark",
+    "psycopg": "postgresql",
+}
+
+
 def told(error: BaseException) -> ScreenerError:
     """What people are told of an exception, whatever it is."""
     if isinstance(error, ScreenerError):
@@ -166,5 +178,10 @@ def told(error: BaseException) -> ScreenerError:
         return NoRoomError(
             f"There is no room to write{named}: {error.strerror}",
             "Make room, also where TMPDIR points, and run again: what is whole is kept and nothing is half written",
+        )
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRA.get((error.name or "").partition(".")[0])):
+        return ConfigurationError(
+            f"This needs the package {error.name}, which is not installed",
+            f"Install it: pip install 'osteoporosis-screener[{extra}]'",
         )
     return UnforeseenError.of(error)

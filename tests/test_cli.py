@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
+from screener.errors import told
 from screener.sandbox.app import SandboxServer
 from tests import command
 from tests.command import Ended, clean_environment
@@ -453,3 +454,11 @@ def test_a_nightly_run_and_a_dry_one_make_no_state(tmp_path: Path) -> None:
     nowhere = screener(tmp_path, *call, **{**typo, "SCREENER_STATE_URL": f"sqlite:///{tmp_path}/etx/state.sqlite"})
     assert (nowhere.exit_code, (tmp_path / "etx").exists()) == (2, False)
     assert f"there is no folder {tmp_path}/etx" in nowhere.stderr
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra() -> None:
+    said = told(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.figure"))
+    assert str(said) == (
+        "This needs the package matplotlib.figure, which is not installed. Install it: pip install 'osteoporosis-screener[report]'"
+    )
+    assert "an error of its own" in str(told(ModuleNotFoundError("x", name="x")))

@@ -190,3 +190,47 @@ def _plan(
 ) -> Plan:
     affordable = None if capacity is None else next((row.threshold for row in rows if row.sent.value <= capacity), None)
     return Plan(rows, women, prevalence, based_on, tuple(warnings), capacity, affordable)
+
+
+# The same as a table of text.
+
+HEADINGS = (
+    "Risk from",
+    "At this prevalence",
+    "Sent",
+    "Found",
+    "Missed",
+    "Scans for each found",
+    "Net benefit per 1,000",
+)
+
+NOTE = (
+    "In brackets: 95 % intervals. Second column: the printed risk at this prevalence. Benefit: against sending nobody."
+)
+
+
+def cells(plan: Plan) -> list[list[str]]:
+    """The rows of the table as text."""
+    return [
+        [
+            f"{100 * row.threshold:.0f} %",
+            f"{100 * row.moved:.0f} %",
+            _whole(row.sent),
+            _whole(row.found),
+            _whole(row.missed),
+            "" if row.scans_per_found.value == float("inf") else f"{row.scans_per_found.value:.1f}",
+            _whole(row.net_benefit),
+        ]
+        for row in plan.rows
+    ]
+
+
+def _whole(one: Range) -> str:
+    return f"{one.value:,.0f} ({one.low:,.0f}, {one.high:,.0f})"
+
+
+def affordable(plan: Plan) -> str:
+    """Which threshold the capacity allows, in words."""
+    if plan.affordable is None:
+        return f"No threshold keeps within {plan.capacity:,.0f} scans a year."
+    return f"With {plan.capacity:,.0f} scans a year the lowest threshold is a printed risk of {100 * plan.affordable:.0f} %."

@@ -3,44 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from model.local.plan import Plan, Range
+from model.local.plan import HEADINGS, NOTE, Plan, affordable, cells
 from model.report.figures.planning import planning
 from model.report.page import Page, Picture, Section, Table, write_page
 from model.report.parts import write_results
-
-HEADINGS = (
-    "Risk from",
-    "At this prevalence",
-    "Sent",
-    "Found",
-    "Missed",
-    "Scans for each found",
-    "Net benefit per 1,000",
-)
-
-NOTE = (
-    "In brackets: 95 % intervals. Second column: the printed risk at this prevalence. Benefit: against sending nobody."
-)
-
-
-def cells(plan: Plan) -> list[list[str]]:
-    """The rows of the table as text."""
-    return [
-        [
-            f"{100 * row.threshold:.0f} %",
-            f"{100 * row.moved:.0f} %",
-            _whole(row.sent),
-            _whole(row.found),
-            _whole(row.missed),
-            "" if row.scans_per_found.value == float("inf") else f"{row.scans_per_found.value:.1f}",
-            _whole(row.net_benefit),
-        ]
-        for row in plan.rows
-    ]
-
-
-def _whole(one: Range) -> str:
-    return f"{one.value:,.0f} ({one.low:,.0f}, {one.high:,.0f})"
 
 
 def write_plan(plan: Plan, title: str, folder: Path) -> Path:
@@ -58,13 +24,6 @@ def write_plan(plan: Plan, title: str, folder: Path) -> Path:
     )
     write_page(Page(title, lead, [Section("Thresholds", tables=[table], pictures=[picture])]), folder)
     return folder
-
-
-def affordable(plan: Plan) -> str:
-    """Which threshold the capacity allows, in words."""
-    if plan.affordable is None:
-        return f"No threshold keeps within {plan.capacity:,.0f} scans a year."
-    return f"With {plan.capacity:,.0f} scans a year the lowest threshold is a printed risk of {100 * plan.affordable:.0f} %."
 
 
 def _finite(part: dict[str, object]) -> dict[str, object]:

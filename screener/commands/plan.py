@@ -163,7 +163,7 @@ def _show(made: "Plan", *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from model.report.planning import HEADINGS, NOTE, affordable, cells
+    from model.local.plan import HEADINGS, NOTE, affordable, cells
 
     if as_json:
         from dataclasses import asdict

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -62,9 +63,13 @@ def worked(verdict: Verdict) -> Worked:
 
 
 def check(file: Path) -> None:
-    """ConfigurationError for a name that says neither CSV nor Parquet."""
+    """ConfigurationError for a name that says neither CSV nor Parquet, and where Parquet lacks its package: before the run."""
     if file.suffix not in SUFFIXES:
         raise ConfigurationError(f"{file.name} is neither .csv nor .parquet", "Name the file by what it is to be")
+    if file.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            "Parquet needs the package pyarrow", "Install osteoporosis-screener[report], or write .csv"
+        )
 
 
 def write(file: Path, rows: Sequence[Worked]) -> None:
