@@ -120,11 +120,22 @@ def test_all_that_is_written_passes_the_validator_and_what_is_wrong_does_not(
 ) -> None:
     assert len(written) > 200
     # A StructureDefinition of its own it validates only with the core package at hand; by ours it validates what is written.
-    terminology = [resource for resource in FOUND if resource["resourceType"] != "StructureDefinition"]
+    terminology = [shortened(resource) for resource in FOUND if resource["resourceType"] != "StructureDefinition"]
     right = [*terminology, *written, report_of_a_run(tmp_path)]
     wrong = list(damaged())
     found = validated(tmp_path, [*right, *wrong])
     assert {int(line.partition("\t")[0]) for line in found} == {len(right) + 1 + n for n in range(len(wrong))}
+
+
+def shortened(resource: Json) -> Json:
+    """A ValueSet with the first codes of each system: the validator takes its time for 13,000, and all are alike."""
+    if resource["resourceType"] != "ValueSet":
+        return resource
+    include = [
+        {**part, **({"concept": part["concept"][:20]} if "concept" in part else {})}
+        for part in resource["compose"]["include"]
+    ]
+    return {**resource, "compose": {"include": include}}
 
 
 def report_of_a_run(folder: Path, *arguments: str) -> Json:

@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -161,6 +162,16 @@ def test_where_there_is_nothing_to_say_there_is_no_card(small: Site, unused_port
         answers = {name: asked(address, call(small, name)) for name in ("w1", "w2", "w3")}
     assert {name: len(answer.json()["cards"]) for name, answer in answers.items()} == {"w1": 1, "w2": 0, "w3": 0}
     assert {answer.status_code for answer in answers.values()} == {200}
+
+
+def test_calls_at_the_same_time_do_not_mix_patients(small: Site, unused_port: int) -> None:
+    names = [("w1", "w2", "w3")[n % 3] for n in range(30)]
+    with serving(small, unused_port) as address, ThreadPoolExecutor(8) as pool:
+        alone = {name: asked(address, call(small, name)).json()["cards"] for name in ("w1", "w2", "w3")}
+        together = list(pool.map(lambda name: asked(address, call(small, name)).json()["cards"], names))
+    summaries = {name: [card["summary"] for card in cards] for name, cards in alone.items()}
+    assert len({tuple(said) for said in summaries.values()}) == 3
+    assert [[card["summary"] for card in cards] for cards in together] == [summaries[name] for name in names]
 
 
 def test_who_objected_has_no_card(small: Site, unused_port: int) -> None:
