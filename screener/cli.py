@@ -97,9 +97,8 @@ def main() -> None:
     if sys.platform == "win32":
         sys.exit("screener runs on Linux and macOS. On Windows use WSL 2 or a container (docs/schedule.md).")
     try:
-        code = cli.main(
-            prog_name="screener", standalone_mode=False
-        )  # what a command gave to Context.exit, or what it returned
+        # What a command gave to Context.exit, or what it returned.
+        code = cli.main(prog_name="screener", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except ScreenerError as error:
         _say(error)

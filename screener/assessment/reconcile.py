@@ -30,7 +30,7 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Method
 
 TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
-_OURS = ("final", "corrected", "amended")
+STANDS = frozenset({"final", "amended", "corrected"})
 # Reasons against a patient that end the use of what stands; so does every `excluded_...`.
 _ENDS_USE = frozenset(
     {OPTED_OUT, "deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"}
@@ -182,9 +182,9 @@ class _Step:
         if not status:
             on_facts = fields & {"evidence", "basis"}
             status = "corrected" if on_facts else "amended" if fields else str(kept.get("status"))
-        if status not in _OURS:
+        if status not in STANDS:
             status = "amended"
-        if not fields and kept.get("status") in _OURS:
+        if not fields and kept.get("status") in STANDS:
             return self._of(Action.UNCHANGED, kept)
         resource = apply_owned(wanted, kept, canonical) | {"status": status}
         return self._of(Action.AMEND, kept, resource=resource, reason="+".join(sorted(fields or {"status"})))

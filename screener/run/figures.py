@@ -21,10 +21,12 @@ def size_of(value: Decimal) -> int:
 
 
 class AnalyteFigures(msgspec.Struct):
-    """Of one analyte: results that assessments rest on, those refused, the units in which and the codes under which the former were sent, and
-    their median in
-    the model's unit (None below 50 results). `distribution`: how many results lie in each quarter of an octave, by its number: the
-    values of number n are from 2**((n - 0.5) / 4) to 2**((n + 0.5) / 4)."""
+    """Of one analyte: the results that assessments rest on, those refused, and of the former the units, the codes, and the median in the
+    model's unit (None below 50 results).
+
+    `distribution`: how many results lie in each quarter of an octave, by its number: the values of number n are from
+    2**((n - 0.5) / 4) to 2**((n + 0.5) / 4).
+    """
 
     used: int = 0
     refused: int = 0

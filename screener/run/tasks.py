@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from screener.assessment.identity import NAMESPACE
+from screener.assessment.reconcile import STANDS
 from screener.assessment.resource import AssessmentWriter, Json, local_id
 from screener.batches import batches
 from screener.config.settings import TaskSettings
@@ -22,7 +23,6 @@ from screener.fhir.time import instant_text
 
 log = structlog.get_logger()
 
-_STANDS = frozenset({"final", "amended", "corrected"})
 _OPEN = "requested"
 _WRITTEN = (200, 201)
 _HAS_DXA = "dxa_on_record"
@@ -53,7 +53,7 @@ def keep(
 ) -> TaskCounts:
     """Bring the Tasks up to date with the assessments that stand. ServerError where the server cannot be asked or written to."""
     now = datetime.now(UTC)
-    flagged = {local_id(one["subject"]["reference"]): one for one in store.flagged() if one.get("status") in _STANDS}
+    flagged = {local_id(one["subject"]["reference"]): one for one in store.flagged() if one.get("status") in STANDS}
     held = {local_id(task.get("for", {}).get("reference", "")): task for task in store.tasks()}
     since = (now - timedelta(days=settings.days)).date().isoformat()
     new = [

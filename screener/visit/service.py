@@ -9,7 +9,7 @@ import structlog
 from pydantic import SecretStr
 
 from screener.assessment.identity import Canonical
-from screener.assessment.reconcile import Rules
+from screener.assessment.reconcile import STANDS, Rules
 from screener.assessment.resource import Json
 from screener.assessment.suppression import obeyed
 from screener.clinical.judge import Verdict, judge
@@ -58,10 +58,10 @@ class Service:
         """The card of the call's patient, or none. Refused where the call does not let her be read."""
         now = datetime.now(UTC)
         links: Sequence[Link] = ()
-        if not prefetch.missing(call.prefetch, self._needs):
-            record = prefetch.record(call.patient, call.prefetch, self._method.mapper, self._needs)
+        if lacking := prefetch.missing(call.prefetch, self._needs):
+            record, links = self._read(call, lacking)
         else:
-            record, links = self._read(call)
+            record = prefetch.record(call.patient, call.prefetch, self._method.mapper, self._needs)
         verdict = self._judged(record, now)
         found = card(verdict, self._writer, self._settings.visit.risk_percent, links)
         return [found] if found else []
@@ -82,9 +82,8 @@ class Service:
             suppressed = setup.suppressed_at(state, names.destination)
         return setup.make_rules(self._settings, self._writer, self._writer.device, now, suppressed)
 
-    def _read(self, call: Call) -> tuple[PatientRecord, Sequence[Link]]:
+    def _read(self, call: Call, lacking: Sequence[str]) -> tuple[PatientRecord, Sequence[Link]]:
         """Her record from the call's FHIR server by the call's token, and links to the assessments that stand."""
-        lacking = prefetch.missing(call.prefetch, self._needs)
         if not call.token or not call.fhir_server:
             raise Refused(
                 412,
@@ -129,7 +128,7 @@ class Service:
         )
         with suppress(ScreenerError):
             standing = destination.standing([patient]).get(patient, ())
-            found = [resource for resource in standing if resource.get("status") in ("final", "amended", "corrected")]
+            found = [resource for resource in standing if resource.get("status") in STANDS]
             return [Link(_label(resource), f"{client.base_url}/RiskAssessment/{resource['id']}") for resource in found]
         return ()
 
