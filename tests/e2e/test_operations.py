@@ -102,7 +102,7 @@ def test_a_worker_without_a_full_run_begins_with_one(sandbox: Site) -> None:
     assert worker.stderr is not None
     ended = next(event for line in worker.stderr if (event := json.loads(line))["event"] == "run_ended")
     worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=30)
+    worker.communicate(timeout=120)
     assert (ended["run"], ended["created"]) == ("backfill", 2)
 
 
@@ -112,7 +112,7 @@ def test_a_worker_may_leave_the_first_full_run_to_people(sandbox: Site) -> None:
     assert worker.stderr is not None
     failed = next(event for line in worker.stderr if (event := json.loads(line))["event"] == "run_failed")
     worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=30)
+    worker.communicate(timeout=120)
     assert (failed["run"], failed["exit_code"]) == ("nightly", 2)
 
 
@@ -124,7 +124,7 @@ def stopped_after_the_first_batches(sandbox: Site, women: int, number: signal.Si
     sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
     sandbox.environment["SCREENER_SERVER_REQUESTS_PER_SECOND"] = "40"
     worker = sandbox.start("run", "--backfill", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not sandbox.search("RiskAssessment", _tag="|".join(sandbox.tag)) and time.monotonic() < until:
         time.sleep(0.02)
     worker.send_signal(number)

