@@ -283,7 +283,7 @@ _ANALYTES = list(Analyte)
 
 
 def _measurements(verdict: Verdict, sent: Mapping[str, Sent], rules: Rules) -> list[Measurement]:
-    rows = verdict.view.measurements.values()
+    rows = verdict.view.measurements
     return [_measurement(row, sent.get(row.id), verdict, rules) for row in sorted(rows, key=_by_analyte_then_newest)]
 
 

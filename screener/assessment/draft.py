@@ -5,8 +5,10 @@ the first woman of a kind, cut at the values that are her own. It is cut where t
 first few women against the ordinary way, and dropped for that kind where it ever differs.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
+from html import escape
 
 import msgspec
 
@@ -19,13 +21,15 @@ from screener.assessment.resource import (
     caveat_codes,
     confidentiality,
     desired_by,
-    narrative,
+    headline,
+    item,
     note,
     observation_id,
     occurrence,
     per_cent,
     plain,
     probability,
+    results_used,
     shown_bmi,
 )
 from screener.clinical.dates import Remembered, instant_text
@@ -36,7 +40,13 @@ _CHECKED = 3  # the first women of each kind, written by the ordinary way
 _MOST_FORMS = 4096
 _REMEMBERED = 65_536
 
-Kind = tuple[object, ...]
+
+class Kind:
+    """All that decides which elements an assessment has. Each exists once, so that it is found by its identity and not hashed anew."""
+
+    __slots__ = ()
+
+
 Dress = Callable[[Json, str], Json]
 Form = tuple[bytes, ...]
 
@@ -45,6 +55,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def _encode_number(value: Decimal) -> bytes:
     return _encode(plain(value))
+
+
+def _inside(text: str) -> bytes:
+    """A text as it stands within a JSON string."""
+    return _encode(text)[1:-1]
 
 
 def _encode_instant(instant_us: int) -> bytes:
@@ -58,6 +73,9 @@ def _encode_per_cent(fraction: str) -> bytes:
 _number = Remembered(_encode_number, _REMEMBERED).__getitem__
 _instant = Remembered(_encode_instant, _REMEMBERED).__getitem__
 _per_cent = Remembered(_encode_per_cent, _REMEMBERED).__getitem__
+
+
+_kinds: dict[tuple[object, ...], Kind] = defaultdict(Kind)
 
 
 class Draft:
@@ -99,7 +117,7 @@ class Draft:
         if self._kind is None:
             occasion, scores = self.occasion, self.scores
             labels = confidentiality(self.verdict, occasion)
-            self._kind = (
+            self._kind = _kinds[
                 self.method,
                 tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
                 len(self.basis),
@@ -108,7 +126,7 @@ class Draft:
                 occasion.at_or_below_cut_off,
                 labels[0]["code"] if labels else "",
                 scores and (scores.extrapolated, scores.other_side_risk is None, tuple(scores.points)),
-            )
+            ]
         return self._kind
 
 
@@ -136,6 +154,7 @@ class Forms:
         self._checked: dict[Kind, int] = {}
         self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, writer)), _REMEMBERED)
         self._note = Remembered[str, bytes](lambda code: _encode(note(code, writer)), _REMEMBERED)
+        self._item = Remembered[str, bytes](lambda code: _inside(item(writer.texts.caveat(code))), _REMEMBERED)
 
     def _ordinary(self, draft: Draft) -> bytes:
         return _encode(self._dress(draft.json, draft.identity))
@@ -155,7 +174,14 @@ class Forms:
     def _values(self, draft: Draft) -> list[bytes]:
         """The values that differ from woman to woman, as JSON, in the order in which a dressed resource has them."""
         occasion, codes = draft.occasion, draft.caveats
-        values = [_encode(draft.identity), _encode(narrative(occasion, draft.scores, draft.writer, codes))]
+        texts = draft.writer.texts
+        values = [
+            _encode(draft.identity),
+            _inside(escape(headline(occasion, draft.scores, texts))),
+            _inside(escape(results_used(occasion, texts))),
+        ]
+        if codes:
+            values.append(b"".join([self._item[code] for code in codes]))
         for fact in occasion.facts:
             values.append(_number(fact.value))
             values.append(_encode(f"Observation/{observation_id(fact)}"))
@@ -185,7 +211,8 @@ class Forms:
 
 
 def _cut(text: bytes, values: list[bytes]) -> Form | None:
-    """The text between the values, which are in it in their order. Each value is the value of an element, or elements of an array."""
+    """The text between the values, which are in it in their order. Each value is the value of an element, elements of an array, or
+    the content of an element of the narrative."""
     parts, start = [], 0
     for value in values:
         at = _element(text, value, start)
@@ -198,7 +225,7 @@ def _cut(text: bytes, values: list[bytes]) -> Form | None:
 
 def _element(text: bytes, value: bytes, start: int) -> int:
     at = text.find(value, start)
-    while at > 0 and (text[at - 1] not in b":[," or text[at + len(value)] not in b",}]"):
+    while at > 0 and (text[at - 1] not in b":[,>" or text[at + len(value)] not in b",}]<"):
         at = text.find(value, at + 1)
     return at
 

@@ -46,8 +46,15 @@ class Basis(msgspec.Struct, frozen=True):
 
 def unseen_basis(view: PatientView, resource: Json) -> set[str]:
     """Ids of Observations that the assessment rests on and that the record does not hold."""
-    held = {name.partition("#")[0] for name in view.measurements}
-    return set(observation_ids(resource)) - held
+    return set(observation_ids(resource)) - _by_observation(view).keys()
+
+
+def _by_observation(view: PatientView) -> dict[str, list[Fact | Refusal]]:
+    """The results by the id of their Observation, of which several components may be results."""
+    found: dict[str, list[Fact | Refusal]] = {}
+    for row in view.measurements:
+        found.setdefault(row.id.partition("#")[0], []).append(row)
+    return found
 
 
 def against(view: PatientView, resource: Json, basis: Mapping[str, Basis], canonical: Canonical, policy: Policy) -> str:
@@ -56,9 +63,9 @@ def against(view: PatientView, resource: Json, basis: Mapping[str, Basis], canon
 
 
 def _against_basis(view: PatientView, resource: Json, basis: Mapping[str, Basis], canonical: Canonical) -> str:
-    used = _used(resource, canonical)
+    used, held = _used(resource, canonical), _by_observation(view)
     for name in observation_ids(resource):
-        rows = tuple(row for key, row in view.measurements.items() if key.partition("#")[0] == name)
+        rows = tuple(held.get(name, ()))
         found = basis.get(name, Basis(seen=False))
         if rows:
             found = Basis(seen=True, rows=rows, updated_us=max(row.version.updated_us for row in rows))

@@ -29,6 +29,7 @@ _COLUMNS = {
     "ctx_ng_ml": Analyte.CTX,
     "p1np_ng_ml": Analyte.P1NP,
 }
+_PREDICTOR = {analyte: name for name, analyte in _COLUMNS.items()}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ def _decide(view: PatientView, policy: Policy, now_us: int, choose: occasions.Ch
         return _without(view, outcome, barred)
     if view.unreadable:
         return _without(view, Outcome.FAILED, "exclusions_unreadable")
-    facts = [fact for fact in view.facts if occasions.not_in_future(fact, now_us)]
+    facts = occasions.until_now(view.facts, now_us)
     mg = occasions.magnesium(facts, today, policy)
     if not mg:
         return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
@@ -279,7 +280,8 @@ def _score(verdicts: Sequence[Verdict], artefact: Artefact) -> list[Scores]:
 def _scores(chosen: Sequence[Occasion], nomogram: Nomogram) -> list[Scores]:
     if not chosen:
         return []
-    columns = {p.name: np.array([_value(o, p.name) for o in chosen], dtype=np.float64) for p in nomogram.predictors}
+    rows = [_values(occasion) for occasion in chosen]
+    columns = {p.name: np.array([row[p.name] for row in rows], dtype=np.float64) for p in nomogram.predictors}
     side = np.array([occasion.at_or_below_cut_off for occasion in chosen], dtype=np.bool_)
     found = assess(nomogram, columns, side)
     other = assess(nomogram, columns, ~side) if nomogram.has_category else None
@@ -298,10 +300,8 @@ def _scores(chosen: Sequence[Occasion], nomogram: Nomogram) -> list[Scores]:
     ]
 
 
-def _value(occasion: Occasion, predictor: str) -> float:
-    """A predictor's value on the occasion, in the model's unit."""
-    if predictor == _AGE:
-        return float(occasion.age_years)
-    if predictor == _BMI:
-        return float(occasion.bmi_kg_m2 or 0)
-    return next(float(fact.value) for fact in occasion.facts if fact.analyte is _COLUMNS[predictor])
+def _values(occasion: Occasion) -> dict[str, float]:
+    """The values of the predictors on the occasion, in the model's units."""
+    values = {_PREDICTOR[fact.analyte]: float(fact.value) for fact in occasion.facts if fact.analyte in _PREDICTOR}
+    values[_AGE], values[_BMI] = float(occasion.age_years), float(occasion.bmi_kg_m2 or 0)
+    return values

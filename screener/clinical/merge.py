@@ -4,7 +4,8 @@ Copies are merged before anything is filtered. A corrected or withdrawn copy may
 old one; filtering first would let the old one win.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -21,13 +22,16 @@ class _Copy(Protocol):
 C = TypeVar("C", bound=_Copy)
 K = TypeVar("K", str, tuple[str, str], tuple[str, str, str])
 
+_id = attrgetter("id")
+
 
 class PatientView(msgspec.Struct, frozen=True):
     """What holds now for one patient: the latest copy of each resource, in a fixed order."""
 
     patient: str
     demographics: Demographics | None
-    measurements: dict[str, Fact | Refusal]  # by Observation id, also those that are refused
+    facts: tuple[Fact, ...]  # the usable measurements
+    refusals: tuple[Refusal, ...]  # the measurements that must not be used
     exclusions: tuple[Exclusion, ...]
     conditions: tuple[Exclusion, ...]  # those that only call for a caveat
     menopause: tuple[Menopause, ...]
@@ -35,36 +39,43 @@ class PatientView(msgspec.Struct, frozen=True):
     unreadable: tuple[str, ...]
 
     @property
-    def facts(self) -> list[Fact]:
-        """The usable measurements."""
-        return [row for row in self.measurements.values() if isinstance(row, Fact)]
-
-    @property
-    def refusals(self) -> list[Refusal]:
-        """The measurements that must not be used."""
-        return [row for row in self.measurements.values() if isinstance(row, Refusal)]
+    def measurements(self) -> list[Fact | Refusal]:
+        """The usable measurements and the others, by id."""
+        return sorted((*self.facts, *self.refusals), key=_id)
 
 
 def merge(record: PatientRecord) -> PatientView:
     """The latest copies of everything in `record`; the same view for any order of its rows."""
-    results: list[Fact | Refusal] = [*record.facts, *record.refusals]
-    measured = _latest((row.id, row) for row in results)
-    stated = _latest(((row.resource, row.id, row.rule), row) for row in record.exclusions)
-    # A later copy of a Condition may carry other rules than the older one: then the older one's no longer count.
-    newest = _latest(((row.resource, row.id), row) for row in record.exclusions)
-    status = _latest(((row.resource, row.id), row) for row in record.menopause)
-    hold = [r for r in stated.values() if r.counts and r.version == newest[(r.resource, r.id)].version]
+    facts, refusals = _latest_results(record)
+    hold = _latest_statements(record.exclusions) if record.exclusions else []
+    status = _latest(((row.resource, row.id), row) for row in record.menopause) if record.menopause else {}
     people = _latest((row.patient, row) for row in record.demographics)
     return PatientView(
         patient=record.patient,
         demographics=people.get(record.patient),
-        measurements=measured,
-        exclusions=added_up(row for row in hold if not row.caveat),
-        conditions=tuple(row for row in hold if row.caveat),
-        menopause=tuple(row for row in status.values() if row.counts),
+        facts=facts,
+        refusals=refusals,
+        exclusions=added_up(row for row in hold if not row.caveat) if hold else (),
+        conditions=tuple([row for row in hold if row.caveat]),
+        menopause=tuple([row for row in status.values() if row.counts]),
         unchecked=tuple(sorted(set(record.unchecked))),
         unreadable=tuple(sorted(set(record.unreadable))),
     )
+
+
+def _latest_results(record: PatientRecord) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:
+    rows: list[Fact | Refusal] = [*record.facts, *record.refusals]
+    if len({row.id for row in rows}) == len(rows):  # no result comes in two copies
+        return tuple(sorted(record.facts, key=_id)), tuple(sorted(record.refusals, key=_id))
+    latest = _latest((row.id, row) for row in rows).values()
+    return tuple([r for r in latest if isinstance(r, Fact)]), tuple([r for r in latest if isinstance(r, Refusal)])
+
+
+def _latest_statements(rows: Sequence[Exclusion]) -> list[Exclusion]:
+    """Those that hold. A later copy of a Condition may carry other rules than the older one: then the older one's no longer count."""
+    stated = _latest(((row.resource, row.id, row.rule), row) for row in rows)
+    newest = _latest(((row.resource, row.id), row) for row in rows)
+    return [r for r in stated.values() if r.counts and r.version == newest[(r.resource, r.id)].version]
 
 
 def _latest(rows: Iterable[tuple[K, C]]) -> dict[K, C]:

@@ -130,6 +130,14 @@ def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) ->
     return "value_absent" if lacking and absent else ""
 
 
+def is_harmless(interpretation: bytes) -> bool:
+    """Whether an interpretation, as JSON, says nothing against the use of a value, as "normal" and "high" do."""
+    try:
+        return not refused_by_remarks(wire.Observation(interpretation=msgspec.Raw(interpretation)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def above_range(observation: wire.Observation, raw: bytes | msgspec.Raw) -> bool:
     """Whether the laboratory calls the value high: by its interpretation, or by the upper end of its reference range in the same unit."""
     ranges = _decode_ranges(raw).referenceRange

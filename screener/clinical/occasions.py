@@ -17,6 +17,11 @@ def not_in_future(fact: Fact, now_us: int) -> bool:
     return may_be_at(fact.moment, now_us)
 
 
+def until_now(facts: Iterable[Fact], now_us: int) -> list[Fact]:
+    """The results that can have existed at the run's instant."""
+    return [fact for fact in facts if fact.moment.instant_us <= now_us or not_in_future(fact, now_us)]
+
+
 def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
     """The Mg results within the lookback, the newest first; ties by later `issued`, higher version, id."""
     found = [f for f in facts if f.analyte is Analyte.MG and today - f.moment.day <= policy.lookback_days]

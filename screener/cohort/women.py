@@ -110,7 +110,7 @@ def _values(verdict: Verdict, occasion: Occasion, policy: Policy, now_us: int) -
     """What lies around the Mg result by the job's windows: of a complete occasion all that its score rests on."""
     if verdict.reasons[Method.NOMOGRAM] == "predictors_implausible":
         return {}
-    facts = [fact for fact in verdict.view.facts if occasions.not_in_future(fact, now_us)]
+    facts = occasions.until_now(verdict.view.facts, now_us)
     wanted = {*NOMOGRAM_RESULTS, *COHORT_ONLY} - {Analyte.MG}
     return occasions.predictors_around(occasion.mg, facts, policy, wanted)
 

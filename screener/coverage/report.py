@@ -211,7 +211,7 @@ class _Look:
         """The analytes that a woman who may be assessed has around her newest magnesium."""
         if Method.FLAG not in verdict.occasions:
             return ()
-        facts = [fact for fact in verdict.view.facts if occasions.not_in_future(fact, self._now_us)]
+        facts = occasions.until_now(verdict.view.facts, self._now_us)
         with_value = [mg for mg in occasions.magnesium(facts, day_of(self._now_us), self.policy) if not mg.comparator]
         around = occasions.predictors_around(with_value[0], facts, self.policy) if with_value else {}
         return (Analyte.MG, *around)

@@ -272,8 +272,15 @@ class FolderDestination:
 
     def planned_shards(self) -> int:
         """How many shards the assessments need."""
+        return 1 + self._size_bytes() // _SHARD_BYTES
+
+    def is_empty(self) -> bool:
+        """Whether no assessment stands."""
+        return not self._size_bytes()
+
+    def _size_bytes(self) -> int:
         file = self._folder / ASSESSMENTS
-        return 1 + (file.stat().st_size if file.exists() else 0) // _SHARD_BYTES
+        return file.stat().st_size if file.exists() else 0
 
     def scan(self, shards: int) -> StandingFile:
         """Sort the assessments that stand into shards."""
@@ -330,13 +337,13 @@ def in_order(lines: Iterable[Line]) -> list[Line]:
 
 
 def _text(lines: Iterable[Line]) -> bytes:
-    return b"".join([line.text + b"\n" for line in lines])
+    return b"\n".join([*(line.text for line in lines), b""])
 
 
-def _parts(standing: StandingFile) -> Iterator[bytes]:
+def _parts(standing: StandingFile) -> Iterator[bytes | Path]:
     for shard in range(standing.shards):
         worked_on = standing.worked_on(shard)
-        yield worked_on.read_bytes() if worked_on.exists() else _text(in_order(standing.shard(shard)))
+        yield worked_on if worked_on.exists() else _text(in_order(standing.shard(shard)))
 
 
 def _load(file: Path) -> list[Json]:

@@ -50,7 +50,7 @@ class Bad(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """The result of one piece, and where it is on disk."""
+    """The result of one piece, and where it is on disk. `traces` is None where no resource comes in two copies."""
 
     piece: int
     bytes_read: int
@@ -58,7 +58,7 @@ class Scanned(NamedTuple):
     kinds: frozenset[str]
     bad: list[Bad]
     rows: Segment
-    traces: Segment
+    traces: Segment | None
     medicines: Segment
 
 
@@ -80,15 +80,16 @@ class Scanner:
     """One process's part in the first pass."""
 
     def __init__(
-        self, mapper: Mapper, scratch: Path, name: str, shards: int, codes: frozenset[str] | None = None
+        self, mapper: Mapper, scratch: Path, name: str, shards: int, codes: frozenset[str] | None, *, traced: bool
     ) -> None:
-        """Files in `scratch` begin with `name`. `codes`: lines without any of them need not be decoded."""
+        """Files in `scratch` begin with `name`. `codes`: lines without any of them need not be decoded. `traced`: whether each
+        resource leaves a trace, for the comparison of copies."""
         self._mapper, self._shards = mapper, shards
         self._lines = Prefilter(codes).lines if codes else _all_lines
         self._traces_file = scratch / f"{name}.traces"
         self._rows: Spill[Mapped] = Spill(scratch / f"{name}.rows", shards, _encode)
         self._medicines: Spill[Medicine] = Spill(scratch / f"{name}.medicines", 1, _encode)
-        self._tracer = Tracer()
+        self._tracer = Tracer() if traced else None
         self._patient, self._shard = "", 0
 
     def scan(self, number: int, piece: Piece) -> Scanned:
@@ -119,7 +120,7 @@ class Scanner:
             frozenset(kinds),
             bad,
             self._rows.flush(),
-            self._tracer.flush(self._traces_file, self._shards),
+            self._tracer.flush(self._traces_file, self._shards) if self._tracer else None,
             self._medicines.flush(),
         )
 
@@ -128,14 +129,13 @@ class Scanner:
         resource, rows = self._mapper.open(line)
         if resource is None:
             head = decode_head(line)
-            kind, name, copy = head.resourceType, head.id, version_of(head)
+            kind = head.resourceType
             if kind == "Medication":
                 medicine = statements.medicine(line)
                 if medicine is not None:
                     self._medicines.add(0, medicine)
         else:
-            kind, name = type(resource).__name__, resource.id or ""
-            copy = rows[0].version if rows else version(resource.meta)
+            kind = type(resource).__name__
         shard = NOWHERE
         for row in rows:
             # The results of a patient come together: most often it is the same string.
@@ -144,6 +144,11 @@ class Scanner:
                 self._shard = shard_of(row.patient, self._shards)
             shard = self._shard
             self._rows.add(shard, row)
-        if name:
-            self._tracer.saw(kind, name, copy, shard)
+        if self._tracer is not None:
+            if resource is None:
+                name, copy = head.id, version_of(head)
+            else:
+                name, copy = resource.id or "", rows[0].version if rows else version(resource.meta)
+            if name:
+                self._tracer.saw(kind, name, copy, shard)
         return kind

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ from screener.ndjson.medications import Medicines
 from screener.ndjson.scan import AnyRow, decode_rows, shard_of
 from screener.ndjson.spill import Segment, stored
 from screener.ndjson.versions import Index, Outdated, is_newest, key_of
-from screener.stores.grouping import gather
+from screener.stores.grouping import record_of
 from screener.stores.protocols import Mode, Reading, Scope
 
 _decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
@@ -129,13 +129,14 @@ class FolderShardSource:
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
         """The record of each patient; it is empty where the folder holds nothing of her."""
-        rows = (
-            row
-            for patient in patients
-            for row in self._of(patient)
-            if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off)
-        )
-        return gather(patients, rows, dict.fromkeys(patients, self._rows_by_shard.unchecked), self._needs)
+        unchecked = self._rows_by_shard.unchecked
+        return [record_of(patient, self._on(self._of(patient)), unchecked, self._needs) for patient in patients]
+
+    def _on(self, rows: list[Settled]) -> Iterable[Settled]:
+        """The rows without those of types that are switched off."""
+        if not self._off:
+            return rows
+        return (row for row in rows if not (isinstance(row, Exclusion | Unreadable) and row.resource in self._off))
 
     def women(self, born_until: str, at_most: int) -> tuple[list[str], int | None]:
         """Women in the folder, by id. A partial birth date counts as its latest day."""
@@ -172,8 +173,7 @@ class FolderShardSource:
         if self._held[0] != shard:
             by_patient: dict[str, list[Settled]] = {}
             measured: dict[str, int] = {}
-            rows = self._rows_by_shard.rows(shard)
-            for row in self._mapper.resolve_medications(rows, self._medicines(rows)):
+            for row in self._settled(self._rows_by_shard.rows(shard)):
                 held = by_patient.get(row.patient)
                 if held is None:
                     by_patient[row.patient] = [row]
@@ -184,12 +184,19 @@ class FolderShardSource:
             self._held, self._measured = (shard, by_patient), measured
         return self._held[1]
 
-    def _medicines(self, rows: Iterable[AnyRow]) -> Mapping[str, Medicine]:
+    def _settled(self, rows: list[AnyRow]) -> Iterable[Settled]:
+        """The rows, each statement about a medicine settled by its Medication resource."""
+        unresolved = [row for row in rows if type(row) is UnresolvedMedication]
+        if not unresolved:
+            return cast("list[Settled]", rows)
+        return self._mapper.resolve_medications(rows, self._medicines(unresolved))
+
+    def _medicines(self, unresolved: Iterable[UnresolvedMedication]) -> Mapping[str, Medicine]:
         """Those of the folder, and from the server those that the rows name and the folder lacks: some servers export none."""
         here = self._rows_by_shard.medicines
         if self._server is None:
             return here
-        named = {row.medicine for row in rows if isinstance(row, UnresolvedMedication) and row.medicine}
+        named = {row.medicine for row in unresolved if row.medicine}
         lacking = {name for name in named if name not in here}
         there = self._server.medicines(lacking) if lacking else {}
         return {name: found[name] for name in named for found in (here, there) if name in found}

@@ -148,13 +148,16 @@ class FolderSource:
                     "Export again into an empty folder",
                 )
 
-    def scan(self, shards: int, progress: Callable[[int, int], None] | None = None) -> ScanResult:
+    def scan(
+        self, shards: int, progress: Callable[[int, int], None] | None = None, *, may_be_asked: bool = True
+    ) -> ScanResult:
         """Read the folder, and decide whether it may be used. `progress` gets the lines read and, by the bytes, about how many there
-        are."""
+        are. Without `may_be_asked` nobody will ask for single resources by their id (`ScanResult.resources` and `results`)."""
         work = pieces(self._files, PIECE_BYTES)
         scanned: list[Scanned] = []
         whole, done, lines = sum(piece.size_bytes for piece in work), 0, 0
-        context = (self._mapper, self._scratch, shards, self._codes_that_matter())
+        traced = may_be_asked or not self._one_export()
+        context = (self._mapper, self._scratch, shards, self._codes_that_matter(), traced)
         with Workers(min(self.workers, len(work)), Context, *context) as workers:
             for found in workers.map(scan, list(enumerate(work))):
                 scanned.append(found)
@@ -163,8 +166,8 @@ class FolderSource:
                 if progress:
                     progress(lines, round(lines * whole / done) if done else lines)
             scanned.sort()
-            traces = [found.traces for found in scanned]
-            copies = workers.map(compare, [(traces, deal) for deal in range(shards)])
+            traces = [found.traces for found in scanned if found.traces is not None]
+            copies = workers.map(compare, [(traces, deal) for deal in range(shards if traced else 0)])
             newest = [segment for segment in copies if segment is not None]
         self._judge_bad_lines(scanned)
         # A type that the export asked for and that has no file has no resources.
@@ -190,14 +193,16 @@ class FolderSource:
     def _codes_that_matter(self) -> frozenset[str] | None:
         """The codes that a line has to have; None where every line has to be decoded.
 
-        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are skipped only where no
-        resource comes in two versions, which is so in one export, whole and without other files.
+        A copy of a resource may matter without any code of ours: it supersedes an older one. So lines are skipped only in one export.
         """
-        export = self._export
+        return usable(self._mapper.codes_that_matter() if self._one_export() else None)
+
+    def _one_export(self) -> bool:
+        """Whether the folder is one export, whole and without other files: then no resource comes in two versions."""
         there = [(file.name, file.stat().st_size) for file in self._files]
+        export = self._export
         alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
-        codes = self._mapper.codes_that_matter() if alone or self._settings.one_export else None
-        return usable(codes)
+        return alone or self._settings.one_export
 
     def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
         """A line that cannot be read may be the diagnosis that excludes a woman. More of them than the site allows stop the run."""
@@ -264,10 +269,17 @@ def judge_missing_types(
 class Context:
     """What a process needs for the first pass."""
 
-    def __init__(self, mapper: Mapper, scratch: Path, shards: int, codes: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        mapper: Mapper,
+        scratch: Path,
+        shards: int,
+        codes: frozenset[str] | None,
+        traced: bool,  # noqa: FBT001 - arguments of a pool are positional
+    ) -> None:
         self.scratch, self.shards = scratch, shards
         self.name = f"{os.getpid()}"
-        self.scanner = Scanner(mapper, scratch, self.name, shards, codes)
+        self.scanner = Scanner(mapper, scratch, self.name, shards, codes, traced=traced)
 
 
 def scan(context: Context, item: tuple[int, Piece]) -> Scanned:

@@ -38,7 +38,11 @@ def run_shards(
 ) -> None:
     """Does what `pipeline.run` does, for folders. Raises ScreenerError where the run cannot go on: the destination is as it was."""
     shards = max(source.planned_shards(), destination.planned_shards())
-    scanned = source.scan(shards, lambda done, whole: watch.progress("lines", done, whole))
+    scanned = source.scan(
+        shards,
+        lambda done, whole: watch.progress("lines", done, whole),
+        may_be_asked=not destination.is_empty(),  # only for what an assessment that stands rests on
+    )
     standing = destination.scan(shards)
     changed = False
     with Workers(min(source.workers, shards), Context, task, scanned, standing) as processes:

@@ -167,7 +167,7 @@ class RunTally:
             caveats=frozenset(
                 [mark.partition(":")[0] for occasion in verdict.occasions.values() for mark in occasion.marks]
             ),
-            refused=tuple([(refusal.analyte.value, refusal.reason) for refusal in verdict.view.refusals]),
+            refused=tuple([(refusal.analyte, refusal.reason) for refusal in verdict.view.refusals]),
             standing=standing,
             candidate=Method.FLAG in verdict.days,
             flag_made=flag is not None,
@@ -349,7 +349,7 @@ def _used(verdict: Verdict) -> tuple[tuple[str, str, str, int], ...]:
     occasion = verdict.occasions.get(Method.NOMOGRAM) or verdict.occasions.get(Method.FLAG)
     if occasion is None:
         return ()
-    return tuple([(fact.analyte.value, fact.code, fact.unit, size_of(fact.value)) for fact in occasion.facts])
+    return tuple([(fact.analyte, fact.code, fact.unit, size_of(fact.value)) for fact in occasion.facts])
 
 
 def _types(view: PatientView) -> frozenset[str]:

@@ -23,10 +23,13 @@ def gather(
         held = by_patient.get(row.patient)
         if held is not None:
             held.append(row)
-    return [_record(patient, mine, unchecked.get(patient, ()), needs) for patient, mine in by_patient.items()]
+    return [record_of(patient, mine, unchecked.get(patient, ()), needs) for patient, mine in by_patient.items()]
 
 
-def _record(patient: str, rows: Sequence[Settled], unchecked: Sequence[str], needs: Mapping[str, str]) -> PatientRecord:
+def record_of(
+    patient: str, rows: Iterable[Settled], unchecked: Sequence[str], needs: Mapping[str, str]
+) -> PatientRecord:
+    """The record of one patient, of whom all `rows` are. The others as in `gather`."""
     kinds: dict[type, list[Any]] = {}
     for row in rows:
         held = kinds.get(type(row))
