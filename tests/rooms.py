@@ -72,7 +72,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "screener.cohort": _RUN,
     "screener.terminology": _SERVER,
     "screener.conformance": _SERVER,
-    "screener.sandbox": (*_BASE, "screener.fhir"),
+    "screener.sandbox": (*_BASE, "screener.fhir", "fhir_fixtures"),
     "screener.commands": (
         *_RUN,
         *_MODEL,

@@ -72,6 +72,23 @@ def bundles(resources: Iterable[Json], size: int) -> Iterator[Json]:
     yield from _packed(block, size)
 
 
+def transactions(resources: Iterable[Json], size: int) -> Iterator[Json]:
+    """`transaction` Bundles of some `size` PUTs, each of whole patients: nothing refers to anything in another Bundle, so they may be
+    sent in any order, several at once. `resources` are in the order of the patients.
+    """
+    if size < 1:
+        raise ValueError(f"A Bundle of {size} entries holds nothing: give a size of 1 or more")
+    held: list[Json] = []
+    for resource in resources:
+        # A Patient merged into the one before stays with that one.
+        if len(held) >= size and _turn(resource) == 0:
+            yield {"resourceType": "Bundle", "type": "transaction", "entry": [_put(one) for one in held]}
+            held = []
+        held.append(resource)
+    if held:
+        yield {"resourceType": "Bundle", "type": "transaction", "entry": [_put(one) for one in held]}
+
+
 def _turn(resource: Json) -> int:
     """Patients, then Patients merged into others, then what is said of Patients."""
     if resource["resourceType"] != "Patient":

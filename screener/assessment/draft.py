@@ -182,9 +182,10 @@ class Forms:
         ]
         if codes:
             values.append(b"".join([self._item[code] for code in codes]))
+        references = {name: _encode(f"Observation/{name}") for name in draft.basis}
         for fact in occasion.facts:
             values.append(_number(fact.value))
-            values.append(_encode(f"Observation/{observation_id(fact)}"))
+            values.append(references[observation_id(fact)])
             if fact.version.updated_us:
                 values.append(_instant(fact.version.updated_us))
         values.append(b"%d" % occasion.age_years)
@@ -196,7 +197,7 @@ class Forms:
         values.append(_encode(f"Patient/{draft.verdict.patient}"))
         when = occurrence(occasion.mg)
         values.append(_encode(when))
-        values += [_encode(f"Observation/{name}") for name in draft.basis]
+        values += references.values()
         scores = draft.scores
         if scores is not None:
             values.append(_per_cent(f"{scores.risk_low:.3f}"))

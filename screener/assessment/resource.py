@@ -160,6 +160,8 @@ _OF_CAVEATS = frozenset({Analyte.T_SCORE, Analyte.CALCIUM, Analyte.ALBUMIN, Anal
 def confidentiality(verdict: Verdict, occasion: Occasion) -> list[Json]:
     """The strictest confidentiality among the patient, the results used, and what the caveats are from; nothing where none is
     labelled."""
+    if not verdict.view.labelled:
+        return []
     labels = {code for fact in occasion.facts for code in fact.security}
     labels.update(code for row in verdict.view.conditions for code in row.security)
     labels.update(code for fact in verdict.view.facts if fact.analyte in _OF_CAVEATS for code in fact.security)

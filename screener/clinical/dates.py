@@ -30,6 +30,7 @@ _DATE_TIME = re.compile(
     r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_WITHOUT_ZONE = datetime(1970, 1, 1)  # noqa: DTZ001 - of times that are taken as UTC
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -73,17 +74,26 @@ def read_moment(text: str) -> Moment | str:
     A date alone stands for noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
     taken as UTC: only the order within a day can suffer.
     """
-    day = _day(text[:10])
-    if not day:
-        return IMPRECISE if _is_partial(text) else MALFORMED
-    if len(text) == 10:
+    if len(text) > 10:
+        return _read_date_time(text)
+    day = _day(text)
+    if day:
         return Moment(text, day, (day - EPOCH_ORDINAL) * US_PER_DAY + _NOON_US)
+    return IMPRECISE if _is_partial(text) else MALFORMED
+
+
+def _read_date_time(text: str) -> Moment | str:
     if not _DATE_TIME.fullmatch(text):
         return MALFORMED
-    if text[17:19] != "60":
-        return Moment(text, day, _epoch_us(datetime.fromisoformat(text)))
     # R4 lets a leap second be sent, `datetime` does not know it: it is the second after the 59th.
-    return Moment(text, day, _epoch_us(datetime.fromisoformat(f"{text[:17]}59{text[19:]}")) + US_PER_SECOND)
+    leaps = text[17:19] == "60"
+    try:
+        when = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leaps else text)
+    except ValueError:  # 31 April
+        return MALFORMED
+    if not EARLIEST_YEAR <= when.year <= LATEST_YEAR:
+        return MALFORMED
+    return Moment(text, when.toordinal(), _epoch_us(when) + leaps * US_PER_SECOND)
 
 
 # The same, remembered: results of one blood draw share their times to the character.
@@ -148,7 +158,7 @@ def _completed_years(born: date, on: date) -> int:
 
 
 def _epoch_us(when: datetime) -> int:
-    since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
+    since = when - (_EPOCH if when.tzinfo else _EPOCH_WITHOUT_ZONE)
     return since.days * US_PER_DAY + since.seconds * US_PER_SECOND + since.microseconds
 
 

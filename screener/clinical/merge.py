@@ -37,6 +37,7 @@ class PatientView(msgspec.Struct, frozen=True):
     menopause: tuple[Menopause, ...]
     unchecked: tuple[str, ...]
     unreadable: tuple[str, ...]
+    labelled: bool = False  # whether any of it has a confidentiality label
 
     @property
     def measurements(self) -> list[Fact | Refusal]:
@@ -50,6 +51,7 @@ def merge(record: PatientRecord) -> PatientView:
     hold = _latest_statements(record.exclusions) if record.exclusions else []
     status = _latest(((row.resource, row.id), row) for row in record.menopause) if record.menopause else {}
     people = _latest((row.patient, row) for row in record.demographics)
+    labelled = any(row.security for rows in (facts, hold, record.demographics) for row in rows)
     return PatientView(
         patient=record.patient,
         demographics=people.get(record.patient),
@@ -60,6 +62,7 @@ def merge(record: PatientRecord) -> PatientView:
         menopause=tuple([row for row in status.values() if row.counts]),
         unchecked=tuple(sorted(set(record.unchecked))),
         unreadable=tuple(sorted(set(record.unreadable))),
+        labelled=labelled,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fhir_fixtures.population import bundles, generate
+from fhir_fixtures.population import generate
 from model import MG_CUT_OFF_MMOL_L
 from screener.assessment.identity import Canonical
 from screener.assessment.resource import Json, local_id
@@ -41,7 +41,7 @@ class Demo:
             self._environment = _environment(server.base_url, Path(folder))
             _say(f"An embedded FHIR server is on {client.host}. Loading {self._patients} synthetic patients ...")
             resources = generate(self._patients, 1, datetime.now(UTC).date(), tag=SEED_TAG)
-            _say(f"{seed(client, bundles(resources, size=400), lambda _: None)} resources loaded.")
+            _say(f"{seed(client, resources, lambda _: None)} resources loaded.")
             self._screener("The first run looks at everyone:", "run", "--backfill")
             self._screener("The same again: what stands is right, and nothing is written:", "run", "--backfill")
             self._change_results(client)

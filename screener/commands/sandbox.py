@@ -59,14 +59,37 @@ def serve(port: int, db: Path | None, like: str | None) -> None:
     help="Of the women of 50 and older with results: who has a DXA, for `screener model cohort`.",
 )
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Results end on this day [today].")
+@click.option(
+    "--bundle-entries",
+    type=click.IntRange(1, 5000),
+    default=500,
+    show_default=True,
+    help="Resources in each Bundle, about.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 16),
+    default=4,
+    show_default=True,
+    help="Transactions at once; a server without transactions gets one batch after the other.",
+)
 @settings_options
-def seed(common: Common, *, patients: int, seed_number: int, dxa_share: float, today: datetime | None) -> None:
+def seed(
+    common: Common,
+    *,
+    patients: int,
+    seed_number: int,
+    dxa_share: float,
+    today: datetime | None,
+    bundle_entries: int,
+    connections: int,
+) -> None:
     """Load synthetic patients into the configured server, each resource tagged so that `clean` can take it back.
 
     \b
     Example:  SCREENER_SERVER_BASE_URL=http://127.0.0.1:8080/fhir screener sandbox seed
     """
-    from fhir_fixtures.population import bundles, generate
+    from fhir_fixtures.population import generate
     from screener.fhir.client import Client
     from screener.sandbox.seeding import seed as seed_server
 
@@ -75,7 +98,7 @@ def seed(common: Common, *, patients: int, seed_number: int, dxa_share: float, t
     resources = generate(patients, seed_number, last_day, tag=_tag(settings), dxa_share=dxa_share)
     with Client(settings.server) as client:
         sent = seed_server(
-            client, bundles(resources, size=settings.output.bundle_entries * 2), _counter("resources sent")
+            client, resources, _counter("resources sent"), entries=bundle_entries, connections=connections
         )
     click.echo(f"{counted(sent, 'resource')} of {counted(patients, 'synthetic patient')} are on {client.host}")
 

@@ -1,4 +1,4 @@
-"""Batch Bundles: each entry stands alone, and each entry's own status is read (FHIR R4, http.html#transaction)."""
+"""Bundles of requests (FHIR R4, http.html#transaction). In a batch each entry stands alone, and its own status is read."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -79,8 +79,16 @@ def send_batch(
     return [result for half in halves for result in send_batch(client, half, what, minimal=minimal)]
 
 
-def _sent(client: Client, entries: Sequence[Mapping[str, Any]], what: str, *, minimal: bool) -> list[EntryResult]:
-    body = ENCODER.encode({"resourceType": "Bundle", "type": "batch", "entry": entries})
+def send_transaction(client: Client, entries: Sequence[Mapping[str, Any]], what: str) -> list[EntryResult]:
+    """Post the entries as one transaction: all of them or none. A result for each, in the same order. Raises ServerError where the
+    server refuses it."""
+    return _sent(client, entries, what, minimal=True, kind="transaction")
+
+
+def _sent(
+    client: Client, entries: Sequence[Mapping[str, Any]], what: str, *, minimal: bool, kind: str = "batch"
+) -> list[EntryResult]:
+    body = ENCODER.encode({"resourceType": "Bundle", "type": kind, "entry": entries})
     headers = {"Prefer": "return=minimal"} if minimal else {}
     answer = client.write("POST", client.base_url, body, what=what, headers=headers)
     again = minimal and answer.status < 300 and not answer.body.strip()

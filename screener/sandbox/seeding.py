@@ -1,13 +1,19 @@
 """Synthetic patients into any FHIR server, tagged, and out of it again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
+from fhir_fixtures.population import bundles, transactions
 from screener.batches import batches
 from screener.errors import ServerError
-from screener.fhir.bundles import EntryResult, send_batch
+from screener.fhir import capability
+from screener.fhir.bundles import EntryResult, send_batch, send_transaction
 from screener.fhir.client import Client
+from screener.fhir.connections import Connections
 from screener.fhir.search import search
+
+Json = dict[str, Any]
 
 SEED_TAG = ("https://example.org/fhir/osteoporosis-screener/CodeSystem/seed", "synthetic")
 
@@ -30,16 +36,28 @@ _ELEMENTS = ("_elements", "status")
 Progress = Callable[[int], None]
 
 
-def seed(client: Client, bundles: Iterable[Mapping[str, Any]], progress: Progress) -> int:
-    """Send the Bundles; returns how many resources the server took. Raises ServerError where it refuses any."""
+def seed(
+    client: Client, resources: Iterable[Json], progress: Progress, *, entries: int = 500, connections: int = 4
+) -> int:
+    """Send the resources, some `entries` in each Bundle; returns how many the server took. Raises ServerError where it refuses any.
+
+    A server that takes transactions gets them on several connections at once, with whole patients in each: it then commits once for
+    each Bundle and not once for each resource. Another one gets batches, one after the other.
+    """
     sent = 0
-    for bundle in bundles:
-        results = send_batch(client, bundle["entry"], "a batch of synthetic patients")
-        refused = [result for result in results if result.status not in (200, 201)]
-        if refused:
-            raise _refused(client, refused)
-        sent += len(results)
-        progress(sent)
+    many = "transaction" in capability.read(client).interactions()
+    waiting = transactions(resources, entries) if many else bundles(resources, entries)
+    send = send_transaction if many else send_batch
+    with Connections(client, connections if many else 1) as at_once:
+        while part := list(islice(waiting, 2 * connections)):
+            for results in at_once.map(
+                lambda one, bundle: send(one, bundle["entry"], "a Bundle of synthetic patients"), part
+            ):
+                refused = [result for result in results if result.status not in (200, 201)]
+                if refused:
+                    raise _refused(client, refused)
+                sent += len(results)
+            progress(sent)
     return sent
 
 

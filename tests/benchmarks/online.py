@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import requests
 
-from fhir_fixtures.population import bundles, generate
+from fhir_fixtures.population import generate
 from model import load_artefact
 from screener.assessment.identity import Canonical
 from screener.assessment.reconcile import Change, Rules, reconcile
@@ -102,7 +102,7 @@ class Online:
         self.settings = ServerSettings(base_url=base_url, batch_patients=BATCH[name], timeout_seconds=600)
         self.mapper = Mapper(MappingTables.default())
         self.client = Client(self.settings)
-        seed(self.client, bundles(generate(patients, 1, TODAY), size=200), lambda _: None)
+        seed(self.client, generate(patients, 1, TODAY), lambda _: None)
         self.since = ""
 
     def source(self) -> ServerSource:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_fixtures.population import bundles, generate, write_ndjson
+from fhir_fixtures.population import generate, write_ndjson
 from screener.config.settings import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
@@ -298,7 +298,7 @@ def test_a_server_and_its_export_tell_the_same(tmp_path: Path) -> None:
     short = {"SCREENER_POLICY_LOOKBACK_DAYS": "200", "SCREENER_FOLDER_COMPLETE": "true"}
     with SandboxServer() as server:
         with Client(ServerSettings(base_url=server.base_url)) as client:
-            seed(client, bundles(people, size=400), lambda _: None)
+            seed(client, people, lambda _: None)
         online = covered(tmp_path, "--least-count", "1", SCREENER_SERVER_BASE_URL=server.base_url, **short)
     offline = covered(tmp_path, "--from", "export", "--least-count", "1", **short)
     same = ("patients_with_magnesium", "patients_looked_at", "women_eligible_with_magnesium", "analytes", "outcomes")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import requests
 
-from fhir_fixtures.population import bundles, generate
+from fhir_fixtures.population import generate
 from screener.config.settings import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
@@ -34,7 +34,7 @@ def backfilled(base_url: str, folder: Path) -> tuple[dict[str, bytes], str]:
 def test_a_run_by_get_ends_as_one_by_post(tmp_path: Path) -> None:
     with SandboxServer() as server:
         with Client(ServerSettings(base_url=server.base_url)) as client:
-            seed(client, bundles(generate(300, 5, TODAY), size=500), lambda _: None)
+            seed(client, generate(300, 5, TODAY), lambda _: None)
 
         def get_only(request: Request) -> Reply:
             if request.method == "POST":

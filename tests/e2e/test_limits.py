@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fhir_fixtures.population import bundles, generate
+from fhir_fixtures.population import generate
 from screener.config.settings import ServerSettings
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
@@ -34,7 +34,7 @@ def test_a_scope_narrowed_in_silence_stops_the_night_before_it_writes(tmp_path: 
 
     with SandboxServer() as server, faulty(lambda: server.base_url, fault) as front:
         with Client(ServerSettings(base_url=server.base_url)) as client:
-            seed(client, bundles(generate(120, 5, TODAY), size=500), lambda _: None)
+            seed(client, generate(120, 5, TODAY), lambda _: None)
         site = Site(front.base_url, tmp_path, environment={"SCREENER_SERVER_ONLY_TAG": "", "SCREENER_OUTPUT_TAG": ""})
         first = site.run("--backfill").summary
         assert first["figures"]["types"]["Condition"] >= 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from fhir_fixtures.population import bundles, generate
+from fhir_fixtures.population import generate
 from screener.config.settings import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
@@ -31,7 +31,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("records") / "records.db"
     with SandboxServer(db=file) as server, Client(ServerSettings(base_url=server.base_url)) as client:
         made = (in_a_record(resource) for resource in generate(PATIENTS, 11, TODAY))
-        seed(client, bundles(made, size=500), lambda _: None)
+        seed(client, made, lambda _: None)
     return file
 
 
