@@ -145,7 +145,11 @@ def test_a_server_that_cannot_be_used(reply: Reply, code: int, words: str, tmp_p
 
 def peak_bytes(tmp_path: Path, base_url: str, said: str) -> int:
     """The peak memory of a run that a server's answer stops."""
-    settings = {"SCREENER_SERVER_BASE_URL": base_url, "SCREENER_SERVER_ATTEMPTS": "1"}
+    settings = {
+        "SCREENER_SERVER_BASE_URL": base_url,
+        "SCREENER_SERVER_ATTEMPTS": "1",
+        "SCREENER_SERVER_ANSWER_MEGABYTES": "32",
+    }
     started = subprocess.Popen(
         command.arguments_of("run", "--backfill"),
         env={**clean_environment(), **settings, "SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}"},
@@ -162,16 +166,16 @@ def peak_bytes(tmp_path: Path, base_url: str, said: str) -> int:
     return used.ru_maxrss << 10
 
 
-def test_an_answer_of_a_gigabyte_costs_less_than_300_megabytes(tmp_path: Path) -> None:
-    gigabyte = b'{"resourceType": "Bundle", "x": "' + b"x" * (1 << 30)
+def test_an_answer_beyond_the_limit_costs_no_more_memory_than_the_limit(tmp_path: Path) -> None:
+    endless = b'{"resourceType": "Bundle", "x": "' + b"x" * (256 << 20)
 
     def script(request: Request) -> Reply:
-        return Reply(body=METADATA) if "metadata" in request.path else Reply(body=gigabyte)
+        return Reply(body=METADATA) if "metadata" in request.path else Reply(body=endless)
 
     with scripted(lambda _: Reply(404)) as server:
         usual = peak_bytes(tmp_path, server.base_url, "404")
     with scripted(script) as server:
-        assert peak_bytes(tmp_path, server.base_url, "answered more than 256 MB") - usual < 300e6
+        assert peak_bytes(tmp_path, server.base_url, "answered more than 32 MB") - usual < 64e6
 
 
 def test_an_unreachable_server(tmp_path: Path) -> None:

@@ -164,18 +164,21 @@ def start_up(bench: Bench) -> None:
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured, in turns.")
 @click.option("--patients", default=20_000, show_default=True, help="Women in the export that is all relevant.")
 @click.option("--largest", default=1_000_000, show_default=True, help="Patients at the end of the growth row.")
+@click.option("--hapi-patients", default=5000, show_default=True, help="Patients on the real HAPI FHIR.")
 @click.option("--only", multiple=True, help="Only these rows: offline, mix, growth, online, hapi, model, start-up.")
 @click.option(
     "--data", "folder", type=click.Path(path_type=Path), help="Where the exports are written [a temporary folder]."
 )
-def main(rounds: int, patients: int, largest: int, only: tuple[str, ...], folder: Path | None) -> None:
+def main(
+    rounds: int, patients: int, largest: int, hapi_patients: int, only: tuple[str, ...], folder: Path | None
+) -> None:
     """Measure, and write results.json and the table of README.md beside this program."""
     rows: dict[str, Callable[[Bench], None]] = {
         "offline": lambda bench: offline(bench, patients),
         "mix": lambda bench: mix(bench, patients),
         "growth": lambda bench: growth(bench, largest),
         "online": lambda bench: online(bench, "sandbox", 5000),
-        "hapi": lambda bench: online(bench, "HAPI FHIR", 500),
+        "hapi": lambda bench: online(bench, "HAPI FHIR on PostgreSQL", hapi_patients),
         "model": model,
         "start-up": start_up,
     }

@@ -1,15 +1,17 @@
-"""The online rows: a night on which 1 % of the patients changed, and writing back, beside bare loops of the same requests.
+"""The online rows: a night on which 1 % of the patients changed, a backfill, and writing back, beside bare loops of the same requests.
 
-In this process, against a server of its own (the sandbox, or a real HAPI FHIR): what is compared is the time around the server, so each
-side sends the same bytes.
+In this process, against a server of its own (the sandbox, or a real HAPI FHIR on PostgreSQL): what is compared is the time around the
+server, so each side sends the same bytes.
 """
 
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,10 +36,13 @@ from screener.stores.patient_order import in_order
 from screener.stores.protocols import Mode, Scope
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
+from tests.command import screener
 
 TODAY = date(2026, 1, 31)
 NOW_US = int(datetime(2026, 1, 31, 2, tzinfo=UTC).timestamp() * 1e6)
-BATCH = {"sandbox": 200, "HAPI FHIR": 50}
+HAPI = "HAPI FHIR on PostgreSQL"
+BATCHES = (20, 50, 100, 200)  # patients asked for at once
+CONNECTIONS = (1, 2, 4)
 
 
 class Sent(NamedTuple):
@@ -57,8 +62,9 @@ def server(name: str) -> Iterator[str]:
             yield running.base_url
     else:
         from tests.hapi.launcher import HapiServer  # noqa: PLC0415 - builds the server where it is not built
+        from tests.postgres import cluster  # noqa: PLC0415
 
-        with HapiServer() as real:
+        with cluster() as postgres, HapiServer(jdbc_url=postgres.make_database("hapi")) as real:
             yield real.base_url
 
 
@@ -99,11 +105,34 @@ class Online:
 
     def __init__(self, name: str, base_url: str, patients: int) -> None:
         self.name, self.patients = name, patients
-        self.settings = ServerSettings(base_url=base_url, batch_patients=BATCH[name], timeout_seconds=600)
+        self.settings = ServerSettings(base_url=base_url, timeout_seconds=600, answer_seconds=600)
         self.mapper = Mapper(MappingTables.default())
         self.client = Client(self.settings)
-        seed(self.client, generate(patients, 1, TODAY), lambda _: None)
+        self.seeding = seconds(lambda: self._seed(patients))
         self.since = ""
+
+    def _seed(self, patients: int) -> None:
+        self.resources = seed(self.client, generate(patients, 1, TODAY), lambda _: None)
+
+    def backfill(self, canonical: str, *more: str, **settings: object) -> dict[str, Any]:
+        """A whole run over everyone, as from the command line; returns its summary."""
+        given = {f"SCREENER_{name.upper()}": str(value) for name, value in settings.items()}
+        with tempfile.TemporaryDirectory() as scratch:
+            summary = Path(scratch) / "summary.json"
+            screener(
+                *("run", "--backfill", "--accept-large-change", "--summary", str(summary), *more),
+                cwd=Path(scratch),
+                SCREENER_SERVER_BASE_URL=self.client.base_url,
+                SCREENER_SERVER_TIMEOUT_SECONDS="600",
+                SCREENER_SERVER_ANSWER_SECONDS="600",
+                SCREENER_STATE_URL=f"sqlite:///{scratch}/state.sqlite",
+                SCREENER_OUTPUT_CANONICAL=f"https://example.org/{canonical}",
+                SCREENER_WRITE="on",
+                SCREENER_ACKNOWLEDGE_UNCALIBRATED="true",
+                **given,
+            )
+            found: dict[str, Any] = json.loads(summary.read_text())
+        return found
 
     def source(self) -> ServerSource:
         """As a run makes it."""
@@ -234,10 +263,49 @@ def measure(name: str, patients: int, rounds: int, say: Callable[[str], None]) -
             writing["bare loop"].append(seconds(lambda bodies=bodies: again(bodies)))
             writing["one PUT for each"].append(seconds(lambda made=made: online.put_each(made[3])))
             say(f"{name}: round {number + 1} of {rounds}")
-    return {
-        f"nightly read, {name}": {"facts": facts, "seconds": reading},
-        f"write back, {name}": {"facts": {"assessments": 400}, "seconds": writing},
-    }
+        rows = {
+            f"seeding, {name}": {"facts": {"resources": online.resources}, "seconds": {"screener": [online.seeding]}},
+            f"nightly read, {name}": {"facts": facts, "seconds": reading},
+            f"write back, {name}": {"facts": {"assessments": 400}, "seconds": writing},
+        }
+        return {**rows, **_backfills(online, rounds, say)}
+
+
+def _backfills(online: Online, rounds: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Whole runs over everyone: reading only, by the size of a batch; writing all, by the connections; and once more, all unchanged."""
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in BATCHES:
+        took: dict[str, list[float]] = {"screener": [], "bare loop": []}
+        for _ in range(rounds):
+            with recorded() as sent:
+                online.backfill("dry", "--dry-run", server_batch_patients=batch)  # unmeasured, as above
+            took["screener"].append(
+                seconds(lambda batch=batch: online.backfill("dry", "--dry-run", server_batch_patients=batch))
+            )
+            took["bare loop"].append(seconds(lambda sent=sent: again(sent)))
+        facts = {"patients": online.patients, "requests": len(sent)}
+        rows[f"backfill, read only, batches of {batch}, {online.name}"] = {"facts": facts, "seconds": took}
+        say(f"{online.name}: batches of {batch}: {took}, {len(sent)} requests")
+    for connections in CONNECTIONS:
+        first, second = [], []
+        for number in range(rounds):
+            canonical = f"backfill-{connections}-{number}"
+            settings = {"output_connections": connections}
+            found: dict[str, Any] = {}
+            first.append(seconds(lambda c=canonical, s=settings, f=found: f.update(online.backfill(c, **s))))
+            second.append(seconds(lambda c=canonical, s=settings, f=found: f.update(again=online.backfill(c, **s))))
+        facts = {
+            "patients": online.patients,
+            "created": found["writes"]["created"],
+            "requests": found["requests"],
+            "requests of the second": found["again"]["requests"],
+        }
+        rows[f"backfill, Bundles in flight: {connections}, {online.name}"] = {
+            "facts": facts,
+            "seconds": {"creating all": first, "once more, all unchanged": second},
+        }
+        say(f"{online.name}: {connections} connections: {first}, {second}, {facts}")
+    return rows
 
 
 def _bodies(online: Online, changes: list[Change], pattern: Sent) -> list[Sent]:

@@ -17,7 +17,7 @@ DAY, LATER = "2025-11-01", "2025-12-01"
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Site, Site]]:
     """The hospital's records, and the place of the assessments."""
     if request.param == "hapi":
-        yield joined(request.getfixturevalue("hapi"), request.getfixturevalue("hapi_empty"), tmp_path)
+        yield joined(request.getfixturevalue("hapi"), request.getfixturevalue("hapi_second"), tmp_path)
         return
     with SandboxServer() as there:
         yield joined(request.getfixturevalue("sandbox_url"), there.base_url, tmp_path)

@@ -29,11 +29,11 @@ def hapi(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) ->
         yield server.base_url
 
 
-@pytest.fixture(scope="module")
-def hapi_empty(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -> Iterator[str]:
-    """The base URL of a second, empty server, for tests about a whole server."""
-    database = postgres_cluster.make_database(f"hapi_{uuid.uuid4().hex[:8]}")
-    with HapiServer(tmp_path_factory.mktemp("hapi-empty") / "hapi.log", jdbc_url=database) as server:
+@pytest.fixture(scope="session")
+def hapi_second(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -> Iterator[str]:
+    """The base URL of a second server: for tests that need two, or one on which nothing else changes meanwhile."""
+    database = postgres_cluster.make_database("hapi_second")
+    with HapiServer(tmp_path_factory.mktemp("hapi-second") / "hapi.log", jdbc_url=database) as server:
         yield server.base_url
 
 

@@ -14,13 +14,17 @@ from tests.folders import run as by_folder_engine
 pytestmark = pytest.mark.spark
 
 # Two executors, each a process of its own with Python workers of its own.
+CLUSTER = "local-cluster[2,1,1024]"
+ALONE = "local[2]"  # one process: what the executors do is the same
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a short job spends its time on compiling
 SUBMIT = (
-    "--master local-cluster[2,1,1024] --conf spark.ui.enabled=false --conf spark.driver.host=127.0.0.1 "
-    "--conf spark.driver.bindAddress=127.0.0.1 --conf spark.sql.shuffle.partitions=4 pyspark-shell"
+    "--master {master} --conf spark.ui.enabled=false --conf spark.driver.host=127.0.0.1 "
+    f"--conf spark.driver.bindAddress=127.0.0.1 --conf spark.sql.shuffle.partitions=4 --driver-java-options '{JAVA}' "
+    f"--conf 'spark.executor.extraJavaOptions={JAVA}' pyspark-shell"
 )
 
 
-def on_spark(tmp_path: Path, source: str, out: str, *more: str) -> tuple[Ended, Json]:
+def on_spark(tmp_path: Path, source: str, out: str, *more: str, master: str = ALONE) -> tuple[Ended, Json]:
     summary = tmp_path / "spark.json"
     summary.unlink(missing_ok=True)
     ended = screener_process(
@@ -31,7 +35,7 @@ def on_spark(tmp_path: Path, source: str, out: str, *more: str) -> tuple[Ended, 
         timeout=280,
         SCREENER_STATE_URL=f"sqlite:///{tmp_path / 'spark.sqlite'}",
         SCREENER_FOLDER_COMPLETE="true",
-        PYSPARK_SUBMIT_ARGS=SUBMIT,
+        PYSPARK_SUBMIT_ARGS=SUBMIT.format(master=master),
         SPARK_LOCAL_IP="127.0.0.1",
         SPARK_WORKER_DIR=str(tmp_path / "work"),
     )
@@ -46,7 +50,7 @@ def text(folder: Path) -> bytes:
 def test_it_writes_what_the_folder_engine_writes_and_then_nothing_more(tmp_path: Path) -> None:
     scattered(tmp_path / "in", 40)
     expected = by_folder_engine(tmp_path, "folder")
-    ended, first = on_spark(tmp_path, "in", "spark")
+    ended, first = on_spark(tmp_path, "in", "spark", master=CLUSTER)
     assert ended.exit_code == 0, ended.stderr
     assert first["writes"] == writes(created=80)
     assert text(tmp_path / "spark" / "RiskAssessment.ndjson") == expected
