@@ -11,13 +11,15 @@ from screener.assessment.resource import Json
 
 
 class Validator:
-    """Validates what a change writes: each resource, or each distinct shape once. Keep one: it remembers the shapes.
+    """Validates what a change writes. Keep one: it remembers what it has seen.
 
-    Two resources have one shape when they have the same elements with values of the same types; what differs is then only
-    numbers, ids and texts that we form ourselves. That is enough for files, where millions go; a server gets the full check.
+    New assessments are validated once for each kind: within a kind only numbers, ids, times and texts differ, which we form
+    ourselves. What is altered holds elements of others, so on a server each is validated; in files, where millions go, each shape
+    once (the same elements with values of the same types).
     """
 
     def __init__(self, *, every: bool) -> None:
+        """`every`: each altered resource, not only each shape."""
         self._every = every
         self._known: dict[int, str] = {}
         self._kinds: dict[Kind, str] = {}
@@ -27,11 +29,11 @@ class Validator:
         return _problem(resource) if self._every else self._by_shape(resource)
 
     def problem_of(self, change: Change) -> str:
-        """The same of what a change writes; "" where it writes nothing. New assessments are known by their kind."""
-        if change.draft is not None and not self._every:
+        """The same of what a change writes; "" where it writes nothing."""
+        if change.draft is not None:
             kind = change.draft.kind
             if kind not in self._kinds:
-                self._kinds[kind] = self._by_shape(change.draft.json)
+                self._kinds[kind] = _problem(change.draft.json)
             return self._kinds[kind]
         return "" if change.resource is None else self.problem(change.resource)
 
