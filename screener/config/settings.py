@@ -61,7 +61,12 @@ class ServerSettings(Section):
         description="at most so many, of each connection; 0 sets no limit (hospitals' servers are shared)",
     )
     page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
-    batch_patients: int = Field(200, ge=1, le=1000, description="patients whose records are asked for at once")
+    batch_patients: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="patients whose records are asked for at once; best so many that their results fit on one page",
+    )
     overlap_minutes: int = Field(
         60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
     )
@@ -240,9 +245,7 @@ class OutputSettings(Section):
     audit_event: bool = Field(
         default=False, description="write an AuditEvent to the server at the end of each run that may write"
     )
-    connections: int = Field(
-        1, ge=1, le=16, description="Bundles in flight at once, where a batch of patients makes several"
-    )
+    connections: int = Field(2, ge=1, le=16, description="Bundles in flight at once")
     bundle_entries: int = Field(100, ge=1, le=1000, description="entries of a batch Bundle")
 
     @field_validator("language")

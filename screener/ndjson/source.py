@@ -43,7 +43,7 @@ from screener.stores.protocols import PatientRow, R, Reading, RowMapper, Scope
 log = structlog.get_logger()
 
 PIECE_BYTES = 32 << 20
-_SHARD_BYTES = 32 << 20  # of the folder, so that what a shard makes of it fits into a process many times over
+_SHARD_BYTES = 16 << 20  # of the folder, so that what a shard makes of it fits into a process many times over
 _MOST_SHARDS = 1 << 16
 _BAD_LINES_TOLD = 20
 

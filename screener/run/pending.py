@@ -18,6 +18,9 @@ from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
 from screener.run.tally import PatientCounts
 
+# Of some batches: the last of their patients, the counts of those with changes, and the changes.
+Part = tuple[str, dict[str, PatientCounts], list[Change]]
+
 _IN_MEMORY_BYTES = 32 << 20
 _LENGTH_BYTES = 8
 
@@ -77,11 +80,24 @@ class Pending:
                 "Make room where TMPDIR points and run again; nothing was written",
             ) from error
 
-    def __iter__(self) -> Iterator[tuple[str, dict[str, PatientCounts], list[Change]]]:
+    def __iter__(self) -> Iterator[Part]:
         self._stream.seek(0)
         while length := self._stream.read(_LENGTH_BYTES):
             batch = _decode(zlib.decompress(self._stream.read(int.from_bytes(length, "big"))))
             yield batch.last_patient, batch.counts, [_change(row) for row in batch.rows]
+
+    def together(self, at_most: int) -> Iterator[Part]:
+        """The batches, as many of them as one as have at most so many changes together; a larger one stays alone."""
+        last, counts, changes = "", dict[str, PatientCounts](), list[Change]()
+        for last_patient, more_counts, more in self:
+            if changes and len(changes) + len(more) > at_most:
+                yield last, counts, changes
+                counts, changes = {}, []
+            last = last_patient
+            counts |= more_counts
+            changes += more
+        if changes:
+            yield last, counts, changes
 
 
 def _row(change: Change) -> _Row:

@@ -5,7 +5,7 @@ nothing. A batch that is written stays right whatever happens later: the next ru
 running again.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -18,7 +18,7 @@ from screener.assessment.validate import Validator
 from screener.batches import batches
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import Method, Outcome, PatientRecord
-from screener.run.pending import Pending
+from screener.run.pending import Part, Pending
 from screener.run.tally import RunTally
 from screener.stores.patient_order import in_order, is_after
 from screener.stores.protocols import Destination, Mode, Receipt, Scope, Source, WriteResult
@@ -54,11 +54,13 @@ class Watch(Protocol):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which patients, how many at a time, and whether anything is written."""
+    """Which patients, how many at a time, and whether anything is written. `writes_at_once`: the changes that a destination takes
+    together."""
 
     scope: Scope
     batch_patients: int
     dry: bool
+    writes_at_once: int = 1
     limit: int = 0
     again: frozenset[str] = frozenset()  # patients that failed in an earlier run
     after: str = ""  # patients up to this one are done: an earlier run got so far
@@ -100,7 +102,7 @@ def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: W
             return
         watch.before_write()
         stores.destination.begin()
-        _write(pending, batch, watch, tally)
+        _write(pending.together(plan.writes_at_once), pending.changes, batch, watch, tally)
     stores.destination.finish()
     if done:
         watch.batch_done(patients[done - 1])
@@ -108,16 +110,16 @@ def run(plan: Plan, rules: Rules, stores: Stores, validator: Validator, watch: W
         watch.ended_early(done, len(patients))
 
 
-def _write(pending: Pending, batch: "_Batch", watch: Watch, tally: RunTally) -> None:
-    """Write what was decided, batch by batch."""
+def _write(parts: Iterable[Part], all_changes: int, batch: "_Batch", watch: Watch, tally: RunTally) -> None:
+    """Write what was decided, part by part."""
     done = 0
-    for last_patient, counts, changes in pending:
+    for last_patient, counts, changes in parts:
         tally.resume(counts)
         batch.write(changes)
         tally.close()
         watch.batch_done(last_patient)
         done += len(changes)
-        watch.progress("writes", done, pending.changes)
+        watch.progress("writes", done, all_changes)
 
 
 def _population(plan: Plan, stores: Stores) -> list[str]:

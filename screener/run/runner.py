@@ -251,6 +251,7 @@ class Runner:
             scope=scope,
             batch_patients=self._settings.server.batch_patients,
             dry=self._dry,
+            writes_at_once=self._settings.output.bundle_entries * self._settings.output.connections,
             limit=self._options.limit,
             again=again,
             after=self._done_until(as_of),

@@ -20,6 +20,8 @@ from screener.run.pipeline import Plan, Stores, Watch, run
 from screener.run.tally import Counts, RunTally
 from screener.stores.protocols import Receipt
 
+_BATCH_PATIENTS = 500  # who are scored in one call; no server is asked
+
 
 class ShardTask(msgspec.Struct, frozen=True):
     """What every process has to know. `watched`: see RunTally."""
@@ -74,7 +76,7 @@ def judge_shard(context: Context, shard: int) -> tuple[Counts, bool]:
     destination = FolderShardDestination(context.standing, [shard], context.lines)
     tally = RunTally(show_patients=task.show_patients, watched=task.watched)
     again = frozenset(patient for patient in task.plan.again if shard_of(patient, scanned.shards) == shard)
-    plan = msgspec.structs.replace(task.plan, again=again)
+    plan = msgspec.structs.replace(task.plan, again=again, batch_patients=_BATCH_PATIENTS)
     run(plan, task.rules, Stores(source, destination), context.validator, Unwatched(), tally)
     return tally.counts, destination.changed
 

@@ -135,7 +135,7 @@ def online(bench: Bench, name: str, patients: int) -> None:
                 way: {
                     "median_seconds": round(statistics.median(times), 3),
                     "seconds": [round(second, 3) for second in times],
-                    "peak_mb": 0,
+                    "peak_mb": round(found.get("peak_mb", {}).get(way, 0)),
                 }
                 for way, times in found["seconds"].items()
             },

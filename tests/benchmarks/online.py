@@ -5,6 +5,7 @@ server, so each side sends the same bytes.
 """
 
 import json
+import os
 import random
 import tempfile
 import time
@@ -36,6 +37,7 @@ from screener.stores.patient_order import in_order
 from screener.stores.protocols import Mode, Scope
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource, with_magnesium
+from tests.benchmarks.measure import Command, once
 from tests.command import screener
 
 TODAY = date(2026, 1, 31)
@@ -133,6 +135,16 @@ class Online:
             )
             found: dict[str, Any] = json.loads(summary.read_text())
         return found
+
+    def as_a_process(self) -> Command:
+        """The same, reading only, in a process of its own: for its memory."""
+        environment = {
+            **os.environ,
+            "SCREENER_SERVER_BASE_URL": self.client.base_url,
+            "SCREENER_SERVER_TIMEOUT_SECONDS": "600",
+            "SCREENER_STATE_URL": "sqlite://",
+        }
+        return Command("screener", ["-m", "screener", "run", "--backfill", "--dry-run", "-q"], environment)
 
     def source(self) -> ServerSource:
         """As a run makes it."""
@@ -286,6 +298,12 @@ def _backfills(online: Online, rounds: int, say: Callable[[str], None]) -> dict[
         facts = {"patients": online.patients, "requests": len(sent)}
         rows[f"backfill, read only, batches of {batch}, {online.name}"] = {"facts": facts, "seconds": took}
         say(f"{online.name}: batches of {batch}: {took}, {len(sent)} requests")
+    took_alone, peak_mb = once(online.as_a_process())
+    rows[f"backfill as a process, read only, {online.name}"] = {
+        "facts": {"patients": online.patients},
+        "seconds": {"screener": [took_alone]},
+        "peak_mb": {"screener": peak_mb},
+    }
     for connections in CONNECTIONS:
         first, second = [], []
         for number in range(rounds):

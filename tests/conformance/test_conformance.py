@@ -103,7 +103,16 @@ def validated(folder: Path, found: Iterable[Json]) -> list[str]:
     profiles = [f'"code": "{name}"={CANONICAL.extension(f"{name}-assessment")}' for name in ("nomogram", "mg-flag")]
     path = f"{classes}{os.pathsep}{built.class_path}"
     ended = subprocess.run(
-        ["java", *launcher.JVM, "-cp", path, "Validate", str(folder / "package.ndjson"), str(folder / "resources.ndjson"), *profiles],
+        [
+            "java",
+            *launcher.JVM,
+            "-cp",
+            path,
+            "Validate",
+            str(folder / "package.ndjson"),
+            str(folder / "resources.ndjson"),
+            *profiles,
+        ],
         capture_output=True,
         text=True,
         check=True,

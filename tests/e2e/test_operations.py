@@ -117,11 +117,13 @@ def test_a_worker_may_leave_the_first_full_run_to_people(sandbox: Site) -> None:
 
 
 def stopped_after_the_first_batches(sandbox: Site, women: int, number: signal.Signals = signal.SIGTERM) -> str:
-    """A backfill of so many women, one a batch, ended by a signal; returns what it said."""
+    """A backfill of so many women, one a batch and a Bundle, ended by a signal; returns what it said."""
     for woman in range(women):
         sandbox.woman(f"w{woman:02}")
         sandbox.stay(f"w{woman:02}", DAY, markers=False)
     sandbox.environment["SCREENER_SERVER_BATCH_PATIENTS"] = "1"
+    sandbox.environment["SCREENER_OUTPUT_BUNDLE_ENTRIES"] = "1"
+    sandbox.environment["SCREENER_OUTPUT_CONNECTIONS"] = "1"
     sandbox.environment["SCREENER_SERVER_REQUESTS_PER_SECOND"] = "40"
     worker = sandbox.start("run", "--backfill", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 120

@@ -26,3 +26,20 @@ def test_changes_come_back_as_they_were(in_memory_bytes: int, monkeypatch: pytes
         assert held.changes == 3
         assert list(held) == [("p1", counts, changes), ("p9", counts, changes[:1])]
         assert next(iter(held))[2][0].resource == resource
+
+
+def test_small_batches_are_written_together_up_to_a_size_and_each_once() -> None:
+    def change(patient: str) -> Change:
+        return Change(Action.CREATE, patient, Method.FLAG, patient, altered={"resourceType": "RiskAssessment"})
+
+    sizes = {"a": 2, "b": 1, "c": 1, "d": 9, "e": 2}
+    with pending.Pending() as held:
+        for name, size in sizes.items():
+            rows = [change(f"{name}{number}") for number in range(size)]
+            held.add(f"{name}-last", {row.patient: PatientCounts(("scored", "complete")) for row in rows}, rows)
+        parts = list(held.together(4))
+    assert [(last, len(changes)) for last, _, changes in parts] == [("c-last", 4), ("d-last", 9), ("e-last", 2)]
+    assert [row.patient for _, _, changes in parts for row in changes] == [
+        f"{name}{number}" for name, size in sizes.items() for number in range(size)
+    ]
+    assert all({row.patient for row in changes} == counts.keys() for _, counts, changes in parts)
