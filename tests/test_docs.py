@@ -55,7 +55,7 @@ WITH_COMMANDS = [page for page in PAGES if any("screener " in line for line in c
 def hospital() -> Iterator[str]:
     """A server with a synthetic population, most of whom had a DXA, and the patient of the examples."""
     with SandboxServer() as server, Client(ServerSettings(base_url=server.base_url)) as client:
-        seed(client, generate(700, 5, TODAY, dxa_share=0.9), lambda _: None)
+        seed(client, generate(1000, 5, TODAY, dxa_share=0.9), lambda _: None)
         for resource in (patient("4711"), observation("mg", "4711", "mg", "0.80", f"{TODAY}T08:00:00Z")):
             path = f"{server.base_url}/{resource['resourceType']}/{resource['id']}"
             requests.put(path, json=resource, timeout=30).raise_for_status()
