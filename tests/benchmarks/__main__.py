@@ -149,7 +149,17 @@ def model(bench: Bench) -> None:
 
 
 def start_up(bench: Bench) -> None:
-    """How long one waits for help."""
+    """How long one waits for help, and for the smallest run."""
+    source, _ = bench.data("smallest", 24)
+    packages = "import sqlalchemy, pydantic, requests, stamina, numpy, structlog, msgspec, click"
+    bench.measure(
+        "start of a run, 24 women",
+        lambda scratch: [
+            screener("screener", source, scratch),
+            screener("screener, two processes allowed", source, scratch, workers=2),
+            Command("importing its packages, no more", ["-c", packages]),
+        ],
+    )
     bench.measure(
         "start-up",
         lambda _: [
