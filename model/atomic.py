@@ -14,7 +14,8 @@ _COPIED_BYTES = 64 << 20  # at a time
 def write_whole(file: Path, parts: Iterable[bytes | Path], *, private: bool = False) -> None:
     """Write beside `file`, flush to the disk, then take its place: what stood there stays until all is written.
 
-    `parts`: bytes, or files whose content is copied. `private`: for its owner only from its first byte, because it holds patient data. OSError where the disk is full or forbidden.
+    `parts`: bytes, or files whose content is copied. `private`: for its owner only from its first byte, because it holds patient
+    data. OSError where the disk is full or forbidden.
     """
     remove_leftovers(file)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")

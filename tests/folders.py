@@ -38,13 +38,15 @@ def export(folder: Path, resources: Sequence[Json], *, zipped: bool = False) -> 
     return folder
 
 
-def backfill(tmp_path: Path, *arguments: str, complete: str = "true", expect: int | None = None) -> tuple[Ended, Json]:
+def backfill(
+    tmp_path: Path, *arguments: str, complete: str = "true", expect: int | None = None, **environment: str
+) -> tuple[Ended, Json]:
     """`screener run` away from any configuration; what it said, and its summary."""
     summary = tmp_path / "summary.json"
     summary.unlink(missing_ok=True)
     state = {"SCREENER_STATE_URL": f"sqlite:///{tmp_path / 'state.sqlite'}", "SCREENER_FOLDER_COMPLETE": complete}
     own = ("run", "--now", NOW, "--summary", str(summary))
-    ended = screener(*own, *arguments, cwd=tmp_path, expect=expect, **state)
+    ended = screener(*own, *arguments, cwd=tmp_path, expect=expect, **state, **environment)
     return ended, json.loads(summary.read_text()) if summary.exists() else {}
 
 

@@ -1,5 +1,6 @@
 """Whether an assessment is valid FHIR R4, by the models of fhir.resources."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,8 @@ from screener.assessment.resource import Json
 
 
 class Validator:
-    """Validates what a change writes. Keep one: it remembers what it has seen.
+    """Validates what a change writes. Keep one: it remembers what it found valid, and nothing else: a resource that is not costs no
+    other one of its kind.
 
     New assessments are validated once for each kind: within a kind only numbers, ids, times and texts differ, which we form
     ourselves. What is altered holds elements of others, so on a server each is validated; in files, where millions go, each shape
@@ -21,27 +23,27 @@ class Validator:
     def __init__(self, *, every: bool) -> None:
         """`every`: each altered resource, not only each shape."""
         self._every = every
-        self._known: dict[int, str] = {}
-        self._kinds: dict[Kind, str] = {}
+        self._valid: set[Kind | int] = set()  # kinds, and shapes by their hash
 
     def problem(self, resource: Json) -> str:
         """ "" for a valid resource, else the paths of the elements that are wrong (without their values)."""
-        return _problem(resource) if self._every else self._by_shape(resource)
+        return _problem(resource) if self._every else self._once(hash(_shape(resource)), lambda: resource)
 
     def problem_of(self, change: Change) -> str:
         """The same of what a change writes; "" where it writes nothing."""
-        if change.draft is not None:
-            kind = change.draft.kind
-            if kind not in self._kinds:
-                self._kinds[kind] = _problem(change.draft.json)
-            return self._kinds[kind]
+        draft = change.draft
+        if draft is not None:
+            return self._once(draft.kind, lambda: draft.json)
         return "" if change.resource is None else self.problem(change.resource)
 
-    def _by_shape(self, resource: Json) -> str:
-        shape = hash(_shape(resource))
-        if shape not in self._known:
-            self._known[shape] = _problem(resource)
-        return self._known[shape]
+    def _once(self, alike: Kind | int, make: Callable[[], Json]) -> str:
+        """The problem of a resource, of which those that are `alike` are valid with it."""
+        if alike in self._valid:
+            return ""
+        problem = _problem(make())
+        if not problem:
+            self._valid.add(alike)
+        return problem
 
 
 def _shape(value: Any) -> Any:

@@ -32,6 +32,28 @@ def test_the_same_bytes_however_many_processes_and_shards(tmp_path: Path, monkey
         assert (tmp_path / name / "RiskAssessment.ndjson").read_bytes() == alone
 
 
+def test_one_export_gives_the_same_bytes_and_later_what_stands_is_looked_up(tmp_path: Path) -> None:
+    """Into an empty folder without traces of copies; where assessments stand, with them."""
+    women = [f"w{number}" for number in range(12)]
+    export(tmp_path / "in", [resource for name in women for resource in (patient(name), *stay(name))])
+    one = {"SCREENER_FOLDER_ONE_EXPORT": "true"}
+    found = []
+    for name, settings in (("any", {}), ("one", one)):
+        arguments = ("--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / name))
+        _, summary = backfill(tmp_path, *arguments, expect=0, **settings)
+        assert summary["writes"] == writes(created=24)
+        found.append((tmp_path / name / "RiskAssessment.ndjson").read_bytes())
+    assert found[0] == found[1]
+    # One result turns out to be another woman's: the assessments that rest on it are found by its id, in her shard or another.
+    moved = {**observation("w3-mg", "w4", "mg", "0.84", "2025-11-01T08:00:00Z"), "meta": {"versionId": "2"}}
+    rows = [resource for name in women for resource in (patient(name), *stay(name)) if resource["id"] != "w3-mg"]
+    export(tmp_path / "in", [*rows, moved])
+    _, summary = backfill(
+        tmp_path, "--backfill", "--from", str(tmp_path / "in"), "--to", str(tmp_path / "one"), expect=0, **one
+    )
+    assert summary["write_reasons"]["retracted"]["mg-flag"] == {"basis_changed": 1}
+
+
 def command(tmp_path: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """A backfill by an own start of Python."""
     own = {
