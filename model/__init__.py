@@ -7,9 +7,11 @@ from model.artefact import SHIPPED, Artefact, Nomogram, Predictor, load_artefact
 from model.errors import ArtefactError, ModelError, PredictorError
 from model.nomogram import Assessment, assess
 from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag, flags
+from model.prevalence import PAPER_PREVALENCE, at_prevalence
 
 __all__ = [
     "MG_CUT_OFF_MMOL_L",
+    "PAPER_PREVALENCE",
     "PREDICTORS",
     "SHIPPED",
     "UNITS",
@@ -21,6 +23,7 @@ __all__ = [
     "Predictor",
     "PredictorError",
     "assess",
+    "at_prevalence",
     "flag",
     "flags",
     "load_artefact",

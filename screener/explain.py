@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from screener.assessment.reconcile import Change, Rules
-from screener.assessment.resource import UNITS, Json
+from screener.assessment.resource import Json
+from screener.assessment.values import UNITS
 from screener.clinical import eligibility, occasions
 from screener.clinical.as_sent import Sent, SentReader, Stated, StatedReader
 from screener.clinical.dates import age_years, instant_text
@@ -25,9 +26,12 @@ from screener.clinical.records import Analyte, Exclusion, Fact, Menopause, Metho
 from screener.clinical.wire import EXCLUDING
 from screener.config.settings import Settings
 from screener.errors import InputError, ScreenerError, ServerError, is_about_the_type
-from screener.run import setup
+from screener.run.names import RunNames
 from screener.run.options import Options
 from screener.run.pipeline import Stores, decide
+from screener.run.rules import assessment_writer, load_model_and_tables, make_rules, suppressed_at
+from screener.run.servers import connect_all, scoped
+from screener.run.setup import open_destination, open_source
 from screener.state import State
 from screener.stores.protocols import Destination, FullSource
 
@@ -119,17 +123,17 @@ class _Sources:
 
 def explain_one(patient: str, settings: Settings, options: Options, stack: ExitStack) -> Explanation:
     """Open source and destination, and explain one patient."""
-    settings = setup.scoped(settings, options)
-    method = setup.read_method(settings)
-    servers = setup.connect_all(settings, options, stack)
-    opened = setup.open_source(settings, options, method.mapper, servers, stack)
+    settings = scoped(settings, options)
+    loaded = load_model_and_tables(settings)
+    servers = connect_all(settings, options, stack)
+    opened = open_source(settings, options, loaded.mapper, servers, stack)
     now = options.now or opened.as_of
-    destination = setup.open_destination(settings, options, servers, opened, now, stack)
-    writer = setup.assessment_writer(settings, method)
+    destination = open_destination(settings, options, servers, opened, now, stack)
+    writer = assessment_writer(settings, loaded)
     state = stack.enter_context(State.to_read(settings.state.url))
-    suppressed = setup.suppressed_at(state, setup.RunNames(settings, options, method).destination)
-    rules = setup.make_rules(settings, writer, destination.prepare(writer), now, suppressed)
-    return explain(patient, FullStores(opened.source, destination), rules, method.mapper)
+    suppressed = suppressed_at(state, RunNames(settings, options).destination)
+    rules = make_rules(settings, writer, destination.prepare(writer), now, suppressed)
+    return explain(patient, FullStores(opened.source, destination), rules, loaded.mapper)
 
 
 def explain(patient: str, stores: FullStores, rules: Rules, mapper: Mapper) -> Explanation:

@@ -16,7 +16,8 @@ from model.atomic import write_whole
 from screener.clinical.codes import TableRow, read_table
 from screener.clinical.exclusions import shipped_rules, value_set
 from screener.errors import RequestRefused, ServerError
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 
 PAGE = 1000
 _MOST_CODES = 1_000_000  # a server that never ends

@@ -16,6 +16,7 @@ _MODEL = (
     "model.errors",
     "model.nomogram",
     "model.predictors",
+    "model.prevalence",
     "model.stats",
 )
 _BASE = (
@@ -34,13 +35,14 @@ _RUN = (*_STORES, "screener.ndjson", "screener.state", "screener.run")
 ROOMS: dict[str, tuple[str, ...]] = {
     "model.errors": (),
     "model.predictors": (),
+    "model.prevalence": (),
     "model.stats": ("model.errors",),
     "model.artefact": ("model.atomic", "model.errors", "model.predictors"),
     "model.nomogram": ("model.errors", "model.artefact"),
-    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors"),
+    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.prevalence"),
     "model.frames": _MODEL,
     "model.estimator": _MODEL,
-    "model.evidence": ("model.predictors", "model.stats"),
+    "model.evidence": ("model.predictors", "model.prevalence", "model.stats"),
     "model.reconstruction": (*_MODEL, "model.evidence"),
     "model.local": _MODEL,
     "model.page": _MODEL,

@@ -14,7 +14,7 @@ import requests
 from fhir_fixtures.population import generate
 from screener.cli import cli
 from screener.clinical.records import Outcome
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed

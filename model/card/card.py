@@ -8,8 +8,8 @@ from model.card import figures, making
 from model.card.checklists import probast_section, tripod_ai_section
 from model.card.markdown import bullets, number, per_cent, section, table
 from model.errors import ModelError
-from model.evidence.checks.inference import at_prevalence
 from model.evidence.checks.rendering import shown
+from model.prevalence import at_prevalence
 
 Json = Mapping[str, Any]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
+from model.prevalence import at_prevalence
 from model.stats.checked import outcome, risks
 from model.stats.logistic import Array
 
@@ -84,7 +85,7 @@ def of_cohort(
     random = np.random.default_rng(1)
     hit, false = (_rates(random, one, t) for one in (cases, others))
     rows = [
-        _row(at, _moved(at, stands_for, pi), hit[:, place], false[:, place], women, pi)
+        _row(at, at_prevalence(at, stands_for, pi), hit[:, place], false[:, place], women, pi)
         for place, at in enumerate(t.tolist())
     ]
     warnings = []
@@ -114,7 +115,7 @@ def of_run(
     if not total:
         raise ModelError("the run scored nobody: there is nothing to plan with")
     pi = stands_for if prevalence is None else _share(prevalence)
-    true = np.array([_moved(one, stands_for, pi) for one in risk.tolist()])
+    true = np.array([at_prevalence(one, stands_for, pi) for one in risk.tolist()])
     expected = float((true * count).sum() / total)
     random = np.random.default_rng(1)
     with_it = np.vstack([true * count, random.binomial(count, true, size=(_DRAWS, len(count)))])
@@ -125,7 +126,7 @@ def of_run(
         hit = np.divide(whole, cases, out=np.zeros(len(cases)), where=cases > 0)
         free = total - cases
         false = np.divide(count[above].sum() - whole, free, out=np.zeros(len(cases)), where=free > 0)
-        rows.append(_row(at, _moved(at, stands_for, pi), hit, false, women, expected))
+        rows.append(_row(at, at_prevalence(at, stands_for, pi), hit, false, women, expected))
     warnings = ["There are no outcomes: every figure rests on the model's risks being right at this prevalence"]
     if prevalence is None:
         warnings.append(
@@ -150,11 +151,6 @@ def _share(prevalence: float) -> float:
     if not 0 < prevalence < 1:
         raise ModelError("the prevalence lies outside 0 to 1")
     return prevalence
-
-
-def _moved(risk: float, stands_for: float, prevalence: float) -> float:
-    odds = risk / (1 - risk) * (prevalence / (1 - prevalence)) / (stands_for / (1 - stands_for))
-    return odds / (1 + odds)
 
 
 def _rates(random: np.random.Generator, ordered: Array, thresholds: Array) -> Array:

@@ -13,6 +13,7 @@ from html import escape
 import msgspec
 
 from screener.assessment.identity import assessment_uuid
+from screener.assessment.narrative import headline, item, results_used
 from screener.assessment.resource import (
     AssessmentWriter,
     Json,
@@ -21,17 +22,11 @@ from screener.assessment.resource import (
     caveat_codes,
     confidentiality,
     desired_by,
-    headline,
-    item,
     note,
     observation_id,
-    occurrence,
-    per_cent,
-    plain,
     probability,
-    results_used,
-    shown_bmi,
 )
+from screener.assessment.values import occurrence, per_cent, plain, shown_bmi
 from screener.clinical.dates import Remembered, instant_text
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method, Scores

@@ -11,7 +11,8 @@ from decimal import Decimal
 import msgspec
 
 from screener.assessment.identity import Canonical
-from screener.assessment.resource import COPY_USED, Json, local_id, observation_ids, plain
+from screener.assessment.resource import COPY_USED, Json, local_id, observation_ids
+from screener.assessment.values import plain
 from screener.clinical.dates import age_years, instant_us
 from screener.clinical.eligibility import holds, minimum_age_years
 from screener.clinical.merge import PatientView

@@ -63,6 +63,11 @@ class Canonical(msgspec.Struct, frozen=True):
         """Code system of the tag on all that we write."""
         return f"{self.base}/CodeSystem/product"
 
+    @property
+    def measure(self) -> str:
+        """URL of the Measure of a run."""
+        return f"{self.base}/Measure/screening-run"
+
     def extension(self, name: str) -> str:
         """URL of one of our extensions."""
         return f"{self.base}/StructureDefinition/{name}"

@@ -19,8 +19,9 @@ import msgspec
 from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
+from screener.assessment.narrative import xhtml
 from screener.assessment.owned_fields import apply_owned, difference, occasion
-from screener.assessment.resource import AssessmentWriter, Json, desired_by, xhtml
+from screener.assessment.resource import AssessmentWriter, Json, desired_by
 from screener.assessment.retraction import taken_back
 from screener.assessment.suppression import OPTED_OUT, Suppressions
 from screener.assessment.texts import Texts

@@ -5,41 +5,26 @@ the reconciler sets it.
 """
 
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
-from functools import lru_cache
-from html import escape
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from model import Artefact
+from model import PAPER_PREVALENCE, Artefact, at_prevalence
 from screener.assessment.identity import PRODUCT, Canonical, assessment_uuid, device_uuid
+from screener.assessment.narrative import narrative
 from screener.assessment.texts import Texts
+from screener.assessment.values import UCUM, UNITS, occurrence, per_cent, plain, shown_bmi, shown_points
 from screener.clinical.dates import instant_text
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Analyte, Fact, Method, Occasion, Scores
 
 Json = dict[str, Any]
 
-UCUM = "http://unitsofmeasure.org"
-UNITS = {
-    Analyte.MG: "mmol/L",
-    Analyte.P: "mmol/L",
-    Analyte.CTX: "ng/mL",
-    Analyte.P1NP: "ng/mL",
-    Analyte.WEIGHT: "kg",
-    Analyte.HEIGHT: "cm",
-    Analyte.EGFR: "mL/min/{1.73_m2}",
-    Analyte.CALCIUM: "mmol/L",
-    Analyte.ALBUMIN: "g/L",
-    Analyte.T_SCORE: "1",
-    Analyte.OCN: "ng/mL",
-}
 # v3-Confidentiality from the most open to the most restricted; the assessment takes the strictest of its evidence.
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 # The part of the evidence that names the Observation's lastUpdated: never compared, for servers touch what they index.
 COPY_USED = "last-updated"
-PAPER_PREVALENCE = 0.58  # Shi et al. 2026: share of women with osteoporosis in the cohort of the model
 _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
@@ -87,7 +72,7 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
     resource: Json = {
         "resourceType": "RiskAssessment",
         "meta": {**({"security": security} if security else {}), "tag": _tags(writer)},
-        "text": {"status": "generated", "div": narrative(occasion, scores, writer, caveats)},
+        "text": {"status": "generated", "div": narrative(occasion, scores, texts, caveats)},
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
@@ -108,15 +93,6 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
     if caveats:  # FHIR's JSON knows no empty arrays
         resource["note"] = [note(code, writer) for code in caveats]
     return resource
-
-
-def occurrence(mg: Fact) -> str:
-    """The occasion as the source wrote it; a time without a zone, which R4 does not allow, is given the UTC it was read as."""
-    text = mg.moment.text
-    clock = text.partition("T")[2]
-    if clock and not clock.endswith("Z") and "+" not in clock and "-" not in clock:
-        return f"{text}Z"
-    return text
 
 
 def observation_id(fact: Fact) -> str:
@@ -189,12 +165,6 @@ def _quantity(fact: Fact) -> Json:
     return {"value": plain(fact.value), **comparator, "unit": unit, "system": UCUM, "code": unit}
 
 
-def plain(value: Decimal, digits: int = 12) -> Decimal:
-    """A Decimal that any server can hold: at most `digits` decimal places, no exponent, no trailing zeros."""
-    rounded = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN).normalize()
-    return rounded.quantize(Decimal(1)) if rounded == rounded.to_integral_value() else rounded
-
-
 def _derived(occasion: Occasion, canonical: Canonical) -> list[Json]:
     age = {"value": Decimal(occasion.age_years), "unit": "a", "system": UCUM, "code": "a"}
     rows = [("age", age)]
@@ -239,14 +209,8 @@ def _uncalibrated(scores: Scores, writer: AssessmentWriter) -> str:
     if writer.prevalence is None:
         return "uncalibrated"
     there = float(writer.prevalence) / 100
-    moved = (at_prevalence(risk, there) for risk in (scores.risk, scores.risk_low, scores.risk_high))
+    moved = (at_prevalence(risk, PAPER_PREVALENCE, there) for risk in (scores.risk, scores.risk_low, scores.risk_high))
     return ":".join(["uncalibrated", str(writer.prevalence), *(str(per_cent(risk)) for risk in moved)])
-
-
-def at_prevalence(risk: float, prevalence: float) -> float:
-    """A risk moved from the paper's prevalence to another one, by Bayes' rule on the odds: the predictors are taken to separate alike."""
-    odds = risk / (1 - risk) * (prevalence / (1 - prevalence)) / (PAPER_PREVALENCE / (1 - PAPER_PREVALENCE))
-    return odds / (1 + odds)
 
 
 def caveat(code: str, writer: AssessmentWriter) -> Json:
@@ -261,60 +225,6 @@ def caveat(code: str, writer: AssessmentWriter) -> Json:
 def note(code: str, writer: AssessmentWriter) -> Json:
     """A caveat as a note: one sentence."""
     return {"authorString": PRODUCT, "text": writer.texts.caveat(code)}
-
-
-# The narrative
-
-
-def narrative(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter, caveats: Sequence[str]) -> str:
-    """The assessment as XHTML for people: what it says, from which results, and what must be known beside it (`caveats` as codes)."""
-    texts = writer.texts
-    notes = [texts.caveat(code) for code in caveats]
-    return xhtml(texts, headline(occasion, scores, texts), [results_used(occasion, texts)], notes)
-
-
-def headline(occasion: Occasion, scores: Scores | None, texts: Texts) -> str:
-    """What the assessment says, in a sentence."""
-    if scores is None:
-        return texts("side.at-or-below" if occasion.at_or_below_cut_off else "side.above")
-    risk, low, high = [str(per_cent(risk)) for risk in (scores.risk, scores.risk_low, scores.risk_high)]
-    return texts("narrative.risk", a=risk, b=low, c=high)
-
-
-def results_used(occasion: Occasion, texts: Texts) -> str:
-    """The results that it rests on, in a sentence."""
-    results = [
-        f"{texts.name(f.analyte)} {f.comparator}{_shown(str(f.value))} {UNITS[f.analyte]}" for f in occasion.facts
-    ]
-    return texts("narrative.results", a=occurrence(occasion.mg)[:10], b=", ".join(results))
-
-
-@lru_cache(maxsize=16_384)
-def _shown(value: str) -> str:
-    """A value to four significant digits; by its text, for 0.80 is not shown as 0.8."""
-    return f"{Decimal(value):.4g}"
-
-
-def xhtml(texts: Texts, headline: str, paragraphs: Sequence[str], notes: Sequence[str] = ()) -> str:
-    """A narrative: the kind of assessment, a headline, paragraphs, and notes as a list; every text is escaped."""
-    parts = [f"<p>{_escaped(texts('assessment'))}</p><p><b>{escape(headline)}</b></p>"]
-    parts += [f"<p>{escape(text)}</p>" for text in paragraphs]
-    if notes:
-        parts.append("<ul>" + "".join([item(note) for note in notes]) + "</ul>")
-    language = f'xml:lang="{texts.language}" lang="{texts.language}"'
-    return f'<div xmlns="http://www.w3.org/1999/xhtml" {language}>{"".join(parts)}</div>'
-
-
-@lru_cache(maxsize=16_384)
-def item(note: str) -> str:
-    """A note as an element of a list."""
-    return f"<li>{escape(note)}</li>"
-
-
-@lru_cache(maxsize=16_384)
-def _escaped(text: str) -> str:
-    """For texts that repeat: notes and titles."""
-    return escape(text)
 
 
 def _prediction(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter) -> Json:
@@ -347,29 +257,9 @@ def other_side(risk: float) -> str:
     return f"other_side:{per_cent(risk)}"
 
 
-def shown_bmi(bmi_kg_m2: Decimal) -> Decimal:
-    """The body mass index to two decimals."""
-    return bmi_kg_m2.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-
-
-def per_cent(risk: float) -> Decimal:
-    """A risk in per cent to one decimal, half to even by its exact value: "%.3f" rounds a float so, and its digits are then moved."""
-    return _per_mille(f"{risk:.3f}")
-
-
-@lru_cache(maxsize=4096)
-def _per_mille(fraction: str) -> Decimal:
-    return Decimal(fraction).scaleb(2)
-
-
 def probability(risk: float, writer: AssessmentWriter) -> Decimal:
     """A risk as it is written: in per cent, or as a fraction where the site wants one."""
     return per_cent(risk) / 100 if writer.fraction else per_cent(risk)
-
-
-def shown_points(points: float) -> Decimal:
-    """Points to one decimal, half to even by their exact value."""
-    return Decimal(f"{points:.1f}")
 
 
 def _interval(scores: Scores, writer: AssessmentWriter) -> Json:

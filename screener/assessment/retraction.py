@@ -1,7 +1,8 @@
 """How an assessment is taken back: entered in error, with the reason as code and in words; nothing else of it is altered."""
 
 from screener.assessment.identity import PRODUCT, Canonical
-from screener.assessment.resource import Json, xhtml
+from screener.assessment.narrative import xhtml
+from screener.assessment.resource import Json
 from screener.assessment.texts import Texts
 
 BY_SITE = "by_site"  # the reason where people took it back, and not the rules

@@ -8,7 +8,8 @@ import msgspec
 import structlog
 
 from screener.errors import RequestRefused, ServerError
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 from screener.fhir.time import parse_instant
 
 log = structlog.get_logger()

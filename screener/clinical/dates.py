@@ -93,7 +93,7 @@ def _read_date_time(text: str) -> Moment | str:
         return MALFORMED
     if not EARLIEST_YEAR <= when.year <= LATEST_YEAR:
         return MALFORMED
-    return Moment(text, when.toordinal(), _epoch_us(when) + leaps * US_PER_SECOND)
+    return Moment(text, when.toordinal(), epoch_us(when) + leaps * US_PER_SECOND)
 
 
 # The same, remembered: results of one blood draw share their times to the character.
@@ -157,7 +157,8 @@ def _completed_years(born: date, on: date) -> int:
     return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
 
 
-def _epoch_us(when: datetime) -> int:
+def epoch_us(when: datetime) -> int:
+    """Microseconds since 1970; a time without a zone is taken as UTC."""
     since = when - (_EPOCH if when.tzinfo else _EPOCH_WITHOUT_ZONE)
     return since.days * US_PER_DAY + since.seconds * US_PER_SECOND + since.microseconds
 

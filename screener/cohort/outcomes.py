@@ -14,6 +14,7 @@ import msgspec
 
 from screener.batches import batches
 from screener.clinical.as_of_occasion import judge_as_of_occasion
+from screener.clinical.dates import epoch_us
 from screener.clinical.judge import Verdict
 from screener.clinical.labels import Evidence, Label, LabelReader, LabelRule, TScore, label, latest
 from screener.clinical.policy import Policy
@@ -23,8 +24,8 @@ from screener.cohort.women import Woman, occasion_of, woman
 from screener.config.settings import Settings
 from screener.config.tables import label_tables
 from screener.errors import InputError
-from screener.run.setup import Method as Methods
-from screener.run.setup import open_to_read, read_method
+from screener.run.rules import ModelAndTables, load_model_and_tables
+from screener.run.setup import open_to_read
 from screener.small_counts import shown
 from screener.stores.patient_order import in_order
 from screener.stores.protocols import FullSource, Mode, Scope
@@ -64,7 +65,7 @@ class Counts(msgspec.Struct):
 
 class Told(msgspec.Struct, frozen=True):
     """The same as it may be shown: small counts None, others rounded; ratios only where they rest on enough women. `observed_expected` is
-    observed over expected with a 95 % interval (Poisson, on the log scale)."""
+    observed over expected with a 95 % interval on the log scale, as `screener model validate` gives it (Debray et al., BMJ 2017)."""
 
     quarter: str
     assessed: int | None
@@ -93,13 +94,13 @@ def outcomes(settings: Settings, request: Request, progress: Progress) -> Outcom
     if request.out is not None:
         check_writable(request.out)
     with ExitStack() as stack:
-        method = read_method(settings, for_cohort=True)
-        source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
+        loaded = load_model_and_tables(settings, for_cohort=True)
+        source, as_of, *_ = open_to_read(settings, request.from_folder, loaded.mapper, stack)
         now = request.now or as_of
         spans = quarters(now.date(), request.quarters, request.within_days)
         if not spans:
             raise InputError("No quarter is over for so long", "Give fewer --within-days")
-        pulled = _pull(settings, request, source, method, spans, now, progress)
+        pulled = _pull(settings, request, source, loaded, spans, now, progress)
     if request.out is not None:
         from model.atomic import write_whole  # noqa: PLC0415 - only where a file is asked for
 
@@ -133,13 +134,13 @@ def _pull(
     settings: Settings,
     request: Request,
     source: FullSource,
-    method: Methods,
+    loaded: ModelAndTables,
     spans: Sequence[tuple[date, date]],
     now: datetime,
     progress: Progress,
 ) -> _Pulled:
     rule = LabelRule(max_gap_days=request.within_days, after_only=True)
-    reader = LabelReader(method.mapper, rule.kind, label_tables(settings.cohort))
+    reader = LabelReader(loaded.mapper, rule.kind, label_tables(settings.cohort))
     pulled = _Pulled([Counts(f"{first.year}Q{(first.month + 2) // 3}") for first, _ in spans])
     patients = in_order(source.population(Scope(Mode.BACKFILL, oldest=spans[0][0].isoformat())))
     progress(0, len(patients))
@@ -152,7 +153,7 @@ def _pull(
         for record in records:
             known = [row for row in latest(evidence.get(record.patient, ())) if not _is_later(row, now.date())]
             for counts, span in zip(pulled.counts, spans, strict=True):
-                for verdict, policy, end_us in _verdict(record, span, settings.policy.policy(), method):
+                for verdict, policy, end_us in _verdict(record, span, settings.policy.policy(), loaded):
                     found = label(known, occasion_of(verdict).mg.moment.day, rule)
                     _count(counts, verdict, found)
                     if found.osteoporosis is not None:
@@ -167,13 +168,13 @@ def _is_later(row: Evidence, day: date) -> bool:
 
 
 def _verdict(
-    record: PatientRecord, span: tuple[date, date], policy: Policy, method: Methods
+    record: PatientRecord, span: tuple[date, date], policy: Policy, loaded: ModelAndTables
 ) -> Iterator[tuple[Verdict, Policy, int]]:
     """The verdict at the end of a quarter by the magnesium of that quarter; nothing where she would not have been assessed."""
     first, end = span
     of_quarter = msgspec.structs.replace(policy, lookback_days=(end - first).days)
-    end_us = int(datetime(end.year, end.month, end.day, 23, 59, 59, tzinfo=UTC).timestamp() * 1_000_000)
-    verdict = judge_as_of_occasion(record, of_quarter, method.artefact, end_us)
+    end_us = epoch_us(datetime(end.year, end.month, end.day, 23, 59, 59, tzinfo=UTC))
+    verdict = judge_as_of_occasion(record, of_quarter, loaded.artefact, end_us)
     if verdict.occasions:
         yield verdict, of_quarter, end_us
 
@@ -212,8 +213,8 @@ def _told(counts: Counts, least: int) -> Told:
     enough = min(counts.observed, counts.scored_with_dxa - counts.observed) >= least
     flags = min(counts.flagged_with_osteoporosis, counts.flagged_with_dxa - counts.flagged_with_osteoporosis) >= least
     ratio = counts.observed / counts.expected if enough else 0.0
-    spread = exp(_Z / sqrt(counts.observed)) if enough else 1.0
     scored = counts.scored_with_dxa or 1
+    spread = exp(_Z * sqrt((1 - counts.observed / scored) / counts.observed)) if enough else 1.0
     return Told(
         quarter=counts.quarter,
         assessed=shown(counts.assessed, least),

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from screener.clinical.dates import epoch_us
 from screener.clinical.labels import LabelReader, LabelRule, LabelTables
 from screener.cohort.comparison import comparison
 from screener.cohort.files import check_writable, dictionary, write
@@ -16,8 +17,9 @@ from screener.config.settings import Settings
 from screener.config.tables import label_tables
 from screener.errors import InputError
 from screener.plural import counted
-from screener.run.setup import open_to_read, read_method
-from screener.stores.protocols import FullSource, Mode, Scope
+from screener.run.rules import load_model_and_tables
+from screener.run.setup import open_to_read
+from screener.stores.protocols import FullSource, everyone
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -44,20 +46,19 @@ def make(settings: Settings, request: Request, progress: Progress) -> Made:
     """Pull the cohort and write it. Nothing is written to the source, and nothing at all where this raises ScreenerError."""
     check_writable(request.out)
     with ExitStack() as stack:
-        method = read_method(settings, for_cohort=True)
-        source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
+        loaded = load_model_and_tables(settings, for_cohort=True)
+        source, as_of, *_ = open_to_read(settings, request.from_folder, loaded.mapper, stack)
         now = request.now or as_of
         design = Design(
             policy=settings.policy.policy(),
-            artefact=method.artefact,
-            now_us=int(now.timestamp() * 1_000_000),
+            artefact=loaded.artefact,
+            now_us=epoch_us(now),
             rule=request.rule,
             as_of=request.as_of,
         )
-        oldest = now.date() - timedelta(days=design.policy.lookback_days)
-        scope = Scope(Mode.BACKFILL, oldest=oldest.isoformat())
+        scope = everyone(now.date(), design.policy.lookback_days)
         labels = label_tables(settings.cohort)
-        reader = LabelReader(method.mapper, request.rule.kind, labels)
+        reader = LabelReader(loaded.mapper, request.rule.kind, labels)
         pulled = pull(source, scope, reader, design, settings.server.batch_patients, progress)
     return _written(request, design, labels, pulled, source)
 

@@ -55,6 +55,6 @@ def conformance(common: Common, *, out: Path | None, views: Path | None, load: b
             (views / f"{view['name']}.json").write_text(json.dumps(view, indent=2) + "\n", encoding="utf-8")
         click.echo(f"Written: {views}")
     if load:
-        there = settings.destination if settings.destination.base_url else settings.server
+        there = settings.written_to
         with Client(there) as client:
             click.echo(f"{counted(put(client, found), 'resource')} on {client.host}")

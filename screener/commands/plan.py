@@ -28,7 +28,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="CSV or Parquet with outcomes, as `screener model cohort` writes it.",
 )
-@click.option("--run", metavar="ID", help="A run of the ledger: its risks, without outcomes.")
+@click.option("--run", metavar="ID", help="A run of the ledger: the risks of its own model, without outcomes.")
 @artefact_option
 @click.option(
     "--women", type=click.FloatRange(1), help="Women a year whom the job scores [those of the cohort or run]."
@@ -69,13 +69,16 @@ def plan(
 
     if (cohort is None) == (run is None):
         raise ConfigurationError("Give one of --cohort FILE and --run ID", "`screener model cohort` makes the first")
+    chosen = click.get_current_context().get_parameter_source("artefact")
+    if run is not None and chosen is click.core.ParameterSource.COMMANDLINE:
+        raise ConfigurationError("The risks of a run are those of the model that it used", "Leave out --artefact")
     steps = _steps(thresholds)
     try:
         model = load_artefact(artefact)
         if cohort is not None:
             made = _of_cohort(cohort, model, steps, women, prevalence, capacity)
         else:
-            made = _of_run(common, str(run), model, steps, women, prevalence, capacity)
+            made = _of_run(common, str(run), steps, women, prevalence, capacity)
     except ModelError as error:
         raise InputError(str(error)) from error
     if out is not None:
@@ -92,11 +95,11 @@ def _steps(thresholds: str) -> list[float]:
         raise ConfigurationError(f"--thresholds {thresholds}: no list of per cent", "Write e.g. 40,50,60") from None
 
 
-def _stands_for(model: "Artefact", cohort_prevalence: float) -> float:
-    """The prevalence that printed risks stand for: the paper's, or of a local model the cohort's."""
-    from screener.assessment.resource import PAPER_PREVALENCE
+def _stands_for(calibration: str, own: float) -> float:
+    """The prevalence that printed risks stand for: the paper's, or of a local model that of the site's own women."""
+    from model.prevalence import PAPER_PREVALENCE
 
-    return cohort_prevalence if model.calibration == "local" else PAPER_PREVALENCE
+    return own if calibration == "local" else PAPER_PREVALENCE
 
 
 def _of_cohort(
@@ -115,7 +118,7 @@ def _of_cohort(
         found.osteoporosis,
         found.assess(model).risk,
         steps,
-        stands_for=_stands_for(model, found.events / found.size),
+        stands_for=_stands_for(model.calibration, found.events / found.size),
         women=women or found.size,
         prevalence=None if prevalence is None else prevalence / 100,
         capacity=capacity,
@@ -125,7 +128,6 @@ def _of_cohort(
 def _of_run(
     common: Common,
     run: str,
-    model: "Artefact",
     steps: list[float],
     women: float | None,
     prevalence: float | None,
@@ -146,13 +148,16 @@ def _of_run(
         raise InputError(f"The ledger has no risks of run {row.start.run_id[:8]}", "Name a run that scored women")
     if any(round(100 * step) % 5 for step in steps):
         raise ConfigurationError("A run keeps its risks in steps of 5 %", "Give --thresholds that are multiples of 5")
+    # The run's own model, whichever the site uses now.
+    judged_by = (row.summary or {}).get("model")
+    calibration = str(judged_by.get("calibration", "")) if isinstance(judged_by, dict) else ""
     own = None if settings.output.prevalence is None else float(settings.output.prevalence)
     share = prevalence if prevalence is not None else own
     return of_run(
         np.array([(int(low) + 2.5) / 100 for low in figures.risks]),
         np.array(list(figures.risks.values())),
         steps,
-        stands_for=_stands_for(model, (share or 50) / 100),
+        stands_for=_stands_for(calibration, (share or 50) / 100),
         women=women or figures.scored,
         prevalence=None if share is None else share / 100,
         capacity=capacity,

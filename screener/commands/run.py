@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from screener.run.options import Options
     from screener.run.runner import Result
     from screener.run.summary import Summary
+
+
+class Files(NamedTuple):
+    """The files that a call asks for."""
+
+    summary: Path | None
+    report: Path | None
+    list: Path | None
+
 
 EPILOG = """\b
 Examples:
@@ -167,22 +176,27 @@ def run(
         parquet=parquet,
         workers=workers or 0,
     )
+    _run_and_tell(common, options, only_tag, Files(summary_file, report_file, list_file))
+
+
+def _run_and_tell(common: Common, options: "Options", only_tag: str | None, files: Files) -> None:
+    """Run, and tell how it ended: on the terminal, in the files asked for, and to whom the configuration names."""
     settings: Settings | None = None
     try:
-        _check_list(list_file, show_patients=show_patients)
+        _check_list(files.list, show_patients=options.show_patients)
         settings = common.settings(only_tag=only_tag)
-        result = _carried_out(common, settings, options, summary_file)
+        result = _carried_out(common, settings, options, files.summary)
     except ScreenerError as error:
-        _tell_failure(error, options, summary_file, common.log_format)
+        _tell_failure(error, options, files.summary, common.log_format)
         if settings is not None:
-            _follow_up(settings, _summary_of(error, options), (), report_file)
+            _follow_up(settings, _summary_of(error, options), (), files.report)
         raise
     show(result, common)
-    if list_file is not None:
-        _write_list(list_file, result)
-    if summary_file is not None:
-        _write_summary(summary_file, result.summary)
-    _follow_up(settings, result.summary, result.earlier, report_file)
+    if files.list is not None:
+        _write_list(files.list, result)
+    if files.summary is not None:
+        _write_summary(files.summary, result.summary)
+    _follow_up(settings, result.summary, result.earlier, files.report)
     if result.summary.exit_code:
         click.get_current_context().exit(result.summary.exit_code)
 

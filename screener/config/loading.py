@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from screener.config.settings import Section, Settings
+from screener.config.servers import Section
+from screener.config.settings import Settings
 from screener.errors import ConfigurationError
 
 PREFIX = "SCREENER_"

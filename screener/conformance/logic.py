@@ -163,11 +163,6 @@ def _kinds(row: RuleRow) -> list[str]:
 _PATH: Mapping[str, str] = dict.fromkeys(MEDICATED, "medication")
 
 
-def measure_url(canonical: Canonical) -> str:
-    """Of the Measure of a run."""
-    return f"{canonical.base}/Measure/screening-run"
-
-
 # Population of the Measure: what it counts.
 POPULATIONS = {
     "initial-population": "patients whom a run looks at",
@@ -182,7 +177,7 @@ def measure(canonical: Canonical, head: Head) -> Json:
     """What `screener runs measure` reports."""
     terminology = "http://terminology.hl7.org/CodeSystem"
     return {
-        **head("Measure", measure_url(canonical), "A run of the osteoporosis screening"),
+        **head("Measure", canonical.measure, "A run of the osteoporosis screening"),
         "subjectCodeableConcept": {"coding": [{"system": "http://hl7.org/fhir/resource-types", "code": "Patient"}]},
         "scoring": {"coding": [{"system": f"{terminology}/measure-scoring", "code": "proportion"}]},
         "group": [

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from model import Artefact
 from screener.batches import batches
 from screener.clinical import eligibility, occasions
 from screener.clinical.as_sent import SentReader, Stated, StatedReader
-from screener.clinical.dates import instant_text
+from screener.clinical.dates import epoch_us, instant_text
 from screener.clinical.judge import Verdict, at_or_below, day_of, judge
 from screener.clinical.mapping import Mapper
 from screener.clinical.policy import Policy
@@ -25,10 +25,11 @@ from screener.config.settings import Settings
 from screener.coverage.tally import CodeSeen, SystemSeen, Tally, systems
 from screener.errors import ServerError, is_about_the_type
 from screener.run.pipeline import judge_records
-from screener.run.setup import open_to_read, read_method
+from screener.run.rules import load_model_and_tables
+from screener.run.setup import open_to_read
 from screener.small_counts import shown
 from screener.stores.patient_order import in_order
-from screener.stores.protocols import FullSource, Mode, Scope
+from screener.stores.protocols import FullSource, everyone
 
 log = structlog.get_logger()
 
@@ -84,25 +85,24 @@ def cover(settings: Settings, request: Request, progress: Progress) -> Coverage:
     # What cannot be read is reported and does not stop the command: that is what the user wants to know.
     settings = settings.model_copy(update={"exclusions": settings.exclusions.at_most_optional()})
     with ExitStack() as stack:
-        method = read_method(settings)
-        source, as_of, *_ = open_to_read(settings, request.from_folder, method.mapper, stack)
+        loaded = load_model_and_tables(settings)
+        source, as_of, *_ = open_to_read(settings, request.from_folder, loaded.mapper, stack)
         now = request.now or as_of
-        look = _Look(source, settings.policy.policy(), method.artefact, int(now.timestamp() * 1_000_000))
-        oldest = now.date() - timedelta(days=look.policy.lookback_days)
-        patients = in_order(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat())))
+        look = _Look(source, settings.policy.policy(), loaded.artefact, epoch_us(now))
+        patients = in_order(source.population(everyone(now.date(), look.policy.lookback_days)))
         looked_at = patients[: request.limit] if request.limit else patients
         at_most = request.sample or 10**9
         women, total = _women(source, _born_until(now.date(), look.policy), at_most)
         sample = in_order({*women, *looked_at[:at_most]})
-        units = UnitTable(method.tables.units, method.tables.ranges)
-        tally = Tally(Suggestions(method.tables.units), units, request.least_count)
+        units = UnitTable(loaded.tables.units, loaded.tables.ranges)
+        tally = Tally(Suggestions(loaded.tables.units), units, request.least_count)
         batch, whole = settings.server.batch_patients, len(looked_at) + len(sample)
         for done in look.judge_all(looked_at, batch):
             progress(done, whole)
         stated: list[Stated] = []
-        for share in _tally(tally, stated, source, method.mapper, sample, batch):
+        for share in _tally(tally, stated, source, loaded.mapper, sample, batch):
             progress(len(looked_at) + int(share * len(sample)), whole)
-        listed = {(kind, row.system) for row in method.tables.exclusions for kind in row.kinds}
+        listed = {(kind, row.system) for row in loaded.tables.exclusions for kind in row.kinds}
         excluding = systems(stated, listed, request.least_count)
     return look.told(request.least_count, len(patients), total, len(sample), tally, excluding)
 

@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from screener.assessment.identity import Canonical
 from screener.config.loading import Found
 from screener.config.scopes import READ, READ_AND_WRITE, with_scopes
-from screener.config.settings import ServerSettings, Settings
+from screener.config.servers import ServerSettings
+from screener.config.settings import Settings
 from screener.doctor import here, server, writing
 from screener.doctor.findings import Finding, Findings
 from screener.errors import ExitCode, ScreenerError
 from screener.fhir import capability
-from screener.run import setup
-from screener.run.setup import ServerFeatures
+from screener.run.rules import load_model_and_tables
+from screener.run.servers import ServerFeatures
 
 
 def examine(found: Found, tell: Callable[[Finding], None], *, write: bool, folders_only: bool) -> Findings:
@@ -23,12 +24,12 @@ def examine(found: Found, tell: Callable[[Finding], None], *, write: bool, folde
     settings = _impatient(found.settings)
     writes = write or settings.write == "on"
     settings = with_scopes(settings, assessments=READ_AND_WRITE if writes else READ)
-    method = setup.read_method(settings)
+    loaded = load_model_and_tables(settings)
     with ExitStack() as stack:
         source = server.reach(settings.server, findings, stack, "server")
         if source is not None:
             server.look_at_grants(source, settings.server.scopes, settings.server, findings)
-            server.look_at_source(source, settings, method.mapper, findings)
+            server.look_at_source(source, settings, loaded.mapper, findings)
         there, at = source, settings.server
         if settings.destination.base_url:
             there, at = server.reach(settings.destination, findings, stack, "destination"), settings.destination

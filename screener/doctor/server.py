@@ -15,16 +15,18 @@ import msgspec
 from requests.utils import get_environ_proxies
 
 from screener.clinical.mapping import Mapper
-from screener.config.settings import Need, ServerSettings, Settings
+from screener.config.servers import ServerSettings
+from screener.config.settings import Need, Settings
 from screener.doctor.findings import Findings
 from screener.errors import ExitCode, ScreenerError, is_about_the_type
 from screener.fhir import capability
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 from screener.fhir.time import instant_text
 from screener.plural import counted
-from screener.run import setup
-from screener.run.setup import ServerFeatures
-from screener.stores.protocols import Mode, Scope
+from screener.run.servers import ServerFeatures, needed_to_read
+from screener.run.setup import open_server
+from screener.stores.protocols import Mode, Scope, everyone
 from screener.stores.server_source import ServerSource
 
 _PATIENTS_READ = 3
@@ -104,7 +106,7 @@ def _clock(client: Client, settings: ServerSettings, findings: Findings) -> None
 def look_at_source(server: ServerFeatures, settings: Settings, mapper: Mapper, findings: Findings) -> None:
     """Whether a run can read what it needs."""
     needs = settings.exclusions.needs()
-    required = setup.needed_to_read(settings)
+    required = needed_to_read(settings)
     missing = capability.lacks(server.statement, required, writes=False)
     if missing:
         remedy = "Enable it, set the exclusions concerned to optional, or work on a bulk export (--from DIR)"
@@ -118,7 +120,7 @@ def look_at_source(server: ServerFeatures, settings: Settings, mapper: Mapper, f
         findings.green("offers", "every resource type that a run reads")
     with ExitStack() as stack:
         softened = settings.model_copy(update={"exclusions": settings.exclusions.at_most_optional()})
-        source = setup.open_server(server, softened, mapper, stack)
+        source = open_server(server, softened, mapper, stack)
         if not server.searches_many_patients():
             findings.yellow(
                 "searches", "one patient at a time", "A backfill takes long: raise server.connections, or use --bulk"
@@ -142,8 +144,8 @@ def look_at_source(server: ServerFeatures, settings: Settings, mapper: Mapper, f
 
 
 def _patients(source: ServerSource, server: ServerFeatures, settings: Settings) -> list[str]:
-    oldest = server.clock.date() - timedelta(days=settings.policy.lookback_days)
-    return list(islice(source.population(Scope(Mode.BACKFILL, oldest=oldest.isoformat())), _PATIENTS_READ))
+    scope = everyone(server.clock.date(), settings.policy.lookback_days)
+    return list(islice(source.population(scope), _PATIENTS_READ))
 
 
 def _records(source: ServerSource, patients: list[str], needs: dict[str, Need], findings: Findings) -> None:

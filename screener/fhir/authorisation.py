@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 import structlog
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import keys
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from screener.errors import RequestRefused, ServerError
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 from screener.fhir.outcomes import outcome_codes
 
 # Decimals are written as JSON numbers, digit for digit.

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import msgspec
 
 from screener.errors import ServerError
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 
 
 class _Interaction(msgspec.Struct):

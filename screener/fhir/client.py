@@ -4,13 +4,12 @@ Every failure becomes one clear error without URL, body or patient data in it. T
 only; redirects are not followed. Requests that may be repeated are repeated, with the server's own Retry-After honoured up to a cap.
 """
 
-import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
+from threading import Lock
 from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -22,16 +21,18 @@ import urllib3
 from requests.utils import get_environ_proxies
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import (
     AuthorisationError,
-    ConfigurationError,
     NotAuthenticated,
     PageExpired,
     RequestRefused,
     ServerError,
 )
+from screener.fhir.answer import Answer, http_date, retry_after
 from screener.fhir.authorisation import Authorisation, Reply, authorisation
+from screener.fhir.certificates import check_certificates, client_certificate
+from screener.fhir.origin import Origin, checked_origin, origin_of
 from screener.fhir.outcomes import outcome_codes
 
 log = structlog.get_logger()
@@ -43,7 +44,6 @@ _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is looked at
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Traffic(msgspec.Struct):
@@ -54,12 +54,17 @@ class Traffic(msgspec.Struct):
     retries: int = 0
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A response that was read to its end."""
+class Retries:
+    """How many retries a run has left, for all connections to one server together."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    def __init__(self, left: int) -> None:
+        self._left, self._lock = left, Lock()
+
+    def take(self) -> bool:
+        """Use one up; False where none is left."""
+        with self._lock:
+            self._left -= 1
+            return self._left >= 0
 
 
 class _Transient(Exception):
@@ -77,13 +82,15 @@ class _Transient(Exception):
 class Client:
     """Requests to one FHIR server. Not for several threads at once."""
 
-    def __init__(self, settings: ServerSettings, authorised_by: Authorisation | None = None) -> None:
-        """ConfigurationError for what cannot be used. `authorised_by`: that of another client of the server, else a new one."""
+    def __init__(
+        self, settings: ServerSettings, authorised_by: Authorisation | None = None, retries: Retries | None = None
+    ) -> None:
+        """ConfigurationError for what cannot be used. `authorised_by`, `retries`: those of another client of the server."""
         self._settings = settings
         self.base_url = settings.base_url
         self.traffic = Traffic()
-        self._origin: Origin = _checked_origin(settings)
-        _check_certificates(settings)
+        self._origin: Origin = checked_origin(settings)
+        check_certificates(settings)
         self._session = requests.Session()
         self._session.headers.update(
             {"Accept": FHIR_JSON, "Cache-Control": "no-cache", "User-Agent": "osteoporosis-screener"}
@@ -91,8 +98,9 @@ class Client:
         # The environment gives proxies and nothing else: no credentials of ~/.netrc, no REQUESTS_CA_BUNDLE (psf/requests#3929, #4726).
         self._session.trust_env = False
         self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
-        self._session.cert = _client_certificate(settings)
+        self._session.cert = client_certificate(settings)
         self._authorisation = authorised_by or authorisation(settings)
+        self._retries = retries or Retries(settings.retries_per_run)
         self._base_answered = False  # a request below the base URL has succeeded
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.search_by_post = True  # until the server refuses it
@@ -106,8 +114,8 @@ class Client:
         self.close()
 
     def another(self) -> "Client":
-        """One more client of the same server, for another thread: with a session and counts of its own, and the same token."""
-        return Client(self._settings, self._authorisation)
+        """One more client of the same server, for another thread: with a session and counts of its own. Token and retries are shared."""
+        return Client(self._settings, self._authorisation, self._retries)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -144,13 +152,13 @@ class Client:
 
     def check_download(self, url: str) -> None:
         """ServerError for an address that no file is fetched from: another origin, without https."""
-        if urlsplit(url).scheme != "https" and _origin_of(url) != self._origin:
+        if urlsplit(url).scheme != "https" and origin_of(url) != self._origin:
             raise ServerError(f"{self.host} names a file of the export elsewhere and not by https", "Ask its vendor")
 
     def _download_once(
         self, url: str, sink: BinaryIO, what: str, *, with_token: bool, hops: int = 0, renewed: bool = False
     ) -> None:
-        ours = _origin_of(url) == self._origin
+        ours = origin_of(url) == self._origin
         self.check_download(url)
         headers = {"Accept": "application/fhir+ndjson"}
         if with_token and ours:
@@ -230,7 +238,7 @@ class Client:
         """For stamina: whether to try again, and how long to wait where the server said so."""
         if not isinstance(error, _Transient):
             return False
-        if self.traffic.retries >= self._settings.retries_per_run:
+        if not self._retries.take():
             error.cause = ServerError(
                 f"{error.cause.what}; the run has used up its {self._settings.retries_per_run} retries",
                 "Look at the server and the network; server.retries_per_run is the limit",
@@ -244,8 +252,8 @@ class Client:
         answer = self._sent(method, url, what, arguments, credentials)
         if answer.status == HTTPStatus.UNAUTHORIZED and self._authorisation.renew(credentials.get("Authorization", "")):
             answer = self._sent(method, url, what, arguments, self._credentials())
-        if _origin_of(url) == self._origin:
-            self.server_time = self.server_time or _http_date(answer.headers.get("Date", ""))
+        if origin_of(url) == self._origin:
+            self.server_time = self.server_time or http_date(answer.headers.get("Date", ""))
         self._raise_for(answer, what, allow)
         return answer
 
@@ -263,7 +271,7 @@ class Client:
         answer = self._sent(method, url, what, {"data": form, "headers": {"Accept": "application/json"}}, {})
         if answer.status in _TRANSIENT:
             self._raise_for(answer, what, ())
-        return Reply(answer.status, answer.body, _http_date(answer.headers.get("Date", "")))
+        return Reply(answer.status, answer.body, http_date(answer.headers.get("Date", "")))
 
     def _sent(
         self, method: str, url: str, what: str, arguments: Mapping[str, Any], credentials: Mapping[str, str]
@@ -339,7 +347,7 @@ class Client:
             return
         if status in _TRANSIENT:
             cause = ServerError(f"{self.host} kept answering {status} to {what}", "Try again when the server is well")
-            wait = _retry_after(answer, self._settings.longest_wait_seconds)
+            wait = retry_after(answer, self._settings.longest_wait_seconds)
             raise _Transient(cause, wait, f"{self.host} answered {status} to {what}")
         if status < 400:
             raise ServerError(
@@ -363,7 +371,7 @@ class Client:
 
     def _absolute(self, url: str) -> str:
         absolute = urljoin(f"{self.base_url}/", url)
-        if _origin_of(absolute) != self._origin:
+        if origin_of(absolute) != self._origin:
             raise ServerError(
                 f"{self.host} gave a link to another origin",
                 "The token is sent nowhere else; have the server's base URL mended",
@@ -392,100 +400,6 @@ def _say_again(details: RetryDetails) -> None:
 set_on_retry_hooks([_say_again])
 
 
-def _retry_after(answer: Answer, cap_seconds: float) -> float | None:
-    """Seconds to wait as the server asks (RFC 9110, 10.2.3: seconds or a date), up to the cap; None where it does not."""
-    value = answer.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return min(float(value), cap_seconds)
-    until = _http_date(value)
-    return None if until is None else min(max(until.timestamp() - time.time(), 0.0), cap_seconds)
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(value).astimezone(UTC)
-    except (ValueError, TypeError):
-        return None
-
-
-Origin = tuple[str, str, int]  # scheme, host, port
-
-
-def _origin_of(url: str) -> Origin:
-    """Scheme, host and effective port, case ignored: `next` links may spell out the default port (opensrp/fhircore#1714)."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    except ValueError:  # no number
-        port = -1
-    return parts.scheme, (parts.hostname or "").lower(), port
-
-
 def _proxies(url: str) -> dict[str, str]:
     """The proxies that the environment names for an address."""
     return dict(get_environ_proxies(url))
-
-
-def _checked_origin(settings: ServerSettings) -> Origin:
-    parts = urlsplit(settings.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            "server.base_url is not the address of a FHIR server" if settings.base_url else "No FHIR server is named",
-            "Set server.base_url, e.g. SCREENER_SERVER_BASE_URL=https://fhir.hospital.example/fhir",
-        )
-    if parts.username or parts.password:
-        raise ConfigurationError(
-            "server.base_url holds a user name or password", "Use server.username and password_file instead"
-        )
-    if not settings.allows(settings.base_url):
-        raise ConfigurationError(
-            f"server.base_url is plain http to {parts.hostname}", "Use https, or set server.allow_http = true"
-        )
-    return _origin_of(settings.base_url)
-
-
-def _client_certificate(settings: ServerSettings) -> tuple[str, str] | str | None:
-    """What this machine shows the server (mutual TLS): a certificate, and its key where that lies apart."""
-    if settings.client_certificate is None:
-        return None
-    key = settings.client_key
-    return (str(settings.client_certificate), str(key)) if key else str(settings.client_certificate)
-
-
-def _check_certificates(settings: ServerSettings) -> None:
-    """ConfigurationError for files that are no certificates and keys: requests would say so in the middle of a run."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if settings.ca_bundle:
-            context.load_verify_locations(settings.ca_bundle)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot use server.ca_bundle {settings.ca_bundle}: {error.strerror}",
-            "It holds certificates to trust, as PEM",
-        ) from error
-    try:
-        if settings.client_certificate:  # a key with a password of its own is refused: nobody is there to type it
-            context.load_cert_chain(settings.client_certificate, settings.client_key, password=lambda: "")
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot use server.client_certificate {settings.client_certificate} or its key: {error.strerror}",
-            "They hold a certificate and its key without a password, as PEM",
-        ) from error
-
-
-def decode(answer: Answer, kind: type[Any], what: str, host: str) -> Any:
-    """The body as `kind`; ServerError where it is not FHIR JSON."""
-    try:
-        return msgspec.json.decode(answer.body, type=kind)
-    except RecursionError as error:
-        raise ServerError(
-            f"{host} answered JSON that is nested more deeply than any resource to {what}",
-            "Find the resource on the server: it is damaged, or somebody attacks",
-        ) from error
-    except msgspec.MsgspecError as error:
-        html = answer.body.lstrip()[:1] == b"<"
-        said = "HTML or XML" if html else "what is not the JSON expected"
-        raise ServerError(
-            f"{host} answered {said} to {what}",
-            "Check that server.base_url is the FHIR base (a login page or a proxy may stand before it)",
-        ) from error

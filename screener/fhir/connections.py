@@ -69,3 +69,5 @@ class Connections:
             total.bytes_read += sent.bytes_read
             total.retries += sent.retries
             client.traffic = Traffic()
+            self._client.counts_too_high.update(client.counts_too_high)
+            client.counts_too_high.clear()

@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from screener.errors import PageExpired, RequestRefused, ServerError
-from screener.fhir.client import Answer, Client, decode
+from screener.fhir.answer import Answer, decode
+from screener.fhir.client import Client
 from screener.fhir.outcomes import type_name
 from screener.fhir.reads import read
 

@@ -41,7 +41,7 @@ def measure_report(summary: Summary, ended: str, canonical: Canonical, least: in
         "id": str(uuid.uuid5(NAMESPACE, f"measure-report {summary.run_id}")),
         "status": "complete",
         "type": "summary",
-        "measure": f"{canonical.base}/Measure/screening-run",
+        "measure": canonical.measure,
         "date": ended,
         "period": {"start": summary.started, "end": ended},
         "group": [group],

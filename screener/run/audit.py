@@ -8,7 +8,7 @@ from screener.errors import AuditNotWritten, ServerError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.fhir.time import instant_text
-from screener.run.summary import Summary
+from screener.run.summary import Summary, concluded
 
 _TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 
@@ -41,12 +41,15 @@ def audit_event(summary: Summary, canonical: Canonical, source_system: str) -> J
     }
 
 
-def write(client: Client, event: Json) -> None:
-    """Create it. AuditNotWritten where the server does not take it: what the run wrote is right all the same."""
+def write(client: Client, summary: Summary, canonical: Canonical, source_system: str) -> None:
+    """Create the run's AuditEvent. AuditNotWritten where the server does not take it: what the run wrote is right all the same."""
+    event = audit_event(summary, canonical, source_system)
     try:
         client.write("POST", "AuditEvent", ENCODER.encode(event), what="the AuditEvent of the run")
     except ServerError as error:
-        raise AuditNotWritten(
+        failed = AuditNotWritten(
             f"The run is done, but its AuditEvent could not be written: {error.what}",
             "What it wrote is right and stands in the ledger; look at the server, or set output.audit_event = false",
-        ) from error
+        )
+        failed.summary = concluded(summary, error=failed)
+        raise failed from error

@@ -41,6 +41,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return Mode.BACKFILL if self.backfill else Mode.NIGHTLY
 
     @property
+    def resumable(self) -> bool:
+        """Whether it is a backfill whose progress is kept, where it writes: what stopped it may stop it again."""
+        return self.backfill and not (self.partial or self.from_folder)
+
+    @property
     def partial(self) -> bool:
         """Whether the run looks at other patients, or from another time, than the watermark stands for."""
         return bool(self.patients or self.patients_from or self.since or self.limit or self.now)

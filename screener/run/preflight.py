@@ -6,12 +6,13 @@ from pathlib import Path
 
 from model import ModelError, load_artefact
 from screener.config.loading import Found, Problem
-from screener.config.settings import CodeSettings, CohortSettings, ScheduleSettings, ServerSettings, Settings
+from screener.config.servers import ServerSettings
+from screener.config.settings import CodeSettings, CohortSettings, ScheduleSettings, Settings
 from screener.config.tables import described, label_tables, site_tables
 from screener.errors import ScreenerError
 from screener.fhir import keys
 from screener.fhir.client import Client
-from screener.run import setup
+from screener.run.permission import check_acknowledged, check_canonical
 from screener.run.schedule import triggers
 from screener.state import State
 from screener.stores.patient_lists import patients_of_file
@@ -63,11 +64,10 @@ def _servers(settings: Settings) -> Iterator[tuple[str, str, Attempt]]:
         yield (
             "acknowledge_uncalibrated",
             "false",
-            lambda: setup.check_acknowledged(settings, load_artefact(settings.model)),
+            lambda: check_acknowledged(settings, load_artefact(settings.model)),
         )
-        at = settings.destination if settings.destination.base_url else settings.server
-        if not at.is_this_machine:  # perhaps the sandbox, which takes what no site's server should
-            yield "output.canonical", settings.output.canonical, lambda: setup.check_canonical(settings)
+        if not settings.written_to.is_this_machine:  # perhaps the sandbox, which takes what no site's server should
+            yield "output.canonical", settings.output.canonical, lambda: check_canonical(settings)
 
 
 def _tried(key: str, value: str, attempt: Attempt) -> list[Problem]:

@@ -11,11 +11,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from screener.config.settings import ScheduleSettings, Settings
 from screener.errors import ConfigurationError, told
-from screener.run import setup
 from screener.run.cron import Cron
+from screener.run.deadline import Stopped
 from screener.run.figures import Figures
+from screener.run.names import RunNames
 from screener.run.options import Options
-from screener.run.runner import Stopped, execute
+from screener.run.runner import execute
 from screener.run.signals import stop_by_signal
 from screener.run.summary import Summary
 from screener.state import State
@@ -71,7 +72,7 @@ class Worker:
 
     def _is_first(self) -> bool:
         """Whether there has been no full run yet between this source and this destination, whatever the configuration."""
-        names = setup.RunNames(self._settings, Options(), setup.read_method(self._settings))
+        names = RunNames(self._settings)
         with State.to_read(self._settings.state.url) as state:
             return not state.watermark_scopes(names.watermark_prefix)
 

@@ -5,9 +5,9 @@ stands: only a Task that is still `requested` is closed, all that others added i
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -16,26 +16,17 @@ from screener.assessment.identity import NAMESPACE
 from screener.assessment.reconcile import STANDS
 from screener.assessment.resource import AssessmentWriter, Json, local_id
 from screener.batches import batches
-from screener.config.settings import TaskSettings
+from screener.config.settings import Settings, TaskSettings
 from screener.fhir import bundles
 from screener.fhir.client import Client
 from screener.fhir.time import instant_text
+from screener.stores.server_destination import ServerDestination
 
 log = structlog.get_logger()
 
 _OPEN = "requested"
 _WRITTEN = (200, 201)
 _HAS_DXA = "dxa_on_record"
-
-
-class Store(Protocol):
-    """Where assessments and Tasks are."""
-
-    def flagged(self) -> Iterator[Json]:
-        """The assessments that say that magnesium is at or below the cut-off."""
-
-    def tasks(self) -> Iterator[Json]:
-        """Every Task of ours."""
 
 
 class TaskCounts(msgspec.Struct):
@@ -48,10 +39,15 @@ class TaskCounts(msgspec.Struct):
     held_back: int = 0
 
 
-def keep(
-    client: Client, store: Store, writer: AssessmentWriter, settings: TaskSettings, bundle_entries: int
-) -> TaskCounts:
+def keep(client: Client, writer: AssessmentWriter, settings: Settings) -> TaskCounts:
     """Bring the Tasks up to date with the assessments that stand. ServerError where the server cannot be asked or written to."""
+    with closing(ServerDestination(client, settings.written_to, writer.canonical, settings.output)) as store:
+        return _kept(client, store, writer, settings.tasks, settings.output.bundle_entries)
+
+
+def _kept(
+    client: Client, store: ServerDestination, writer: AssessmentWriter, settings: TaskSettings, bundle_entries: int
+) -> TaskCounts:
     now = datetime.now(UTC)
     flagged = {local_id(one["subject"]["reference"]): one for one in store.flagged() if one.get("status") in STANDS}
     held = {local_id(task.get("for", {}).get("reference", "")): task for task in store.tasks()}

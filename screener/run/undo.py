@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from screener import __version__
 from screener.assessment.identity import Canonical, assessment_uuid
 from screener.assessment.reconcile import TAKEN_BACK, Action, Change
 from screener.assessment.resource import AssessmentWriter, Json
@@ -24,9 +23,10 @@ from screener.config.settings import Settings
 from screener.errors import ConfigurationError, ExitCode, told
 from screener.fhir.time import instant_text
 from screener.plural import counted
-from screener.run import setup
-from screener.run.options import Options
+from screener.run.names import RunNames, run_start
 from screener.run.receipts import ledger_row
+from screener.run.rules import assessment_writer, load_model_and_tables
+from screener.run.servers import connect
 from screener.state import RunStart, State, SuppressionKind
 from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_destination import ServerDestination
@@ -133,28 +133,14 @@ def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"
         raise ConfigurationError('write = "off" in the configuration', 'Set write = "on", or look with --dry-run')
     scope = READ if dry else READ_WRITE_AND_DELETE if mode == "purge" else READ_AND_WRITE
     settings = with_scopes(settings, reads=False, assessments=scope)
-    method = setup.read_method(settings)
-    names = setup.RunNames(settings, Options(), method)
-    at = settings.destination if settings.destination.base_url else settings.server
-    there = setup.connect(at, stack)
-    store = ServerDestination(there.client, at, Canonical(settings.output.canonical), settings.output)
+    loaded = load_model_and_tables(settings)
+    names = RunNames(settings)
+    there = connect(settings.written_to, stack)
+    store = ServerDestination(there.client, settings.written_to, Canonical(settings.output.canonical), settings.output)
     stack.callback(store.close)
     state = stack.enter_context(State.to_read(settings.state.url) if dry else State.open(settings.state.url))
-    artefact = method.artefact
-    start = RunStart(
-        run_id=str(uuid.uuid4()),
-        mode=mode,
-        started=instant_text(datetime.now(UTC)),
-        source=names.source,
-        destination=names.destination,
-        config_hash=names.selection_digest,
-        artefact_hash=artefact.checksum,
-        code_map_hash=method.tables.digest(),
-        policy_hash=settings.selection_digest(),
-        model_id=f"{artefact.id} {artefact.version}",
-        software_version=__version__,
-    )
-    writer = setup.assessment_writer(settings, method)
+    start = run_start(str(uuid.uuid4()), mode, instant_text(datetime.now(UTC)), names, loaded, settings)
+    writer = assessment_writer(settings, loaded)
     return _Place(there.client.host, names.destination, store, state, writer, start)
 
 

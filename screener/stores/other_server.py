@@ -15,7 +15,8 @@ from screener.assessment.identity import Canonical, assessment_uuid
 from screener.assessment.reconcile import Change
 from screener.assessment.resource import Json
 from screener.clinical.records import Method
-from screener.config.settings import DestinationSettings, OutputSettings
+from screener.config.servers import DestinationSettings
+from screener.config.settings import OutputSettings
 from screener.fhir.client import Client
 from screener.fhir.reads import Identifier, WithIdentifiers, WithSubject, read
 from screener.fhir.search import escaped, search

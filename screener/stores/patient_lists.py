@@ -10,7 +10,8 @@ import structlog
 from screener.batches import batches
 from screener.clinical.mapping import Mapper
 from screener.errors import InputError
-from screener.fhir.client import Client, decode
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 from screener.fhir.reads import Reference, WithIdentifiers, read
 from screener.fhir.search import escaped, search
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections

@@ -1,6 +1,7 @@
 """What a source and a destination must offer, and the values that pass between them and a run."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -27,6 +28,11 @@ class Scope(msgspec.Struct, frozen=True):
     since: str = ""
     oldest: str = ""
     patients: tuple[str, ...] = ()
+
+
+def everyone(today: date, lookback_days: int) -> Scope:
+    """Everyone with a magnesium result in the lookback."""
+    return Scope(Mode.BACKFILL, oldest=(today - timedelta(days=lookback_days)).isoformat())
 
 
 class WriteResult(StrEnum):

@@ -12,10 +12,12 @@ from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import AssessmentWriter, Json, device, local_id
 from screener.batches import batches
 from screener.clinical.records import Method
-from screener.config.settings import OutputSettings, ServerSettings
+from screener.config.servers import ServerSettings
+from screener.config.settings import OutputSettings
 from screener.errors import ServerError
 from screener.fhir import bundles
-from screener.fhir.client import Answer, Client, decode
+from screener.fhir.answer import Answer, decode
+from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from screener.fhir.reads import WithIdentifiers, WithSubject, read
 from screener.fhir.search import Found, search

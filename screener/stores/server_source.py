@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from itertools import islice
 
 import msgspec
 import structlog
 
 from screener.assessment.evidence import Basis
-from screener.batches import batches
-from screener.clinical import eligibility, statements
-from screener.clinical.dates import instant_us
+from screener.clinical import eligibility
+from screener.clinical.dates import US_PER_SECOND, epoch_us, instant_us
 from screener.clinical.mapping import Mapped, Mapper
 from screener.clinical.records import (
     LABORATORY,
@@ -24,13 +22,15 @@ from screener.clinical.records import (
     Refusal,
     UnresolvedMedication,
 )
-from screener.config.settings import ServerSettings
-from screener.errors import AuthorisationError, RequestRefused, ServerError, is_about_the_type
-from screener.fhir.client import Client, decode
+from screener.config.servers import ServerSettings
+from screener.errors import RequestRefused, ServerError, is_about_the_type
+from screener.fhir.answer import decode
+from screener.fhir.client import Client
 from screener.fhir.reads import WithIdentifiers, WithSubject, read
 from screener.fhir.search import Found, Meta, search
 from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
+from screener.stores.medicines import Medicines
 from screener.stores.patient_search import PatientSearch, needs_a_list
 from screener.stores.protocols import Mode, R, Reading, RowMapper, Scope
 
@@ -72,9 +72,7 @@ class ServerSource:
         self.reading = Reading()
         self._control = ""  # the id of some Observation that the server has shown us
         self._by_code = tuple(by_code)
-        self._medicines: dict[str, Medicine] = {}
-        self._medicines_asked: set[str] = set()
-        self._medicines_searched = self._medicines_readable = True
+        self._medicines = Medicines(client, self._common(), settings.batch_patients)
         self._not_offered: set[str] = set()
 
     def population(self, scope: Scope) -> Iterator[str]:
@@ -162,9 +160,8 @@ class ServerSource:
 
     def _check_window(self, found: Found, not_before: datetime) -> None:
         """Check that the server has not ignored the search parameter: some servers do, and answer everything."""
-        slack_us = 1_000_000
         updated_us = instant_us(found.head.meta.lastUpdated)
-        if updated_us and updated_us < int(not_before.timestamp() * 1_000_000) - slack_us:
+        if updated_us and updated_us < epoch_us(not_before) - US_PER_SECOND:
             raise ignored(self._client.host, "_lastUpdated")
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
@@ -185,49 +182,8 @@ class ServerSource:
         return gather(patients, settled, unchecked, self._needs)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
-        """The Medication resources of these ids; each is asked for once a run, by a search or, where that is refused, by its id."""
-        lacking = sorted(set(names) - self._medicines_asked)
-        self._medicines_asked.update(lacking)
-        for batch in batches(lacking, self._settings.batch_patients):
-            if self._medicines_searched:
-                try:
-                    self._keep(
-                        search(self._client, "Medication", [("_id", ",".join(batch)), *self._common()], post=True)
-                    )
-                except (AuthorisationError, RequestRefused) as error:
-                    if not is_about_the_type(error):
-                        raise
-                    self._medicines_searched = False
-                    log.warning("medications_not_searched", remedy="each is read by its id instead", why=error.what)
-            if not self._medicines_searched:
-                for name in batch:
-                    self._read_medicine(name)
-        return self._medicines
-
-    def _keep(self, found: Iterable[Found]) -> None:
-        for one in found:
-            medicine = statements.medicine(one.raw)
-            if medicine:
-                self._medicines[medicine.id] = medicine
-
-    def _read_medicine(self, name: str) -> None:
-        """One that cannot be read leaves the prescriptions that name it unread, and no other."""
-        if not self._medicines_readable:
-            return
-        try:
-            answer = self._client.get(f"Medication/{name}", what="a Medication by its id", allow=(404, 410))
-        except (AuthorisationError, RequestRefused) as error:
-            if not is_about_the_type(error):
-                raise
-            if isinstance(error, AuthorisationError):
-                self._medicines_readable = False
-                log.warning(
-                    "medications_not_readable", remedy="grant Medication: prescriptions that name one are unread"
-                )
-            return
-        medicine = statements.medicine(msgspec.Raw(answer.body)) if answer.status == HTTPStatus.OK else None
-        if medicine:
-            self._medicines[medicine.id] = medicine
+        """The Medication resources of these ids."""
+        return self._medicines.of(names)
 
     def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
         """The rows of one excluding type; None where it is off, or optional and not readable.

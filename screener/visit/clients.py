@@ -71,7 +71,7 @@ class Clients:
     def _once(self, issuer: str, name: object, now: float, ends: float) -> None:
         if not isinstance(name, str) or not name:
             raise Refused(401, "The JWT has no name (jti)")
-        self._seen = {key: until for key, until in self._seen.items() if until > now}
+        self._seen = {key: until for key, until in self._seen.items() if until >= now}
         if (issuer, name) in self._seen:
             raise Refused(401, "The JWT was used before (jti)")
         self._seen[issuer, name] = ends + _LEEWAY_SECONDS

@@ -1,7 +1,7 @@
 """Answers one call: read her records with what the call brings, judge by the job's rules, make the card."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,13 +14,15 @@ from screener.assessment.resource import Json
 from screener.assessment.suppression import obeyed
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.records import PatientRecord
-from screener.config.settings import ServerSettings, Settings
+from screener.config.servers import ServerSettings
+from screener.config.settings import Settings
 from screener.errors import AuthorisationError, ScreenerError, ServerError
 from screener.fhir import capability
 from screener.fhir.client import Client
-from screener.run import setup
-from screener.run.options import Options
-from screener.run.setup import ServerFeatures
+from screener.run.names import RunNames
+from screener.run.rules import assessment_writer, load_model_and_tables, make_rules, suppressed_at
+from screener.run.servers import ServerFeatures
+from screener.run.setup import open_server
 from screener.state import State
 from screener.stores.server_destination import ServerDestination
 from screener.visit import prefetch
@@ -36,8 +38,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """ConfigurationError for a model, tables or a list of objections that cannot be used."""
         self._settings = settings
-        self._method = setup.read_method(settings)
-        self._writer = msgspec.structs.replace(setup.assessment_writer(settings, self._method), device="Device/none")
+        self._loaded = load_model_and_tables(settings)
+        self._writer = msgspec.structs.replace(assessment_writer(settings, self._loaded), device="Device/none")
         self._needs = settings.exclusions.needs()
         self._statements: dict[str, capability.Capability] = {}
         self._rules(datetime.now(UTC))  # what cannot be read is said now
@@ -49,7 +51,7 @@ class Service:
             "id": SERVICE_ID,
             "title": self._writer.texts("assessment"),
             "description": "Says what is known of the risk of osteoporosis from results on record. It writes nothing.",
-            "prefetch": prefetch.templates(self._method.mapper, self._needs),
+            "prefetch": prefetch.templates(self._loaded.mapper, self._needs),
             "usageRequirements": "A FHIR access token that may read what the prefetch names, or the prefetch itself.",
         }
         return {"services": [service]}
@@ -61,14 +63,14 @@ class Service:
         if lacking := prefetch.missing(call.prefetch, self._needs):
             record, links = self._read(call, lacking)
         else:
-            record = prefetch.record(call.patient, call.prefetch, self._method.mapper, self._needs)
+            record = prefetch.record(call.patient, call.prefetch, self._loaded.mapper, self._needs)
         verdict = self._judged(record, now)
         found = card(verdict, self._writer, self._settings.visit.risk_percent, links)
         return [found] if found else []
 
     def _judged(self, record: PatientRecord, now: datetime) -> Verdict:
         rules = self._rules(now)
-        (verdict,) = judge([record], rules.policy, self._method.artefact, rules.now_us)
+        (verdict,) = judge([record], rules.policy, self._loaded.artefact, rules.now_us)
         if rules.suppressions.any:
             verdict = obeyed(verdict, rules.suppressions, self._writer.source_system)
         if verdict.reason == "patient_missing":
@@ -77,10 +79,9 @@ class Service:
 
     def _rules(self, now: datetime) -> Rules:
         """The rules of this moment: whoever objected a minute ago is left out."""
-        names = setup.RunNames(self._settings, Options(), self._method)
         with State.to_read(self._settings.state.url) as state:
-            suppressed = setup.suppressed_at(state, names.destination)
-        return setup.make_rules(self._settings, self._writer, self._writer.device, now, suppressed)
+            suppressed = suppressed_at(state, RunNames(self._settings).destination)
+        return make_rules(self._settings, self._writer, self._writer.device, now, suppressed)
 
     def _read(self, call: Call, lacking: Sequence[str]) -> tuple[PatientRecord, Sequence[Link]]:
         """Her record from the call's FHIR server by the call's token, and links to the assessments that stand."""
@@ -94,7 +95,7 @@ class Service:
             raise Refused(403, "The call names another FHIR server than this service is for (visit.fhir_server)")
         with ExitStack() as stack:
             server = self._connected(call, stack)
-            source = setup.open_server(server, self._settings, self._method.mapper, stack)
+            source = open_server(server, self._settings, self._loaded.mapper, stack)
             try:
                 (record,) = source.records([call.patient], {call.patient})
             except AuthorisationError as error:
@@ -123,10 +124,12 @@ class Service:
 
     def _links(self, client: Client, patient: str) -> Sequence[Link]:
         """To the assessments that stand, where the token may see them."""
-        destination = ServerDestination(
-            client, self._settings.server, Canonical(self._settings.output.canonical), self._settings.output
-        )
-        with suppress(ScreenerError):
+        settings = self._settings
+        canonical = Canonical(settings.output.canonical)
+        with (
+            suppress(ScreenerError),
+            closing(ServerDestination(client, settings.server, canonical, settings.output)) as destination,
+        ):
             standing = destination.standing([patient]).get(patient, ())
             found = [resource for resource in standing if resource.get("status") in STANDS]
             return [Link(_label(resource), f"{client.base_url}/RiskAssessment/{resource['id']}") for resource in found]

@@ -2,9 +2,8 @@
 
 from decimal import Decimal
 
-import pytest
-
-from screener.assessment.resource import AssessmentWriter, at_prevalence
+from model import PAPER_PREVALENCE, at_prevalence
+from screener.assessment.resource import AssessmentWriter
 from screener.assessment.texts import Texts
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
@@ -42,12 +41,6 @@ def test_what_a_doctor_must_know_first_comes_first() -> None:
         assert note.startswith(begin)
 
 
-@pytest.mark.parametrize(("risk", "expected"), [(0.58, 0.20), (0.80, 0.42), (0.5, 0.153)])
-def test_a_risk_at_another_prevalence_by_bayes(risk: float, expected: float) -> None:
-    """By hand: 0.80 / 0.20 = 4; x (0.20 / 0.80) / (0.58 / 0.42) = 0.7241; / 1.7241 = 0.42."""
-    assert at_prevalence(risk, 0.20) == pytest.approx(expected, abs=0.001)
-
-
 def test_the_note_converts_an_uncalibrated_risk_where_the_site_says_its_prevalence() -> None:
     patient = record(*complete(JUST_NOW))
     (plain,) = (n for n in notes(patient, writer()) if n.startswith("The probability comes"))
@@ -56,7 +49,7 @@ def test_the_note_converts_an_uncalibrated_risk_where_the_site_says_its_prevalen
     assert "where 20 % of the women have osteoporosis" in converted
     (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
     assert verdict.scores is not None
-    assert f"{100 * at_prevalence(verdict.scores.risk, 0.2):.1f} %" in converted
+    assert f"{100 * at_prevalence(verdict.scores.risk, PAPER_PREVALENCE, 0.2):.1f} %" in converted
 
 
 def test_a_flag_above_the_cut_off_rules_nothing_out() -> None:

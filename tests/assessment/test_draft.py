@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from screener.assessment.draft import Draft, Forms
 from screener.assessment.identity import NAMESPACE, assessment_uuid
-from screener.assessment.resource import per_cent, shown_points
+from screener.assessment.values import per_cent, shown_points
 from screener.clinical.records import Method
 from tests.builders import writer
 from tests.clinical.judged import verdict

@@ -28,7 +28,8 @@ from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
-from screener.config.settings import ExclusionSettings, OutputSettings, ServerSettings
+from screener.config.servers import ServerSettings
+from screener.config.settings import ExclusionSettings, OutputSettings
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer

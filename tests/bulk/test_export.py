@@ -16,7 +16,8 @@ from screener.bulk.export import export
 from screener.bulk.journal import FINISHED, JOURNAL, finished, load
 from screener.bulk.protocol import Request as Asked
 from screener.bulk.request import needed
-from screener.config.settings import BulkSettings, ServerSettings, Settings
+from screener.config.servers import ServerSettings
+from screener.config.settings import BulkSettings, Settings
 from screener.errors import InputError, ScreenerError, ServerError
 from screener.sandbox.app import SandboxServer
 from tests.fhir_samples import observation, patient

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_fixtures.population import generate, write_ndjson
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fhir_fixtures.population import generate
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer

@@ -110,8 +110,13 @@ def test_a_sites_model_rewrites_every_assessment_and_says_so(site: Site, local: 
     assert site.run("--backfill").summary["writes"] == writes(unchanged=4)
     assert site.run().summary["writes"] in (writes(), writes(unchanged=4))  # what the watermark overlaps
 
-    # Back to the published model: asked for once more, and every word as it was.
+    # A plan takes the risks of that run as the model means them, whichever model it would take by itself.
     site.environment = {}
+    run_id = accepted.summary["run_id"]
+    planned = json.loads(site.call("plan", "--run", run_id, "--prevalence", "30", "--json").stdout)
+    assert [row["moved"] for row in planned["rows"]] == pytest.approx([row["threshold"] for row in planned["rows"]])
+
+    # Back to the published model: asked for once more, and every word as it was.
     assert site.run("--backfill", "--accept-large-change").summary["writes"] == writes(amended=2, unchanged=2)
     back = site.assessments("w1", "nomogram")[0]
     assert said(back) == said(shipped["w1"])

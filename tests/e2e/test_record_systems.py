@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from fhir_fixtures.population import generate
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.profiles import PROFILES

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import authorisation, keys
 from screener.fhir.authorisation import in_version

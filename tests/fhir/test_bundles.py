@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import RequestRefused
 from screener.fhir import bundles
 from screener.fhir.client import Client

@@ -17,10 +17,11 @@ import stamina
 import structlog
 from pydantic import SecretStr
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import AuthorisationError, ConfigurationError, NotAuthenticated, ServerError
 from screener.fhir import capability
-from screener.fhir.client import Answer, Client, _retry_after
+from screener.fhir.answer import Answer, retry_after
+from screener.fhir.client import Client
 from screener.fhir.search import search
 from tests.folders import private_file
 from tests.scripted import Reply, Request, Script, bundle, scripted
@@ -141,7 +142,7 @@ def test_addresses_that_are_refused(address: str, words: str) -> None:
 )
 def test_retry_after(header: str, expected: float | None) -> None:
     assert (
-        _retry_after(Answer(429, requests.structures.CaseInsensitiveDict({"Retry-After": header}), b""), 60) == expected
+        retry_after(Answer(429, requests.structures.CaseInsensitiveDict({"Retry-After": header}), b""), 60) == expected
     )
 
 
@@ -262,7 +263,7 @@ def test_a_download_follows_redirects_and_takes_the_token_only_to_its_own_origin
 
 @pytest.mark.parametrize("value", ["\u00b2", "soon", "-1", "1e9", "Wed, 99 Foo 2026"])
 def test_a_retry_after_that_cannot_be_read_counts_as_absent(value: str) -> None:
-    assert _retry_after(Answer(503, {"Retry-After": value}, b""), 60) is None
+    assert retry_after(Answer(503, {"Retry-After": value}, b""), 60) is None
 
 
 # Answers as they should not be

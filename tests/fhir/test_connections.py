@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from screener.config.settings import ServerSettings
-from screener.errors import RequestRefused
+from screener.config.servers import ServerSettings
+from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from tests.scripted import Reply, Request, scripted
@@ -50,6 +50,24 @@ def test_answers_come_in_the_order_asked_and_the_bound_holds(count: int) -> None
         15,
         sum(len(f"/fhir/Patient/{name}") for name in [*names, *names[:3]]),
     )
+
+
+def test_all_connections_share_the_retries_of_a_run() -> None:
+    """Each of 12 requests is refused once. However they spread over the connections and calls, 5 may be tried again."""
+    seen: set[str] = set()
+
+    def refuse_once(request: Request) -> Reply:
+        new = request.path not in seen
+        seen.add(request.path)
+        return Reply(503, headers={"Retry-After": "0"}) if new else Reply(body=request.path.encode())
+
+    with scripted(refuse_once) as server:
+        settings = ServerSettings(base_url=server.base_url, retries_per_run=5)
+        with Client(settings) as client, Connections(client, 3) as connections:
+            with pytest.raises(ServerError, match="used up its 5 retries"):
+                for first in range(0, 12, 3):
+                    connections.map(read, [str(first + number) for number in range(3)])
+            assert client.traffic.retries == 5
 
 
 def test_the_first_error_ends_it_and_what_was_not_begun_is_not() -> None:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 import structlog
 
-from screener.config.settings import ServerSettings
+from screener.config.servers import ServerSettings
 from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.search import search

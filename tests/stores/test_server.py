@@ -15,7 +15,8 @@ from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
-from screener.config.settings import OutputSettings, ServerSettings
+from screener.config.servers import ServerSettings
+from screener.config.settings import OutputSettings
 from screener.errors import ServerError
 from screener.fhir.client import Client
 from screener.run.pipeline import Plan, Stores, run

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from model.evidence.checks.result import NOT_PRINTED, Check, Figures
+from model.prevalence import at_prevalence
 from model.stats.sample_size import development
 
 _LUMBAR = ("l1_bmd_g_cm2", "l2_bmd_g_cm2", "l3_bmd_g_cm2", "l4_bmd_g_cm2", "l1_4_bmd_g_cm2")
@@ -56,12 +57,6 @@ def other_populations(figures: Figures) -> Iterator[Check]:
     """The cohort's prevalence against a screened population's, and the sample size."""
     yield from _risks_elsewhere(figures)
     yield from _sample_size(figures)
-
-
-def at_prevalence(risk: float, own: float, other: float) -> float:
-    """A risk carried from a population of prevalence `own` to one of prevalence `other`, the odds ratios unchanged."""
-    odds = risk / (1 - risk) * other / (1 - other) / (own / (1 - own))
-    return odds / (1 + odds)
 
 
 def _risks_elsewhere(figures: Figures) -> Iterator[Check]:

@@ -14,11 +14,12 @@ from model.evidence import published
 from model.evidence.checks import Check, Interval, checks, render
 from model.evidence.checks.comparisons import implied_difference, p_ranges, pooled_p, table_1, table_4, tables_1_and_4
 from model.evidence.checks.curves import Flag, counts_of, table_2
-from model.evidence.checks.inference import at_prevalence, section_3_4
+from model.evidence.checks.inference import section_3_4
 from model.evidence.checks.information import mean_and_sd, standard_errors
 from model.evidence.checks.regressions import implied_standard_error, model_1, model_2, wald_p_range
 from model.evidence.checks.two_by_two import Exposed, behind_model_1
 from model.evidence.checks.units import mean_ratio, section_2_3
+from model.prevalence import at_prevalence
 from model.stats.roc import hanley_mcneil
 
 FIGURES = published()
