@@ -176,7 +176,7 @@ def _model(cohort: LocalCohort, terms: tuple[str, ...]) -> Json:
         "likelihood_ratio": likelihood_ratio(cohort.osteoporosis, risk, len(terms))._asdict(),
     }
     if len(terms) == len(PREDICTORS):
-        test = hosmer_lemeshow(cohort.osteoporosis, risk)
+        test = hosmer_lemeshow(cohort.osteoporosis, risk, fitted=True)
         result["hosmer_lemeshow"] = {"statistic": test.statistic, "df": test.df, "p_value": test.p_value}
         result["nomogram"] = _points(nomogram(cohort, terms, found))
         benefit = net_benefit(cohort.osteoporosis, risk, THRESHOLDS)

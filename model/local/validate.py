@@ -53,7 +53,7 @@ def validate(cohort: LocalCohort, artefact: Artefact, *, resamples: int = 0, see
     y = cohort.osteoporosis
     overall = judge("all women", y, risk)
     needed = needed_women(overall, risk)
-    test = hosmer_lemeshow(y, risk)
+    test = hosmer_lemeshow(y, risk, fitted=False)
     curve = net_benefit(y, risk, THRESHOLDS)
     return {
         "artefact": {"id": artefact.id, "version": artefact.version, "checksum": artefact.checksum},

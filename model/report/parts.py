@@ -168,7 +168,7 @@ def _calibration(results: Json, cohort: LocalCohort, name: str) -> Picture:
     ]
     terms = paper.MODELS[name]
     risk = paper.risks(cohort, terms, paper.fit(cohort, terms))
-    test = hosmer_lemeshow(cohort.osteoporosis, risk)
+    test = hosmer_lemeshow(cohort.osteoporosis, risk, fitted=True)
     notes = [f"Hosmer-Lemeshow p {p_value(test.p_value)}", f"mean absolute error {found['mean_absolute_error']:.3f}"]
     figure = calibration(curves, cohort.osteoporosis, risk, test.groups, notes)
     caption = f"Calibration. {TITLES[name]}. Bias-corrected by {results['resamples']} resamples; squares are tenths of the women; below, risks of women with osteoporosis (up) and without (down)."

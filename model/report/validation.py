@@ -71,7 +71,9 @@ def _pictures(found: Json, cohort: LocalCohort, artefact: Artefact) -> list[Pict
         f"slope {overall['calibration_slope']['value']:.2f}",
         f"observed / expected {overall['observed_expected']['value']:.2f}",
     ]
-    figure = calibration([Curve("Smoothed", at, observed)], y, risk, hosmer_lemeshow(y, risk).groups, notes)
+    figure = calibration(
+        [Curve("Smoothed", at, observed)], y, risk, hosmer_lemeshow(y, risk, fitted=False).groups, notes
+    )
     benefit = NetBenefit(*(np.array(found["decision_curve"][name]) for name in NetBenefit._fields))
     line = Drawn("Model", curve(risk, y, direction="<"), delong(risk, y, direction="<"))
     return [

@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 class HosmerLemeshow(NamedTuple):
-    """`df` is the number of groups less two, as for a model judged on the data that it was fitted to."""
+    """`df`: the number of groups; two less for a model that is judged on the data it was fitted to (Hosmer, Lemeshow 2013, 5.2.2)."""
 
     statistic: float
     df: int
@@ -66,8 +66,10 @@ def observed_expected(y: Array, p: Array, level: float = 0.95) -> Estimate:
     return Estimate(value, error, value * float(np.exp(-half)), value * float(np.exp(half)))
 
 
-def hosmer_lemeshow(y: Array, p: Array, groups: int = 10) -> HosmerLemeshow:
-    """Groups by type-7 quantiles of the risk, each without its lower and with its upper end, the first with both (R's
+def hosmer_lemeshow(y: Array, p: Array, groups: int = 10, *, fitted: bool) -> HosmerLemeshow:
+    """`fitted`: the risks come from a model that was fitted to these women.
+
+    Groups by type-7 quantiles of the risk, each without its lower and with its upper end, the first with both (R's
     `cut(..., include.lowest = TRUE)`). Ties can leave fewer groups than asked: ModelError below three."""
     p = risks(p)
     y = outcome(y, p)
@@ -79,7 +81,7 @@ def hosmer_lemeshow(y: Array, p: Array, groups: int = 10) -> HosmerLemeshow:
         raise ModelError("the risks fall into fewer than three groups. The test needs risks that differ more")
     observed, expected = np.bincount(member, y), np.bincount(member, p)
     statistic = float(np.sum((observed - expected) ** 2 / (expected * (1 - expected / women))))
-    df = len(women) - 2
+    df = len(women) - 2 * fitted
     table = [
         Group(
             int(women[i]),

@@ -61,7 +61,7 @@ def a_roc() -> Figure:
 
 
 def a_calibration() -> Figure:
-    groups = hosmer_lemeshow(OUTCOME, RISK).groups
+    groups = hosmer_lemeshow(OUTCOME, RISK, fitted=True).groups
     return calibration([Curve("Apparent", RISK, RISK)], OUTCOME, RISK, groups, ["slope 0.92", "intercept 0.00"])
 
 

@@ -108,7 +108,7 @@ def _calibration(y: Array, q: Array, r: dict[str, Any]) -> Iterator[Pair]:
     for name, found in (("in_the_large", large), ("calibration_intercept", intercept), ("calibration_slope", slope)):
         yield from _fields(name, r[name], found)
     yield _one("brier", r["brier_other"], performance.brier(y, q))
-    test = calibration.hosmer_lemeshow(y, q)
+    test = calibration.hosmer_lemeshow(y, q, fitted=True)
     for name in ("statistic", "df", "p_value"):
         yield _one(f"hosmer_lemeshow {name}", r["hosmer_lemeshow"][name], getattr(test, name))
     for name in ("women", "observed", "expected"):

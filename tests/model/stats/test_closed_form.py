@@ -1,6 +1,7 @@
 """The closed-form statistics against R 4.2.2, rms 6.5 and pROC 1.18 (golden/closed_form.R), and what they refuse."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_observed_over_expected_by_hand() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(0.25 / 3))
 
 
+def test_hosmer_lemeshow_of_women_to_whom_nothing_was_fitted_has_as_many_degrees_of_freedom_as_groups() -> None:
+    """With true risks the statistic is the sum of ten squared deviations, each of mean 1; fitting would take two of them away."""
+    random = np.random.default_rng(6)
+    risk = random.uniform(0.1, 0.9, 1000)
+    found = [
+        calibration.hosmer_lemeshow((random.uniform(size=1000) < risk).astype(float), risk, fitted=False)
+        for _ in range(500)
+    ]
+    assert {test.df for test in found} == {10}
+    # The mean of 500 draws of chi-square with 10 degrees of freedom has a standard error of sqrt(20 / 500) = 0.2.
+    assert np.mean([test.statistic for test in found]) == pytest.approx(10, abs=0.6)
+    assert np.mean([test.p_value < 0.05 for test in found]) == pytest.approx(0.05, abs=0.03)
+    y = (risk > 0.5).astype(float)
+    assert calibration.hosmer_lemeshow(y, risk, fitted=True).df == 8
+
+
 def test_a_woman_at_the_threshold_is_treated() -> None:
     found = decision.net_benefit(np.array([1.0, 0.0]), np.array([0.4, 0.2]), np.array([0.4]))
     assert found.model.tolist() == [0.5]
@@ -70,7 +87,7 @@ TAKING_RISKS: list[Callable[[Any, Any], Any]] = [
     calibration.in_the_large,
     calibration.intercept_and_slope,
     calibration.observed_expected,
-    calibration.hosmer_lemeshow,
+    partial(calibration.hosmer_lemeshow, fitted=False),
     calibration.smoothed,
     performance.performance,
     lambda y, p: decision.net_benefit(y, p, np.array([0.5])),
@@ -104,7 +121,10 @@ def test_what_cannot_be_judged_is_named(statistic: Callable[[Any, Any], Any], y:
         (lambda: roc.curve(np.array([1.0, np.inf, 2, 3, 4]), Y, direction="<"), "row 1 is not a finite number"),
         (lambda: roc.delong(np.arange(3.0), np.array([0.0, 0, 1]), direction="<"), "fewer than two women"),
         (lambda: roc.delong_test((P, "<"), (P, "<"), Y), "no difference to test"),
-        (lambda: calibration.hosmer_lemeshow(Y, np.array([0.2, 0.2, 0.2, 0.4, 0.4])), "fewer than three groups"),
+        (
+            lambda: calibration.hosmer_lemeshow(Y, np.array([0.2, 0.2, 0.2, 0.4, 0.4]), fitted=True),
+            "fewer than three groups",
+        ),
         (lambda: decision.net_benefit(Y, P, np.array([1.0])), "threshold lies outside"),
         (
             lambda: logistic(np.column_stack([np.ones(4), [1.0, 2, 3, 4]]), np.array([0.0, 0, 1, 1]), np.ones(4)),
