@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from model.atomic import write_whole
+from screener.assessment.values import per_cent
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method
 from screener.errors import ConfigurationError, ListNotWritten
@@ -21,6 +22,7 @@ COLUMNS: tuple[tuple[str, Kind], ...] = (
     ("risk_percent", "number"),
     ("risk_low_percent", "number"),
     ("risk_high_percent", "number"),
+    ("nomogram_date", "text"),
     ("magnesium_at_or_below_0_845", "truth"),
     ("magnesium_mmol_l", "number"),
     ("magnesium_date", "text"),
@@ -38,21 +40,26 @@ class Worked(msgspec.Struct, array_like=True):
     risk: float | None = None
     risk_low: float | None = None
     risk_high: float | None = None
+    nomogram_day: int = 0
     at_or_below: bool | None = None
-    mg_mmol_l: Decimal | None = None
+    mg_mmol_l: Decimal | None = None  # None also where it is known only by a comparator
     mg_day: int = 0
     age_years: int | None = None
     caveats: tuple[str, ...] = ()
 
 
 def worked(verdict: Verdict) -> Worked:
-    """The line of a verdict: by the nomogram's magnesium, else by the flag's."""
+    """The line of a verdict. Risk and its day are the nomogram's; magnesium, its day and its side are the flag's, as on the two
+    assessments: they may rest on different results."""
     found = Worked(verdict.patient, verdict.outcome.value, verdict.reason)
-    occasion = verdict.occasions.get(Method.NOMOGRAM) or verdict.occasions.get(Method.FLAG)
-    if occasion is not None:
-        found.at_or_below, found.age_years = occasion.at_or_below_cut_off, occasion.age_years
-        found.mg_mmol_l, found.mg_day = occasion.mg.value, occasion.mg.moment.day
-        found.caveats = tuple(sorted({mark.partition(":")[0] for mark in occasion.marks}))
+    nomogram, flag = verdict.occasions.get(Method.NOMOGRAM), verdict.occasions.get(Method.FLAG)
+    found.caveats = tuple(sorted({mark.partition(":")[0] for one in verdict.occasions.values() for mark in one.marks}))
+    if flag is not None:
+        found.at_or_below, found.age_years = flag.at_or_below_cut_off, flag.age_years
+        found.mg_mmol_l = None if flag.mg.comparator else flag.mg.value
+        found.mg_day = flag.mg.moment.day
+    if nomogram is not None:
+        found.age_years, found.nomogram_day = nomogram.age_years, nomogram.mg.moment.day
     if verdict.scores is not None:
         found.risk, found.risk_low, found.risk_high = (
             verdict.scores.risk,
@@ -86,17 +93,20 @@ def write(file: Path, rows: Sequence[Worked]) -> None:
 
 
 def _cells(row: Worked) -> tuple[object, ...]:
-    percents = (None if risk is None else round(100 * risk, 1) for risk in (row.risk, row.risk_low, row.risk_high))
-    mg = None if row.mg_mmol_l is None else float(row.mg_mmol_l)
-    day = date.fromordinal(row.mg_day).isoformat() if row.mg_day else None
+    percents = (None if risk is None else float(per_cent(risk)) for risk in (row.risk, row.risk_low, row.risk_high))
     return (
         row.patient,
         row.outcome,
         row.reason,
         *percents,
+        _date(row.nomogram_day),
         row.at_or_below,
-        mg,
-        day,
+        None if row.mg_mmol_l is None else float(row.mg_mmol_l),
+        _date(row.mg_day),
         row.age_years,
         "+".join(row.caveats),
     )
+
+
+def _date(day: int) -> str | None:
+    return date.fromordinal(day).isoformat() if day else None

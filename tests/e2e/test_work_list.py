@@ -35,9 +35,24 @@ def test_the_highest_risks_come_first(ward: Site) -> None:
     assert [row["magnesium_at_or_below_0_845"] for row in found] == ["True", "False", "True", ""]
     assert (found[0]["magnesium_mmol_l"], found[0]["magnesium_date"], found[3]["reason"]) == ("0.84", DAY, "sex_male")
     written = ward.assessments("w1", "nomogram")[0]["prediction"][0]["probabilityDecimal"]
-    assert float(found[0]["risk_percent"]) == pytest.approx(written, abs=0.06)
+    assert float(found[0]["risk_percent"]) == written
     assert (ward.folder / "list.csv").stat().st_mode & 0o777 == 0o600
     assert run.summary["patients_seen"] == len(found)
+
+
+def test_flag_and_nomogram_of_different_results_are_listed_as_they_are_written(sandbox: Site) -> None:
+    """Her newest magnesium came alone: the flag rests on it, the nomogram on an older one on the other side."""
+    sandbox.woman("w1")
+    sandbox.stay("w1", "2025-06-01", mg="0.95")
+    sandbox.stay("w1", DAY, mg="0.80", markers=False)
+    run = sandbox.run("--backfill", "--now", "2026-01-31T00:00:00Z", "--show-patients", "--export", "list.csv")
+    (row,) = rows(sandbox.folder / "list.csv")
+    assert (row["nomogram_date"], row["magnesium_date"], row["magnesium_mmol_l"]) == ("2025-06-01", DAY, "0.8")
+    assert row["magnesium_at_or_below_0_845"] == "True"
+    assert run.summary["flagged"] == 1
+    (nomogram,) = sandbox.assessments("w1", "nomogram")
+    assert float(row["risk_percent"]) == nomogram["prediction"][0]["probabilityDecimal"]
+    assert "other_magnesium" in row["caveats"].split("+")
 
 
 def test_as_parquet_and_of_an_export_by_several_processes(ward: Site) -> None:
