@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast bench lint types docs lock chart sbom clean
+.PHONY: help setup demo test test-fast bench lint types docs lock chart sbom package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ sbom: setup ## the bill of materials of what an installation runs (CycloneDX), i
 	$(BIN)/cyclonedx-py requirements requirements-run.lock --pyproject pyproject.toml --short-PURLs --output-reproducible \
 		-o build/sbom.cdx.json 2>/dev/null
 	@echo build/sbom.cdx.json
+
+package: setup ## build wheel and sdist, and try them in fresh environments: without extras and with each
+	$(BIN)/python -m tests.deployment.package
 
 clean: ## remove what the targets made, the environment included
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -6,6 +6,8 @@ that prints these errors is `screener.cli`.
 
 import errno
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -157,16 +159,25 @@ def leaves_no_room(error: OSError) -> bool:
     return error.errno in _NO_ROOM
 
 
-# The extra that brings a package which not every installation has.
-_EXTRA = {
-    "matplotlib": "report",
-    "pyarrow": "report",
-    "statsmodels": "report",
-    "starlette": "serve",
-    "uvicorn": "serve",
-    "pyspark": "spark",
-    "psycopg": "postgresql",
-}
+# The extra that brings a package, where an import is in no `of_extra` block.
+_EXTRA = {"matplotlib": "report", "pyarrow": "report", "statsmodels": "report"}
+
+
+def lacking(package: str, extra: str, otherwise: str = "") -> ConfigurationError:
+    """The error of a package that only an extra brings. `otherwise`: what else can be done."""
+    return ConfigurationError(
+        f"This needs the package {package}, which is not installed",
+        f"Install it: pip install 'osteoporosis-screener[{extra}]'{f', or {otherwise}' if otherwise else ''}",
+    )
+
+
+@contextmanager
+def of_extra(extra: str, otherwise: str = "") -> Iterator[None]:
+    """For imports from the packages of an extra: ConfigurationError where one is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise lacking(error.name or "", extra, otherwise) from error
 
 
 def told(error: BaseException) -> ScreenerError:
@@ -180,8 +191,5 @@ def told(error: BaseException) -> ScreenerError:
             "Make room, also where TMPDIR points, and run again: what is whole is kept and nothing is half written",
         )
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRA.get((error.name or "").partition(".")[0])):
-        return ConfigurationError(
-            f"This needs the package {error.name}, which is not installed",
-            f"Install it: pip install 'osteoporosis-screener[{extra}]'",
-        )
+        return lacking(error.name or "", extra)
     return UnforeseenError.of(error)

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from screener.errors import ConfigurationError
+from screener.errors import of_extra
 
 Kind = Literal["integer", "number", "text", "truth"]
 SUFFIXES = (".csv", ".parquet")
@@ -26,13 +26,9 @@ def csv_bytes(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _parquet(columns: Sequence[tuple[str, Kind]], rows: Sequence[Sequence[Any]]) -> bytes:
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - of the extra `report`
+    with of_extra("report", "write .csv"):
+        import pyarrow as pa  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigurationError(
-            "Parquet needs the package pyarrow", "Install osteoporosis-screener[report], or write .csv"
-        ) from error
     kinds = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string(), "truth": pa.bool_()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns])
     by_column = [[row[place] for row in rows] for place in range(len(columns))]

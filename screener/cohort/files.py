@@ -15,7 +15,7 @@ from screener.clinical import labels
 from screener.cohort.comparison import HEADER
 from screener.cohort.pull import Design, Pulled
 from screener.cohort.women import COLUMNS, Woman
-from screener.errors import AccountError, InputError
+from screener.errors import AccountError, InputError, lacking
 from screener.table_files import csv_bytes, table_bytes
 
 FORMAT = 1
@@ -41,10 +41,7 @@ def check_writable(out: Path) -> None:
     if not out.resolve().parent.is_dir():
         raise InputError(f"The folder for {out.name} does not exist", "Make it, or give --out another path")
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise InputError(
-            "Parquet needs pyarrow, which is not installed",
-            "Install osteoporosis-screener[report], or let --out end in .csv",
-        )
+        raise lacking("pyarrow", "report", "let --out end in .csv")
 
 
 def in_order(women: Sequence[Woman]) -> list[tuple[Any, ...]]:

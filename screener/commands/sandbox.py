@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from screener.commands._options import Common, settings_options
+from screener.errors import of_extra
 from screener.plural import counted
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def serve(port: int, db: Path | None, like: str | None) -> None:
     \b
     Example:  screener sandbox serve --port 8080 --db sandbox.sqlite
     """
-    from screener.sandbox.app import serve as serve_app
+    with of_extra("sandbox"):
+        from screener.sandbox.app import serve as serve_app
     from screener.sandbox.profiles import PROFILES
 
     serve_app(port=port, db=db, like=PROFILES[like] if like else None)
@@ -131,7 +133,8 @@ def demo(patients: int) -> None:
     \b
     Example:  screener sandbox demo --patients 200
     """
-    from screener.commands.demo import Demo
+    with of_extra("sandbox"):
+        from screener.commands.demo import Demo
 
     Demo(patients).play()
 

@@ -3,7 +3,7 @@
 import click
 
 from screener.commands._options import Common, settings_options
-from screener.errors import ConfigurationError
+from screener.errors import ConfigurationError, of_extra
 
 EPILOG = """\b
 Example (screener.toml):
@@ -24,14 +24,10 @@ def serve(common: Common) -> None:
     card where there is nothing to say. The service runs until it is stopped.
     """
     settings = common.settings()
-    try:
+    with of_extra("serve"):
         import uvicorn
 
         from screener.visit.app import create_app
-    except ImportError as error:
-        raise ConfigurationError(
-            f"The service lacks a package: {error.name}", "Install it: pip install 'osteoporosis-screener[serve]'"
-        ) from error
     from screener.visit.clients import Clients
     from screener.visit.hooks import SERVICE_ID
     from screener.visit.service import Service

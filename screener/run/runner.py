@@ -18,7 +18,7 @@ from screener.assessment.validate import Validator
 from screener.bulk.journal import remove
 from screener.clinical.records import Outcome
 from screener.config.settings import Settings
-from screener.errors import AuditNotWritten, ConfigurationError, ExitCode, ScreenerError, told
+from screener.errors import AuditNotWritten, ExitCode, ScreenerError, of_extra, told
 from screener.fhir.time import instant_text
 from screener.ndjson.workers import peak_rss_bytes, peak_rss_bytes_of_workers
 from screener.run import audit, setup, tasks
@@ -258,13 +258,8 @@ class Runner:
         )
 
     def _on_spark(self, plan: Plan, now: datetime) -> Reading:
-        try:
+        with of_extra("spark"):
             from screener.run.spark_plan import Locations, run_on_spark  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise ConfigurationError(
-                f"The Spark engine lacks a package: {error.name}",
-                "Install it: pip install 'osteoporosis-screener[spark]'",
-            ) from error
         writer = assessment_writer(self._settings, self._loaded)
         name = device_uuid(writer.source_system)
         task = self._shard_task(plan, self._rules_for(writer, f"Device/{name}", now), now)

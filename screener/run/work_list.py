@@ -12,7 +12,7 @@ from model.atomic import write_whole
 from screener.assessment.values import per_cent
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method
-from screener.errors import ConfigurationError, ListNotWritten
+from screener.errors import ConfigurationError, ListNotWritten, lacking
 from screener.table_files import SUFFIXES, Kind, table_bytes
 
 COLUMNS: tuple[tuple[str, Kind], ...] = (
@@ -74,9 +74,7 @@ def check(file: Path) -> None:
     if file.suffix not in SUFFIXES:
         raise ConfigurationError(f"{file.name} is neither .csv nor .parquet", "Name the file by what it is to be")
     if file.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ConfigurationError(
-            "Parquet needs the package pyarrow", "Install osteoporosis-screener[report], or write .csv"
-        )
+        raise lacking("pyarrow", "report", "write .csv")
 
 
 def write(file: Path, rows: Sequence[Worked]) -> None:

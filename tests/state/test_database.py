@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from screener.errors import ExitCode, StateError
+from screener.errors import ConfigurationError, ExitCode, StateError
 from screener.state import State, tables
 from tests import postgres
 from tests.state.racing import open_together
@@ -258,5 +258,6 @@ def test_postgresql_user_without_rights_is_told_what_to_grant(postgres_cluster: 
 
 def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    message = opening_fails("postgresql+psycopg://screener@127.0.0.1:1/state")
-    assert message.endswith("is not installed. Install osteoporosis-screener[postgresql]")
+    with pytest.raises(ConfigurationError) as caught:
+        State.open("postgresql+psycopg://screener@127.0.0.1:1/state")
+    assert str(caught.value).endswith("is not installed. Install it: pip install 'osteoporosis-screener[postgresql]'")
