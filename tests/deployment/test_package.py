@@ -49,7 +49,7 @@ def test_every_extra_is_tried_before_a_release() -> None:
 
 def test_the_version_is_the_newest_of_the_changelog(built: tuple[Path, Path]) -> None:
     headings = re.findall(
-        r"^## (\S+)(?: - (\d{4}-\d{2}-\d{2}))?$", (package.ROOT / "CHANGELOG.md").read_text("utf-8"), re.M
+        r"^## (\S+)(?: - (\d{4}-\d{2}-\d{2}))?$", (package.ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
     )
     released = [(version, day) for version, day in headings if version != "Unreleased"]
     assert released[0][0] == __version__
