@@ -6,10 +6,11 @@ Light to import (numpy only); what builds the model imports scipy when it is cal
 from model.artefact import SHIPPED, Artefact, Nomogram, Predictor, load_artefact
 from model.errors import ArtefactError, ModelError, PredictorError
 from model.nomogram import Assessment, assess
-from model.predictors import MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag, flags
-from model.prevalence import PAPER_PREVALENCE, at_prevalence
+from model.odds import PAPER_PREVALENCE, at_prevalence
+from model.predictors import ALL_PREDICTORS, MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS, flag, flags
 
 __all__ = [
+    "ALL_PREDICTORS",
     "MG_CUT_OFF_MMOL_L",
     "PAPER_PREVALENCE",
     "PREDICTORS",

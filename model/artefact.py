@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.atomic import write_whole
 from model.errors import ArtefactError
-from model.predictors import MG, MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS
+from model.predictors import ALL_PREDICTORS, FURTHER, MG, MG_CUT_OFF_MMOL_L, PREDICTORS, UNITS
 
 SCHEMA_VERSION = 1
 DEFAULT = "shi2026-mg-category"
@@ -61,7 +61,7 @@ class Predictor:
 
 @dataclass(frozen=True, eq=False)
 class Nomogram:
-    """A logistic model over some or all of the six predictors. `covariance` (1 + k, 1 + k), read-only: the intercept, then
+    """A logistic model over some or all of the predictors. `covariance` (1 + k, 1 + k), read-only: the intercept, then
     the predictors in their order. `expected_auc` is what the development data let expect, None where nobody has said.
     """
 
@@ -91,7 +91,8 @@ class Nomogram:
 
 @dataclass(frozen=True, eq=False)
 class Artefact(Nomogram):
-    """A model that can be used: the nomogram of all six predictors, and reduced ones for women in whom some are missing.
+    """A model that can be used: the nomogram of all its predictors (the six, and in a site's own perhaps further ones), and reduced
+    ones for women in whom some are missing.
 
     A reduced nomogram has coefficients of its own. It is used only where a site asks for it, and named in every result.
     """
@@ -102,6 +103,11 @@ class Artefact(Nomogram):
     calibration: Literal["published", "local"]
     checksum: str
     reduced: tuple[Nomogram, ...]
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Its predictors beside the six."""
+        return tuple(predictor.name for predictor in self.predictors[len(PREDICTORS) :])
 
     def reduced_for(self, available: AbstractSet[str]) -> Nomogram | None:
         """The reduced nomogram that uses most of the available predictors (the first of them in the file), or None."""
@@ -241,8 +247,11 @@ def _matrix(rows: Any) -> NDArray[np.float64]:
 
 def _predictors(rows: Sequence[Json]) -> tuple[Predictor, ...]:
     names = tuple(row["name"] for row in rows)
-    if names != PREDICTORS:
+    if names[: len(PREDICTORS)] != PREDICTORS:
         raise ValueError(f"its predictors are {', '.join(map(str, names))}, and not {', '.join(PREDICTORS)}")
+    unknown = [str(name) for name in names[len(PREDICTORS) :] if name not in FURTHER]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is no predictor that is known here")
     return tuple(_predictor(row) for row in rows)
 
 
@@ -277,6 +286,8 @@ def _checked(artefact: Artefact) -> Artefact:
         raise ValueError(f"unit or form of {', '.join(wrong)} is unknown")
     if artefact.calibration not in ("published", "local"):
         raise ValueError("its calibration is neither published nor local")
+    if artefact.further and artefact.calibration != "local":
+        raise ValueError(f"{', '.join(artefact.further)}: only a site's own model has further predictors")
     if not 0 < artefact.interval_level < 1:
         raise ValueError("its interval level is not between 0 and 1")
     for nomogram in (artefact, *artefact.reduced):
@@ -289,7 +300,7 @@ def _checked(artefact: Artefact) -> Artefact:
 
 def _check_order(nomogram: Nomogram) -> None:
     names = [predictor.name for predictor in nomogram.predictors]
-    if names != [name for name in PREDICTORS if name in names] or not names:
+    if names != [name for name in ALL_PREDICTORS if name in names] or not names:
         raise ValueError(f"the predictors of {nomogram.name} are not in their order, or one comes twice")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.artefact import Nomogram, Predictor
 from model.errors import PredictorError
+from model.odds import inverse_logit
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -81,8 +82,8 @@ class _Formula:
             found.extrapolated[predictor.name][part] = (value < low) | (value > high)
         half = self._z * np.sqrt(self._variance(centred))
         found.linear_predictor[part], found.total_points[part] = linear, total
-        found.risk[part] = _risk(linear)
-        found.risk_low[part], found.risk_high[part] = _risk(linear - half), _risk(linear + half)
+        found.risk[part] = inverse_logit(linear)
+        found.risk_low[part], found.risk_high[part] = inverse_logit(linear - half), inverse_logit(linear + half)
 
     def _variance(self, centred: Sequence[Array]) -> Array:
         """x' C x with x = (1, centred values): the lower triangle, each off-diagonal element counted twice."""
@@ -127,11 +128,6 @@ def _column(predictor: Predictor, columns: Mapping[str, Array], flags: Flags) ->
 def _centred(predictor: Predictor, given: Array, flags: Flags) -> Array:
     values: Array = flags.astype(np.float64) if predictor.form == "category" else given
     return values - predictor.centre
-
-
-def _risk(linear_predictor: Array) -> Array:
-    risk: Array = 1.0 / (1.0 + np.exp(-linear_predictor))
-    return risk
 
 
 def _empty(nomogram: Nomogram, n: int) -> Assessment:

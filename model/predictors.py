@@ -1,6 +1,7 @@
-"""The six predictors, in the one order that every array, file and sum of this package keeps."""
+"""The predictors, in the one order that every array, file and sum of this package keeps: the paper's six, then further ones."""
 
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,30 @@ AGE, BMI, MG, P, CTX, P1NP = PREDICTORS = (
     "ctx_ng_ml",
     "p1np_ng_ml",
 )
-OCN = "ocn_ng_ml"  # measured in the paper, no predictor of its nomogram
+OCN = "ocn_ng_ml"  # osteocalcin: measured in the paper, no predictor of its nomogram
 
-UNITS = {AGE: "a", BMI: "kg/m2", MG: "mmol/L", P: "mmol/L", CTX: "ng/mL", P1NP: "ng/mL"}
+
+class Further(NamedTuple):
+    """A predictor that a site's own model may have besides the six. `axis`: of the nomogram; `possible`: outside it a value is refused."""
+
+    unit: str
+    axis: tuple[float, float]
+    possible: tuple[float, float]
+
+
+# To add one: a row here. For `screener run` to read it: an analyte of the same name without its unit (screener/clinical/records.py).
+FURTHER = {OCN: Further("ng/mL", (0.0, 60.0), (0.1, 1000.0))}
+ALL_PREDICTORS = (*PREDICTORS, *FURTHER)
+
+UNITS = {
+    AGE: "a",
+    BMI: "kg/m2",
+    MG: "mmol/L",
+    P: "mmol/L",
+    CTX: "ng/mL",
+    P1NP: "ng/mL",
+    **{name: row.unit for name, row in FURTHER.items()},
+}
 
 # The paper's cut-off (Table 2), exactly: the midpoint of two reported values, 0.84 and 0.85.
 MG_CUT_OFF_MMOL_L = Decimal("0.845")

@@ -18,7 +18,7 @@ from screener.clinical import eligibility, occasions
 from screener.clinical.as_sent import Sent, SentReader, Stated, StatedReader
 from screener.clinical.dates import age_years, instant_text
 from screener.clinical.exclusions import ExclusionRow
-from screener.clinical.judge import Verdict, day_of
+from screener.clinical.judge import Verdict, day_of, results_needed
 from screener.clinical.mapping import Mapper
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
@@ -329,7 +329,9 @@ def _fate(row: Fact, method: Method, verdict: Verdict, rules: Rules) -> str:
     if occasion is None and not reason.startswith(_OF_THE_RESULTS):
         return reason
     used = occasion.facts if occasion else ()
-    return occasions.fate(row, used, day_of(rules.now_us), rules.now_us, rules.policy)
+    return occasions.fate(
+        row, used, day_of(rules.now_us), rules.now_us, rules.policy, results_needed(rules.writer.artefact)
+    )
 
 
 # Results

@@ -16,7 +16,7 @@ _MODEL = (
     "model.errors",
     "model.nomogram",
     "model.predictors",
-    "model.prevalence",
+    "model.odds",
     "model.stats",
 )
 _BASE = (
@@ -35,14 +35,14 @@ _RUN = (*_STORES, "screener.ndjson", "screener.state", "screener.run")
 ROOMS: dict[str, tuple[str, ...]] = {
     "model.errors": (),
     "model.predictors": (),
-    "model.prevalence": (),
-    "model.stats": ("model.errors",),
+    "model.odds": (),
+    "model.stats": ("model.errors", "model.odds"),
     "model.artefact": ("model.atomic", "model.errors", "model.predictors"),
-    "model.nomogram": ("model.errors", "model.artefact"),
-    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.prevalence"),
+    "model.nomogram": ("model.errors", "model.artefact", "model.odds"),
+    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.odds"),
     "model.frames": _MODEL,
     "model.estimator": _MODEL,
-    "model.evidence": ("model.predictors", "model.prevalence", "model.stats"),
+    "model.evidence": ("model.predictors", "model.odds", "model.stats"),
     "model.reconstruction": (*_MODEL, "model.evidence"),
     "model.local": _MODEL,
     "model.page": _MODEL,

@@ -9,7 +9,7 @@ from model.card.checklists import probast_section, tripod_ai_section
 from model.card.markdown import bullets, number, per_cent, section, table
 from model.errors import ModelError
 from model.evidence.checks.rendering import shown
-from model.prevalence import at_prevalence
+from model.odds import at_prevalence
 
 Json = Mapping[str, Any]
 

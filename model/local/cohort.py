@@ -1,6 +1,6 @@
 """A cohort as a file: one row a woman, the six predictors in the model's units, and whether DXA showed osteoporosis."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.artefact import Nomogram, load_artefact
 from model.errors import ModelError
 from model.nomogram import Assessment, assess
-from model.predictors import MG, OCN, PREDICTORS, as_read, flags
+from model.predictors import FURTHER, MG, PREDICTORS, UNITS, as_read, flags
 from model.stats.logistic import Array
 
 OUTCOME = "osteoporosis"
@@ -48,16 +48,16 @@ class LocalCohort:
         return assess(nomogram, self.columns, self.mg_at_or_below)
 
 
-def read_cohort(path: Path, *, optional: tuple[str, ...] = ()) -> LocalCohort:
-    """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis`;
-    `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there. Of the columns in `optional` those that have a value
-    in every row that is used; the others are left out, and `not_used` says why.
+def read_cohort(path: Path, *, further: Sequence[str] = (), optional: tuple[str, ...] = ()) -> LocalCohort:
+    """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis` and the
+    `further` predictors; `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there. Of the columns in `optional`
+    those that have a value in every row that is used; the others are left out, and `not_used` says why.
 
     Rows with an empty cell are left out and counted. ModelError for a missing column, a value that no woman has (a wrong
     unit, most often), an outcome other than 0 or 1, or one class only; it names column and line, not the value.
     """
     table = _table(path)
-    needed = (*PREDICTORS, OUTCOME)
+    needed = (*PREDICTORS, *further, OUTCOME)
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise ModelError(
@@ -119,17 +119,15 @@ def _numbers(column: "pd.Series[float]", file: str) -> Array:
 
 
 def _refuse_impossible(numbers: Mapping[str, Array], whole: NDArray[np.bool_], file: str) -> None:
-    for predictor in load_artefact().predictors:
-        column = numbers[predictor.name]
-        low, high = predictor.possible
-        wrong = np.flatnonzero(whole & ~((column >= low) & (column <= high)))
+    limits = {p.name: p.possible for p in load_artefact().predictors}
+    limits |= {name: row.possible for name, row in FURTHER.items() if name in numbers}
+    for name, (low, high) in limits.items():
+        wrong = np.flatnonzero(whole & ~((numbers[name] >= low) & (numbers[name] <= high)))
         if wrong.size:
             raise ModelError(
-                f"{file}, line {wrong[0] + 2}: {predictor.name} lies outside {low:g} to {high:g} {predictor.unit} "
+                f"{file}, line {wrong[0] + 2}: {name} lies outside {low:g} to {high:g} {UNITS[name]} "
                 f"({wrong.size} such rows). Check the unit"
             )
-    if OCN in numbers and np.any(numbers[OCN][whole] <= 0):
-        raise ModelError(f"{file}: {OCN} holds values of 0 or below. Check the column")
     outcome = numbers[OUTCOME]
     wrong = np.flatnonzero(whole & ~np.isin(outcome, (0.0, 1.0)))
     if wrong.size:

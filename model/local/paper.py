@@ -12,6 +12,7 @@ import numpy as np
 from model.artefact import Nomogram, Predictor, load_artefact
 from model.local.cohort import LocalCohort
 from model.local.validate import THRESHOLDS
+from model.odds import inverse_logit
 from model.predictors import AGE, BMI, CTX, MG, OCN, P1NP, PREDICTORS, P
 from model.stats.calibration import hosmer_lemeshow
 from model.stats.decision import net_benefit
@@ -74,7 +75,7 @@ def fit(cohort: LocalCohort, terms: Sequence[str]) -> Fit:
 def risks(cohort: LocalCohort, terms: Sequence[str], found: Fit) -> Array:
     """What the regression says of its own women, (n,)."""
     linear = found.coefficients[0] + columns(cohort, terms) @ found.coefficients[1:]
-    risk: Array = 1 / (1 + np.exp(-linear))
+    risk: Array = inverse_logit(linear)
     return risk
 
 

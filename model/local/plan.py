@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
-from model.prevalence import at_prevalence
+from model.odds import at_prevalence
 from model.stats.checked import outcome, risks
 from model.stats.logistic import Array
 

@@ -6,7 +6,8 @@ the data say most about the intercept. The reduced nomograms are moved the same 
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from model.artefact import SCHEMA_VERSION, Artefact, Nomogram, Predictor
 from model.errors import ModelError
 from model.local.cohort import LocalCohort
 from model.local.validate import judge, plain
-from model.predictors import MG_CUT_OFF_MMOL_L
+from model.odds import inverse_logit
+from model.predictors import FURTHER, MG_CUT_OFF_MMOL_L, PREDICTORS
 from model.stats.logistic import Array, logistic
 from model.stats.performance import performance
 from model.stats.sample_size import development
@@ -45,11 +47,23 @@ class _Moved(NamedTuple):
     covariance: Array
 
 
-def recalibrate(cohort: LocalCohort, artefact: Artefact, method: Method, identity: Identity, *, seed: int = 1) -> Json:
-    """The document of a site's artefact, without its checksum. `seed` deals women to folds where a penalty is chosen (refit).
+def recalibrate(
+    cohort: LocalCohort,
+    artefact: Artefact,
+    method: Method,
+    identity: Identity,
+    *,
+    further: Sequence[str] = (),
+    seed: int = 1,
+) -> Json:
+    """The document of a site's artefact, without its checksum. `further`: predictors that a refit adds to the artefact's (`FURTHER`); the
+    nomogram without them becomes a reduced one. `seed` deals women to folds where a penalty is chosen (refit).
 
-    ModelError where there are too few women for the method.
+    ModelError where there are too few women for the method, and for further predictors without a refit.
     """
+    published = artefact
+    if further:
+        artefact = _widened(artefact, method, further, cohort)
     smaller = min(cohort.events, cohort.size - cohort.events)
     if smaller < _LEAST_EVENTS[method]:
         raise ModelError(
@@ -74,8 +88,41 @@ def recalibrate(cohort: LocalCohort, artefact: Artefact, method: Method, identit
         "interval_level": artefact.interval_level,
         "interval_meaning": _INTERVAL[method],
         "reduced": [_reduced(cohort, nomogram, moved[nomogram.name], provenance) for nomogram in artefact.reduced],
-        "development": _development(cohort, artefact, method, full),
+        "development": _development(cohort, published, artefact, method, full),
     }
+
+
+def _widened(artefact: Artefact, method: Method, further: Sequence[str], cohort: LocalCohort) -> Artefact:
+    """The artefact with further predictors whose coefficients are still to be fitted."""
+    if method != "refit":
+        raise ModelError("a further predictor has no coefficient yet. Take --method refit, which fits all of them")
+    unknown = [name for name in further if name not in FURTHER or name in artefact.further]
+    if unknown:
+        raise ModelError(f"{', '.join(unknown)} cannot be added. Those that can: {', '.join(FURTHER)}")
+    ordered = [name for name in FURTHER if name in {*artefact.further, *further}]
+    known = {predictor.name: predictor for predictor in artefact.predictors}
+    added = {name: _new(name, cohort.columns[name]) for name in further}
+    predictors = (*artefact.predictors[: len(PREDICTORS)], *((known | added)[name] for name in ordered))
+    without = Nomogram(
+        name=f"without-{'-'.join(name.partition('_')[0] for name in further)}",
+        intercept=artefact.intercept,
+        intercept_provenance=artefact.intercept_provenance,
+        predictors=artefact.predictors,
+        covariance=artefact.covariance,
+        interval_level=artefact.interval_level,
+        expected_auc=artefact.expected_auc,
+    )
+    return replace(artefact, predictors=predictors, reduced=(without, *artefact.reduced))
+
+
+def _new(name: str, column: Array) -> Predictor:
+    """Its range is that of the site's women, from the 1st to the 99th percentile: no woman's own value."""
+    low, high = (float(f"{end:.3g}") for end in np.quantile(column, (0.01, 0.99)))
+    if not low < high:
+        raise ModelError(f"{name} is the same in all women. It cannot be fitted")
+    said = {"kind": "fitted", "recipe": "1st to 99th percentile of the site's women"}
+    row = FURTHER[name]
+    return Predictor(name, row.unit, "continuous", 0.0, 0.0, row.axis, (low, high), row.possible, said, said)
 
 
 _INTERVAL = {
@@ -135,7 +182,7 @@ def _refit(x: Array, y: Array, centres: Array, seed: int) -> _Moved:
     standardised = (x - x.mean(axis=0)) / scale
     penalty = _chosen_penalty(standardised, y, seed)
     b = _ridge(standardised, y, penalty)
-    p = 1 / (1 + np.exp(-(b[0] + standardised @ b[1:])))
+    p = inverse_logit(b[0] + standardised @ b[1:])
     design = np.column_stack([np.ones(len(y)), standardised])
     information = (design * (p * (1 - p))[:, None]).T @ design + penalty * np.diag([0.0, *np.ones(len(scale))])
     back = np.diag([1.0, *(1 / scale)])
@@ -208,8 +255,7 @@ def _risk(cohort: LocalCohort, nomogram: Nomogram, moved: _Moved) -> Array:
     linear = np.full(cohort.size, moved.coefficients[0])
     for column, centre, b in zip(_columns(cohort, nomogram), moved.centres, moved.coefficients[1:], strict=True):
         linear += b * (column - centre)
-    risk: Array = 1 / (1 + np.exp(-linear))
-    return risk
+    return inverse_logit(linear)
 
 
 def _symmetric(matrix: Array) -> list[list[float]]:
@@ -226,10 +272,11 @@ def _provenance(method: Method, artefact: Artefact) -> Json:
     return {"kind": "fitted", "recipe": f"{how}; from {artefact.id} {artefact.version}"}
 
 
-def _development(cohort: LocalCohort, artefact: Artefact, method: Method, moved: _Moved) -> Json:
-    """The data in summary (no woman can be told from it), the model before and after, and whether there were enough women."""
+def _development(cohort: LocalCohort, published: Artefact, artefact: Artefact, method: Method, moved: _Moved) -> Json:
+    """The data in summary (no woman can be told from it), the model before and after, and whether there were enough women.
+    `published`: the artefact without what is added."""
     y = cohort.osteoporosis
-    before, after = cohort.assess(artefact).risk, _risk(cohort, artefact, moved)
+    before, after = cohort.assess(published).risk, _risk(cohort, artefact, moved)
     return {
         "women": cohort.size,
         "with_osteoporosis": cohort.events,
@@ -241,7 +288,7 @@ def _development(cohort: LocalCohort, artefact: Artefact, method: Method, moved:
         },
         "before": plain(judge("before", y, before)),
         "after_apparent": plain(judge("after", y, after)),
-        "women_needed": _needed(cohort, method, after),
+        "women_needed": _needed(cohort, method, after, len(artefact.predictors)),
     }
 
 
@@ -253,9 +300,9 @@ def _summary(column: Array) -> dict[str, float]:
     return {"mean": float(f"{column.mean():.4g}"), "sd": float(f"{column.std(ddof=1):.4g}")}
 
 
-def _needed(cohort: LocalCohort, method: Method, risk: Array) -> Json:
+def _needed(cohort: LocalCohort, method: Method, risk: Array, coefficients: int) -> Json:
     """Riley's development criteria, for as many coefficients as the method estimates."""
-    terms = {"intercept": 0, "slope": 1, "refit": 6}[method]
+    terms = {"intercept": 0, "slope": 1, "refit": coefficients}[method]
     if not terms:
         return {"criteria": "none: one intercept is estimated", "enough": True}
     found = performance(cohort.osteoporosis, risk)

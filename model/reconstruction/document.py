@@ -9,6 +9,7 @@ import numpy as np
 
 from model.artefact import DEFAULT, SCHEMA_VERSION
 from model.evidence import published
+from model.odds import inverse_logit
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, PREDICTORS, UNITS, P
 from model.reconstruction.conditioning import BORROWED
 from model.reconstruction.estimate import (
@@ -294,7 +295,7 @@ def _anchored_errors(found: Reconstruction) -> list[float]:
 
 
 def _risk(linear: Array) -> Array:
-    risk: Array = 1 / (1 + np.exp(-linear))
+    risk: Array = inverse_logit(linear)
     return risk
 
 

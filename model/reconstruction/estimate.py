@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from model.odds import inverse_logit
 from model.predictors import AGE, BMI, CTX, MG, P1NP, PREDICTORS, P
 from model.reconstruction.conditioning import BORROWED, Published
 from model.reconstruction.copula import Cohort
@@ -84,7 +85,7 @@ def reduced_fit(cohort: Cohort, terms: tuple[str, ...], full: Array, at: Centres
     Its outcome is the full model's risk and not the cohort's own outcome: so a woman's reduced risk is the mean of the full risk
     over what was not measured in her, and the borrowed coefficients keep their say.
     """
-    risk = 1 / (1 + np.exp(-design(cohort, PREDICTORS, at, form) @ full))
+    risk = inverse_logit(design(cohort, PREDICTORS, at, form) @ full)
     return logistic(design(cohort, terms, at, form), risk, cohort.weights).coefficients
 
 
@@ -106,7 +107,7 @@ def shrinkage(cohort: Cohort, at: Centres, form: Form) -> float:
     It knows the six coefficients as estimated, not that the cut-off was chosen on the same women: it is an upper bound.
     """
     x, y, weights = design(cohort, PREDICTORS, at, form), cohort.osteoporosis, cohort.weights
-    p = 1 / (1 + np.exp(-x @ logistic(x, y, weights).coefficients))
+    p = inverse_logit(x @ logistic(x, y, weights).coefficients)
     prevalence = float(y @ weights / weights.sum())
     null = np.where(y == 1, np.log(prevalence), np.log(1 - prevalence))
     ratio = 2 * float(weights @ (np.where(y == 1, np.log(p), np.log(1 - p)) - null))

@@ -14,6 +14,7 @@ from model.evidence.checks import Check, checks
 from model.evidence.checks.rendering import shown
 from model.local import paper
 from model.local.cohort import LocalCohort
+from model.odds import inverse_logit
 from model.predictors import AGE, BMI, CTX, MG, PREDICTORS
 from model.reconstruction.estimate import FORMS, Form
 from model.reconstruction.recipe import Reconstruction, reconstruct
@@ -212,8 +213,8 @@ def _two_forms(women: LocalCohort) -> Section:
 
 def _jump(category: Artefact) -> float:
     (mg,) = (p for p in category.predictors if p.name == MG)
-    linear = [category.intercept + mg.coefficient * (side - mg.centre) for side in (0.0, 1.0)]
-    low, high = (1 / (1 + np.exp(-x)) for x in linear)
+    sides = np.array([0.0, 1.0])
+    low, high = inverse_logit(category.intercept + mg.coefficient * (sides - mg.centre))
     return float(high - low)
 
 

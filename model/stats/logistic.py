@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
+from model.odds import inverse_logit
 
 Array = NDArray[np.float64]
 _STEPS = 50
@@ -35,7 +36,7 @@ def logistic(x: Array, y: Array, weights: Array, offset: Array | None = None) ->
     shift = np.zeros(len(y)) if offset is None else offset
     b = np.zeros(x.shape[1])
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-(x @ b + shift)))
+        p = inverse_logit(x @ b + shift)
         information = _information(x, weights, p)
         try:
             step = np.linalg.solve(information, x.T @ (weights * (y - p)))
@@ -76,7 +77,7 @@ def wald(fit: Fit, names: Sequence[str], level: float = 0.95) -> list[WaldRow]:
 
 def covariance_at(x: Array, weights: Array, linear_predictor: Array) -> Array:
     """The inverse of the information matrix (k, k) at given linear predictors (n,)."""
-    return _inverse(_information(x, weights, 1 / (1 + np.exp(-linear_predictor))))
+    return _inverse(_information(x, weights, inverse_logit(linear_predictor)))
 
 
 def _refuse_collinear(x: Array, weights: Array) -> None:

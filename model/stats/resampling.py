@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
+from model.odds import inverse_logit
 from model.stats.logistic import Array
 from model.stats.roc import auc
 from model.stats.smoothing import smoother
@@ -135,7 +136,7 @@ def _summary(apparent: Array, training: Array, test: Array, drawn: int) -> dict[
 
 
 def _emax(intercept: float, slope: float) -> float:
-    line = _chance(intercept + slope * np.log(_EMAX_GRID / (1 - _EMAX_GRID)))
+    line = inverse_logit(intercept + slope * np.log(_EMAX_GRID / (1 - _EMAX_GRID)))
     return float(np.max(np.abs(_EMAX_GRID - line)))
 
 
@@ -148,7 +149,9 @@ def _in_itself(fits: _Fits, linear: Array, y: Array, counts: Array) -> Array:
     unreliability = np.full(m, -2 / n)
     columns = [_dxy(linear, y, counts), r2, np.zeros(m), np.ones(m), discrimination, unreliability]
     columns += [discrimination - unreliability, _brier(linear, y, counts)]
-    return np.column_stack([*columns, _mean_difference(linear, counts), _mean_difference(_chance(linear), counts)])
+    return np.column_stack(
+        [*columns, _mean_difference(linear, counts), _mean_difference(inverse_logit(linear), counts)]
+    )
 
 
 def _in_original(refits: _Fits, linear: Array, y: Array) -> Array:
@@ -163,7 +166,7 @@ def _in_original(refits: _Fits, linear: Array, y: Array) -> Array:
     columns += [discrimination - unreliability, _brier(linear, y, ones)]
     calibrated = intercept[:, None] + slope[:, None] * linear
     shrunk = _mean_difference(slope[:, None] * linear, ones)
-    return np.column_stack([*columns, shrunk, _mean_difference(_chance(calibrated), ones)])
+    return np.column_stack([*columns, shrunk, _mean_difference(inverse_logit(calibrated), ones)])
 
 
 def _likelihood_ratio(deviance: Array, prevalence: Array, n: int) -> tuple[Array, Array]:
@@ -184,7 +187,7 @@ def _dxy(linear: Array, y: Array, counts: Array) -> Array:
 
 
 def _brier(linear: Array, y: Array, counts: Array) -> Array:
-    return np.asarray(np.average((_chance(linear) - y) ** 2, axis=1, weights=counts))
+    return np.asarray(np.average((inverse_logit(linear) - y) ** 2, axis=1, weights=counts))
 
 
 def _mean_difference(values: Array, counts: Array) -> Array:
@@ -199,7 +202,7 @@ def _mean_difference(values: Array, counts: Array) -> Array:
 
 def _calibrate(design: Array, y: Array, draws: Iterable[Array], grid: Array | None) -> BootstrapCalibration:
     smooth = smoother()
-    risk = _chance(_original(design, y).coefficients @ design.T)[0]
+    risk = inverse_logit(_original(design, y).coefficients @ design.T)[0]
     points = _grid(risk, grid)
     apparent = smooth(risk, y, points)
     if not np.isfinite(apparent).all():
@@ -208,7 +211,7 @@ def _calibrate(design: Array, y: Array, draws: Iterable[Array], grid: Array | No
     drawn = 0
     for counts in draws:
         fits = _fit_each(design[None], y, counts)
-        risks = _chance(fits.coefficients @ design.T)
+        risks = inverse_logit(fits.coefficients @ design.T)
         for each, times in zip(risks[fits.converged], counts[fits.converged].astype(np.int64), strict=True):
             inside = smooth(np.repeat(each, times), np.repeat(y, times), points)
             curves.append(inside - smooth(each, y, points))
@@ -316,7 +319,7 @@ def _fit_each(design: Array, y: Array, counts: Array) -> _Fits:
 
 def _step(design: Array, y: Array, counts: Array, b: Array) -> tuple[Array, Bools]:
     """Newton's step (m, k), and which informations (m,) are singular: a class is missing, columns are collinear, or p is 0 or 1."""
-    p = _chance(_linear(design, b))
+    p = inverse_logit(_linear(design, b))
     transposed = design.swapaxes(1, 2)
     score = (transposed @ (counts * (y - p))[:, :, None])[:, :, 0]
     information = transposed @ ((counts * p * (1 - p))[:, :, None] * design)
@@ -353,8 +356,3 @@ def _linear(design: Array, b: Array) -> Array:
 def _deviance(linear: Array, y: Array, counts: Array) -> Array:
     """-2 log-likelihood (m,) of linear predictors (m, n)."""
     return np.asarray(2 * np.sum(counts * (np.logaddexp(0, linear) - y * linear), axis=1))
-
-
-def _chance(linear: Array) -> Array:
-    """1 / (1 + e(-x)) without overflow, for resamples on their way to separation."""
-    return np.asarray((1 + np.tanh(linear / 2)) / 2)

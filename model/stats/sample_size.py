@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
+from model.odds import inverse_logit
 
 Array = NDArray[np.float64]
 _Z = 1.959963984540054  # of a 95 % interval
@@ -134,7 +135,7 @@ def _people_for_observed_expected(prevalence: float, width: float) -> int:
 def _people_for_slope(linear_predictor: LinearPredictor, width: float) -> int:
     """From the information of one person about intercept and slope, where these are 0 and 1."""
     values, weights = linear_predictor
-    p = 1 / (1 + np.exp(-values))
+    p = inverse_logit(values)
     information = weights * p * (1 - p)
     total = float(information.sum())
     spread = float(information @ (values - float(information @ values) / total) ** 2)

@@ -115,7 +115,8 @@ def _tags(writer: AssessmentWriter) -> list[Json]:
 
 
 def _method(occasion: Occasion, writer: AssessmentWriter) -> Json:
-    """The family, by which assessments are found, and the model; a reduced nomogram is another code of it."""
+    """The family, by which assessments are found, and the model; a reduced nomogram is another code of it. The text says which
+    predictors are used where they are not the six that the family's name lists."""
     method = occasion.method
     family = {"system": writer.canonical.method, "code": method.value, "display": writer.texts(f"method.{method}")}
     if method is Method.FLAG:
@@ -127,6 +128,9 @@ def _method(occasion: Occasion, writer: AssessmentWriter) -> Json:
     }
     if occasion.reduced:
         concept["text"] = writer.texts("method.reduced", detail=occasion.reduced)
+    elif artefact.further:
+        names = ", ".join(writer.texts.name(predictor.name) for predictor in artefact.predictors)
+        concept["text"] = writer.texts("method.own", detail=names)
     return concept
 
 

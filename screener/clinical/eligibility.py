@@ -10,6 +10,8 @@ from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Menopause
 
+# Own limit: beyond it a date that stands for "not known" (1900-01-01) is likelier. Few hundred people alive are 110 or older.
+OLDEST_YEARS = 115
 TWELVE_MONTHS_DAYS = 365  # without a period: menopause (WHO)
 
 
@@ -31,6 +33,8 @@ def age(view: PatientView, person: Demographics, day: int, policy: Policy) -> st
     if person.birth_date in ("", "malformed"):
         return "birth_date_missing"
     youngest, oldest = age_years(person.birth_date, day)
+    if youngest > OLDEST_YEARS:
+        return "birth_date_implausible"
     least = minimum_age_years(view, day, policy)
     if oldest < least:
         return "too_young"

@@ -7,6 +7,7 @@ model's sums have a fixed order, so a batch of one and a batch of a thousand giv
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal, localcontext
 from functools import cache
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ _COLUMNS = {
     "p_mmol_l": Analyte.P,
     "ctx_ng_ml": Analyte.CTX,
     "p1np_ng_ml": Analyte.P1NP,
+    "ocn_ng_ml": Analyte.OCN,
 }
 _PREDICTOR = {analyte: name for name, analyte in _COLUMNS.items()}
 
@@ -56,8 +58,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(records: Iterable[PatientRecord], policy: Policy, artefact: Artefact, now_us: int) -> list[Verdict]:
     """A verdict for each record, in the same order. `now_us` is the run's instant."""
-    choose = _chooser(artefact) if policy.reduced_nomograms else None
-    found = [_decide(merge(record), policy, now_us, choose) for record in records]
+    model = _Needs(results_needed(artefact), _chooser(artefact) if policy.reduced_nomograms else None)
+    found = [_decide(merge(record), policy, now_us, model) for record in records]
     scored = [verdict for verdict in found if Method.NOMOGRAM in verdict.occasions]
     with_scores = iter(_scored(scored, artefact))
     return [next(with_scores) if Method.NOMOGRAM in verdict.occasions else verdict for verdict in found]
@@ -87,6 +89,18 @@ def day_of(instant_us: int) -> int:
     return EPOCH_ORDINAL + instant_us // MICROSECONDS_PER_DAY
 
 
+class _Needs(NamedTuple):
+    """What a model needs around its magnesium: for its whole nomogram, and (where the site wants them) for its reduced ones."""
+
+    results: tuple[Analyte, ...]
+    choose: occasions.Choose | None
+
+
+def results_needed(artefact: Artefact) -> tuple[Analyte, ...]:
+    """The results that the whole nomogram of a model needs around its magnesium: the paper's, and the model's further predictors."""
+    return (*occasions.PREDICTORS, *(_COLUMNS[name] for name in artefact.further))
+
+
 def _chooser(artefact: Artefact) -> occasions.Choose:
     """Which reduced nomogram fits the analytes that are there (BMI takes two of them), and which it uses."""
     needs = {_AGE: frozenset[Analyte](), _BMI: frozenset({Analyte.WEIGHT, Analyte.HEIGHT}), _MG: frozenset[Analyte]()}
@@ -102,7 +116,7 @@ def _chooser(artefact: Artefact) -> occasions.Choose:
     return choose
 
 
-def _decide(view: PatientView, policy: Policy, now_us: int, choose: occasions.Choose | None) -> Verdict:
+def _decide(view: PatientView, policy: Policy, now_us: int, model: _Needs) -> Verdict:
     today = day_of(now_us)
     barred = _barred(view, today, policy)
     if barred:
@@ -114,8 +128,8 @@ def _decide(view: PatientView, policy: Policy, now_us: int, choose: occasions.Ch
     mg = occasions.magnesium(facts, today, policy)
     if not mg:
         return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
-    chosen = {Method.FLAG: _Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, choose)}
-    missing = "" if chosen[Method.NOMOGRAM].facts else occasions.missing(mg, facts, policy)
+    chosen = {Method.FLAG: _Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, model)}
+    missing = "" if chosen[Method.NOMOGRAM].facts else occasions.missing(mg, facts, policy, model.results)
     if _absurd_bmi(chosen[Method.NOMOGRAM].facts):
         chosen[Method.NOMOGRAM], missing = _Evidence(()), "bmi_implausible"
     return _both_methods(view, chosen, missing, today, policy)
@@ -128,12 +142,12 @@ class _Evidence(msgspec.Struct, frozen=True):
     reduced: str = ""
 
 
-def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, choose: occasions.Choose | None) -> _Evidence:
-    """Of the nomogram: all six predictors, at whatever occasion of the lookback, come before a reduced one."""
-    whole = occasions.nomogram_facts(mg, facts, policy)
-    if whole or choose is None:
+def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, model: _Needs) -> _Evidence:
+    """Of the nomogram: all its predictors, on any occasion of the lookback, come before a reduced one."""
+    whole = occasions.nomogram_facts(mg, facts, policy, model.results)
+    if whole or model.choose is None:
         return _Evidence(whole)
-    name, found = occasions.reduced_facts(mg, facts, policy, choose)
+    name, found = occasions.reduced_facts(mg, facts, policy, model.choose, model.results)
     return _Evidence(found, name)
 
 
@@ -149,8 +163,8 @@ def _barred(view: PatientView, today: int, policy: Policy) -> str:
     reason = eligibility.who(view.demographics)
     if reason or view.demographics is None:
         return reason
-    too_young = eligibility.age(view, view.demographics, today, policy)
-    return too_young if too_young in ("too_young", "birth_date_missing") else ""
+    by_age = eligibility.age(view, view.demographics, today, policy)
+    return by_age if by_age in ("too_young", "birth_date_missing", "birth_date_implausible") else ""
 
 
 def _why_no_magnesium(view: PatientView, today: int, policy: Policy) -> str:

@@ -225,7 +225,7 @@ class LabelReader:
         return any((self._aliases.get(system.strip(), system.strip()), code) in self._codes for system, code in pairs)
 
     def _salvage(self, raw: bytes | msgspec.Raw) -> tuple[Evidence, ...]:
-        """Evidence with an element of the wrong type is unusable; what is none of ours is passed over as ever."""
+        """Evidence with an element of the wrong type is unusable; what is none of ours is ignored as always."""
         try:
             envelope = wire.decode_envelope(raw)
             concept = wire.decode_concept(envelope.code) if wire.present(envelope.code) else wire.CodeableConcept()

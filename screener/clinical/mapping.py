@@ -22,7 +22,7 @@ from screener.clinical.exclusions import (
 )
 from screener.clinical.patients import References, demographics, version
 from screener.clinical.records import (
-    COHORT_ONLY,
+    FURTHER_RESULTS,
     NO_PATIENT,
     Analyte,
     Demographics,
@@ -104,7 +104,8 @@ class Mapper:
     """Maps resources. Build one and keep it: it remembers the codes and quantities that it has seen.
 
     Absolute references count as local: which patient a resource belongs to is what the server matched it by. `use_preliminary` takes
-    results of status preliminary as well; `for_cohort` also what only a validation cohort needs.
+    results of status preliminary as well; `further` also the results of further predictors (FURTHER_RESULTS): for a
+    validation cohort, and for a model that uses them.
     """
 
     def __init__(
@@ -112,11 +113,11 @@ class Mapper:
         tables: MappingTables,
         *,
         use_preliminary: bool = False,
-        for_cohort: bool = False,
+        further: bool = False,
     ) -> None:
-        self._recipe = (tables, use_preliminary, for_cohort)
+        self._recipe = (tables, use_preliminary, further)
         self._aliases = tables.aliases
-        self._code_rows = [row for row in tables.codes if for_cohort or row.analyte not in COHORT_ONLY]
+        self._code_rows = [row for row in tables.codes if further or row.analyte not in FURTHER_RESULTS]
         self._codes = CodeMap(self._code_rows, tables.aliases)
         self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
         self._observed = tables.effective.observed
@@ -275,6 +276,6 @@ class Mapper:
 def _mapper(
     tables: MappingTables,
     use_preliminary: bool,  # noqa: FBT001 - see __reduce__
-    for_cohort: bool,  # noqa: FBT001
+    further: bool,  # noqa: FBT001
 ) -> Mapper:
-    return Mapper(tables, use_preliminary=use_preliminary, for_cohort=for_cohort)
+    return Mapper(tables, use_preliminary=use_preliminary, further=further)

@@ -9,7 +9,8 @@ from screener.clinical.records import NOMOGRAM_RESULTS, Analyte, Fact
 
 Choose = Callable[[frozenset[Analyte]], tuple[str, frozenset[Analyte]] | None]
 
-PREDICTORS = NOMOGRAM_RESULTS[1:]  # around the magnesium result that dates the occasion
+# Around the magnesium result that dates the occasion, of the published model; a site's own may need further ones (`needed`).
+PREDICTORS = NOMOGRAM_RESULTS[1:]
 
 
 def not_in_future(fact: Fact, now_us: int) -> bool:
@@ -28,21 +29,27 @@ def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
     return sorted(found, key=recency, reverse=True) if len(found) > 1 else found
 
 
-def nomogram_facts(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> tuple[Fact, ...]:
+def nomogram_facts(
+    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte] = PREDICTORS
+) -> tuple[Fact, ...]:
     """The newest Mg with all the other predictors around it, Mg first; empty where no Mg has them all.
 
     A Mg known only by a comparator ("<0.5") has no value for the nomogram and is skipped.
     """
     for mg in mg_newest_first:
         if not mg.comparator:
-            around = predictors_around(mg, facts, policy)
-            if len(around) == len(PREDICTORS):
-                return (mg, *(around[analyte] for analyte in PREDICTORS))
+            around = predictors_around(mg, facts, policy, needed)
+            if len(around) == len(needed):
+                return (mg, *(around[analyte] for analyte in needed))
     return ()
 
 
 def reduced_facts(
-    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, choose: Choose
+    mg_newest_first: Sequence[Fact],
+    facts: Sequence[Fact],
+    policy: Policy,
+    choose: Choose,
+    needed: Sequence[Analyte] = PREDICTORS,
 ) -> tuple[str, tuple[Fact, ...]]:
     """The newest Mg around which a reduced nomogram finds what it needs: the nomogram's name, and its facts, Mg first.
 
@@ -50,21 +57,23 @@ def reduced_facts(
     """
     for mg in mg_newest_first:
         if not mg.comparator:
-            around = predictors_around(mg, facts, policy)
+            around = predictors_around(mg, facts, policy, needed)
             fitting = choose(frozenset(around))
             if fitting is not None:
                 name, used = fitting
-                return name, (mg, *(around[analyte] for analyte in PREDICTORS if analyte in used))
+                return name, (mg, *(around[analyte] for analyte in needed if analyte in used))
     return "", ()
 
 
-def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy) -> str:
+def missing(
+    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte] = PREDICTORS
+) -> str:
     """Why there is no nomogram: the predictors that the newest Mg with a value lacks, as a stable code."""
     mg = next((fact for fact in mg_newest_first if not fact.comparator), None)
     if mg is None:
         return "missing_mg_value"
-    around = predictors_around(mg, facts, policy)
-    return "missing_" + "+".join(analyte for analyte in PREDICTORS if analyte not in around)
+    around = predictors_around(mg, facts, policy, needed)
+    return "missing_" + "+".join(analyte for analyte in needed if analyte not in around)
 
 
 def predictors_around(
@@ -81,7 +90,14 @@ def predictors_around(
     return best
 
 
-def fate(fact: Fact, used: Sequence[Fact], today: int, now_us: int, policy: Policy) -> str:
+def fate(
+    fact: Fact,
+    used: Sequence[Fact],
+    today: int,
+    now_us: int,
+    policy: Policy,
+    needed: Sequence[Analyte] = PREDICTORS,
+) -> str:
     """What became of a usable result in the choice of a method's evidence `used` (Mg first, empty where there is none): "used", or
     why not as a stable code.
     """
@@ -91,7 +107,7 @@ def fate(fact: Fact, used: Sequence[Fact], today: int, now_us: int, policy: Poli
         return "in_future"
     if fact.analyte is Analyte.MG:
         return _fate_of_magnesium(fact, used, today, policy)
-    if fact.analyte not in PREDICTORS:
+    if fact.analyte not in needed:
         return "no_predictor"
     if not used:
         return "no_occasion"

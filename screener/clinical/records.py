@@ -15,7 +15,7 @@ class Analyte(StrEnum):
     """What is read of Observations. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm; then mL/min/1.73 m2, mmol/L, g/L, none, ng/mL.
 
     The first six are what the nomogram needs measured; the others decide who is assessed, or what an assessment has to mention.
-    Osteocalcin (OCN) is read for a validation cohort only.
+    Osteocalcin (OCN) is read for a validation cohort, and where a site's own model has it as a further predictor.
     """
 
     MG = "mg"
@@ -31,8 +31,8 @@ class Analyte(StrEnum):
     OCN = "ocn"
 
 
-LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP})
-COHORT_ONLY = frozenset({Analyte.OCN})
+FURTHER_RESULTS = (Analyte.OCN,)  # further predictors that a site's own model may have (model.predictors.FURTHER)
+LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, *FURTHER_RESULTS})
 NOMOGRAM_RESULTS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 

@@ -33,7 +33,7 @@ _INTO: dict[Analyte, dict[str, tuple[Decimal, Decimal]]] = {
     Analyte.T_SCORE: {},
     Analyte.OCN: {_MASS: (Decimal(1_000_000), _ONE)},
 }
-_LABORATORY = frozenset({*LABORATORY, Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.OCN})
+_LABORATORY = frozenset({*LABORATORY, Analyte.CALCIUM, Analyte.ALBUMIN})
 # UCUM's `eq` is one mole of charges, and a converter blind to that takes it for one of magnesium.
 _DIVALENT = frozenset({Analyte.MG, Analyte.CALCIUM})
 _CHARGES = Decimal(2)

@@ -13,7 +13,7 @@ from screener.clinical import occasions
 from screener.clinical.judge import Verdict, bmi_kg_m2
 from screener.clinical.labels import Label
 from screener.clinical.policy import Policy
-from screener.clinical.records import COHORT_ONLY, NOMOGRAM_RESULTS, Analyte, Fact, Method, Occasion
+from screener.clinical.records import FURTHER_RESULTS, NOMOGRAM_RESULTS, Analyte, Fact, Method, Occasion
 from screener.table_files import Kind
 
 # HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C): ages above 89 form one group.
@@ -64,7 +64,7 @@ COLUMNS = (
         "ocn_ng_ml",
         "number",
         "ng/mL",
-        "Osteocalcin, no predictor of the nomogram; empty where the site does not measure it",
+        "Osteocalcin, no predictor of the published nomogram; empty where the site does not measure it",
     ),
     Column("mg_at_or_below_cut_off", "integer", "", "1 where magnesium is at or below 0.845 mmol/L, compared exactly"),
     Column("osteoporosis", "integer", "", "The label: 1 osteoporosis, 0 none, empty not known"),
@@ -111,7 +111,7 @@ def _values(verdict: Verdict, occasion: Occasion, policy: Policy, now_us: int) -
     if verdict.reasons[Method.NOMOGRAM] == "predictors_implausible":
         return {}
     facts = occasions.until_now(verdict.view.facts, now_us)
-    wanted = {*NOMOGRAM_RESULTS, *COHORT_ONLY} - {Analyte.MG}
+    wanted = {*NOMOGRAM_RESULTS, *FURTHER_RESULTS} - {Analyte.MG}
     return occasions.predictors_around(occasion.mg, facts, policy, wanted)
 
 

@@ -48,8 +48,8 @@ def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int 
     from model.local.cohort import read_cohort
     from model.local.validate import validate as judge
 
-    women = read_cohort(cohort_file)
     model = load_artefact(artefact)
+    women = read_cohort(cohort_file, further=model.further)
     found = judge(women, model, resamples=bootstrap or 0, seed=seed)
     _say_left_out(women)
     click.echo(
@@ -112,15 +112,24 @@ def _say_left_out(women: "LocalCohort") -> None:
 )
 @click.option("--id", "name", required=True, help="Id of the site's artefact, e.g. hospital-x-2026.")
 @click.option("--version", default="1.0.0", show_default=True, help="Its version; raise it with each new calibration.")
+@click.option(
+    "--add",
+    "further",
+    type=click.Choice(["ocn_ng_ml"]),
+    multiple=True,
+    help="With refit: a further predictor, from this column of the cohort (ocn_ng_ml: osteocalcin). `screener run` then reads it.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Deals women to folds (refit).")
 @click.option("--out", type=FileToWrite(), required=True, help="Artefact to write.")
 def recalibrate(
+    *,
     cohort_file: Path,
     artefact: str,
     method: Literal["intercept", "slope", "refit"],
     out: Path,
     name: str,
     version: str,
+    further: tuple[str, ...],
     seed: int,
 ) -> None:
     """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
@@ -139,9 +148,10 @@ def recalibrate(
     from model.local.recalibrate import Identity
     from model.local.recalibrate import recalibrate as move
 
-    women, model = read_cohort(cohort_file), load_artefact(artefact)
-    identity = Identity(name, version, f"{model.title}; recalibrated ({method})")
-    document = move(women, model, method, identity, seed=seed)
+    model = load_artefact(artefact)
+    women = read_cohort(cohort_file, further=(*model.further, *further))
+    identity = Identity(name, version, f"{model.title}; recalibrated ({', '.join([method, *further])})")
+    document = move(women, model, method, identity, further=further, seed=seed)
     write_artefact(document, out.absolute())
     made, development = load_artefact(out), document["development"]
     _say_left_out(women)

@@ -26,12 +26,14 @@ _FIELDS = (
     ("p_mmol_l", "Phosphate (serum)", ("mmol/L", "mg/dL", "mg/L"), 0.6, 1.8, 0.01),
     ("ctx_ng_ml", "Beta-CTx", ("ng/mL", "ug/L", "pg/mL", "ng/L"), 0.05, 2, 0.01),
     ("p1np_ng_ml", "P1NP", ("ng/mL", "ug/L"), 5, 250, 1),
+    ("ocn_ng_ml", "Osteocalcin", ("ng/mL", "ug/L"), 1, 60, 0.5),
 )
 _ANALYTE = {
     "mg_mmol_l": "mg",
     "p_mmol_l": "p",
     "ctx_ng_ml": "ctx",
     "p1np_ng_ml": "p1np",
+    "ocn_ng_ml": "ocn",
     "weight": "weight",
     "height": "height",
 }
@@ -59,6 +61,7 @@ def page(artefact: str, out: Path) -> None:
 def fields(model: "Artefact") -> "list[Field]":
     """What can be typed, with the units and the limits of the shipped tables."""
     from model.page import Field, Unit
+    from model.predictors import FURTHER
     from screener.clinical.mapping import MappingTables
 
     tables = MappingTables.default()
@@ -71,6 +74,8 @@ def fields(model: "Artefact") -> "list[Field]":
     possible = {predictor.name: predictor.possible for predictor in model.predictors}
     found = []
     for name, label, units, low, high, step in _FIELDS:
+        if name in FURTHER and name not in model.further:
+            continue
         analyte = _ANALYTE.get(name, "")
         least, most = plausible[analyte] if analyte else possible[name]
         offered = [Unit(unit, *factors.get((analyte, unit), ("1", "1"))) for unit in units]

@@ -97,7 +97,7 @@ def _steps(thresholds: str) -> list[float]:
 
 def _stands_for(calibration: str, own: float) -> float:
     """The prevalence that printed risks stand for: the paper's, or of a local model that of the site's own women."""
-    from model.prevalence import PAPER_PREVALENCE
+    from model.odds import PAPER_PREVALENCE
 
     return own if calibration == "local" else PAPER_PREVALENCE
 
@@ -113,7 +113,7 @@ def _of_cohort(
     from model.local.cohort import read_cohort
     from model.local.plan import of_cohort
 
-    found = read_cohort(file)
+    found = read_cohort(file, further=model.further)
     return of_cohort(
         found.osteoporosis,
         found.assess(model).risk,

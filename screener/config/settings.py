@@ -101,7 +101,7 @@ class CodeSettings(Section):
 
     codes: Path | None = Field(None, description="CSV, columns as in the shipped codes.csv")
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
-    exclusions: Path | None = Field(None, description="CSV of further rows, see README: Exclusions")
+    exclusions: Path | None = Field(None, description="CSV of your own rows (docs: Exclusions)")
     expanded: Path | None = Field(None, description="CSV of codes from a terminology server (`screener codes expand`)")
     unreviewed: Literal["say", "refuse"] = Field(
         "say",
@@ -165,7 +165,7 @@ class FolderSettings(Section):
     )
     one_export: bool = Field(
         default=False,
-        description="no resource comes in two versions, as in one bulk export: lines without a code that matters are passed over",
+        description="no resource comes in two versions, as in one bulk export: lines that hold no code we use are skipped",
     )
     bad_lines_allowed: int = Field(0, ge=0, description="unreadable lines beyond which a run stops before it writes")
     temporary: Path | None = Field(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from model import PREDICTORS, Artefact
+from model import ALL_PREDICTORS, Artefact
 from screener.assessment.identity import PRODUCT, Canonical
 from screener.assessment.texts import Texts
 from screener.clinical.exclusions import shipped_rules
@@ -182,7 +182,7 @@ def _element(path: str, id: str = "", **rules: Any) -> Json:  # noqa: A002 - FHI
 
 def _extensions(made: _Maker) -> list[Json]:
     canonical = made.canonical
-    predictors = ", ".join(PREDICTORS)
+    predictors = ", ".join(ALL_PREDICTORS)
     return [
         made.complex(
             "evidence",

@@ -12,6 +12,7 @@ from screener.assessment.identity import Canonical
 from screener.assessment.resource import Json
 from screener.assessment.texts import Texts
 from screener.clinical.codes import CodeRow, read_table
+from screener.clinical.eligibility import OLDEST_YEARS
 from screener.clinical.exclusions import MEDICATED, MEDICINES, RuleRow, shipped_rules, value_set, value_set_names
 from screener.clinical.policy import Policy
 from screener.clinical.records import NOMOGRAM_RESULTS, Analyte
@@ -26,6 +27,7 @@ OF_THE_PATIENT = (
     ("an active record", "active.empty() or active"),
     ("not merged into another record", "link.where(type = 'replaced-by').empty()"),
     ("{age} years or older for certain", "birthDate <= today() - {age} years"),
+    (f"{OLDEST_YEARS} years or younger", f"birthDate > today() - {OLDEST_YEARS + 1} years"),
 )
 _NAMES = {Analyte.MG: "magnesium", Analyte.P: "phosphate", Analyte.CTX: "beta-CTx", Analyte.P1NP: "P1NP"}
 _WINDOWS = {

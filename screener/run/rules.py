@@ -40,13 +40,14 @@ class ModelAndTables(NamedTuple):
 
 
 def load_model_and_tables(settings: Settings, *, for_cohort: bool = False) -> ModelAndTables:
-    """The model and the tables. `for_cohort`: see Mapper. ConfigurationError for what cannot be used."""
+    """The model and the tables. `for_cohort`: results of further predictors are read, whether the model uses them or not.
+    ConfigurationError for what cannot be used."""
     try:
         artefact = load_artefact(settings.model)
     except ModelError as error:
         raise ConfigurationError(f"The model cannot be used: {error}") from error
     tables = site_tables(settings.codes)
-    mapper = Mapper(tables, use_preliminary=settings.codes.preliminary, for_cohort=for_cohort)
+    mapper = Mapper(tables, use_preliminary=settings.codes.preliminary, further=for_cohort or bool(artefact.further))
     site = described(settings.codes)
     unreviewed = [table.file for table in site if not table.is_reviewed]
     if unreviewed:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from screener.assessment.evidence import Basis
@@ -270,6 +271,18 @@ def test_what_others_added_survives_an_amendment() -> None:
         assert all(value in change.resource[name] for name, value in foreign.items())
         assert change.resource["mitigation"] == "Vitamin D"
         assert {"system": "https://elsewhere.example", "code": "x"} in change.resource["meta"]["tag"]
+
+
+@pytest.mark.parametrize("labels", ["tag", "security"])
+def test_a_label_of_ours_that_somebody_took_away_is_put_back(labels: str) -> None:
+    patient = record(*(msgspec.structs.replace(one, security=("R",)) for one in complete()))
+    (created,) = (change for change in changes(patient).values() if change.method is Method.NOMOGRAM)
+    held = served(created, "r1")
+    del held["meta"][labels]
+    found = changes(patient, [held])[Method.NOMOGRAM]
+    assert (found.action, found.reason) == (Action.AMEND, labels)
+    assert found.resource is not None
+    assert found.resource["meta"][labels] == created.resource["meta"][labels]
 
 
 def test_an_assessment_of_another_identity_is_not_touched() -> None:

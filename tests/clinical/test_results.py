@@ -16,7 +16,7 @@ from tests.fhir_samples import observation
 
 Json = dict[str, Any]
 READERS = [
-    Mapper(MappingTables.default(), use_preliminary=preliminary, for_cohort=preliminary)._results
+    Mapper(MappingTables.default(), use_preliminary=preliminary, further=preliminary)._results
     for preliminary in (False, True)
 ]
 RESULTS = [resource for resource in POOL if resource["resourceType"] == "Observation"]

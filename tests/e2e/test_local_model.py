@@ -10,9 +10,12 @@ import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
 from model import Artefact, load_artefact
+from model.artefact import load_document, write_artefact
 from model.frames import assess_woman
+from model.predictors import FURTHER, OCN
 from tests.command import screener
 from tests.e2e.site import Site, writes
+from tests.fhir_samples import observation
 
 Json = dict[str, Any]
 DAY = "2025-11-01"
@@ -122,6 +125,46 @@ def test_a_sites_model_rewrites_every_assessment_and_says_so(site: Site, local: 
     assert said(back) == said(shipped["w1"])
     assert model_of(back) == model_of(shipped["w1"])
     assert "uncalibrated" in caveats(back)
+
+
+def with_osteocalcin(file: Path) -> Path:
+    """The published model as a site's own, with osteocalcin: 0.05 to the log odds for each ng/mL beyond 19."""
+    document = load_document()
+    said = {"kind": "fitted", "recipe": "for this test"}
+    osteocalcin = {
+        "name": OCN,
+        "unit": FURTHER[OCN].unit,
+        "form": "continuous",
+        "centre": 19.0,
+        "coefficient": 0.05,
+        "provenance": said,
+        "axis": list(FURTHER[OCN].axis),
+        "possible": list(FURTHER[OCN].possible),
+        "development_range": {"low": 7.0, "high": 46.0, "provenance": said},
+    }
+    covariance = [[*row, 0.0] for row in document["covariance"]] + [[*[0.0] * 7, 0.0001]]
+    document |= {"id": "h-ocn", "calibration": "local", "covariance": covariance}
+    document["predictors"] = [*document["predictors"], osteocalcin]
+    write_artefact(document, file)
+    return file
+
+
+def test_a_further_predictor_of_a_sites_model_is_read_and_followed_at_night(site: Site) -> None:
+    site.woman()
+    site.stay("w1", DAY)
+    site.environment = {"SCREENER_MODEL": str(with_osteocalcin(site.folder / "own.json"))}
+    first = site.run("--backfill").summary
+    assert (first["outcomes"]["flag_only"], first["writes"]["created"]) == ({"missing_ocn": 1}, 1)
+    name = site.id("w1-ocn")
+    site.put(observation(name, site.id("w1"), "ocn", "29", f"{DAY}T08:00:00Z"))
+    assert site.run().summary["writes"]["created"] == 1
+    (nomogram,) = site.assessments("w1", "nomogram")
+    assert {"reference": f"Observation/{name}"} in nomogram["basis"]
+    low, risk, high = expected(load_artefact(site.folder / "own.json"), ocn_ng_ml=Decimal(29))
+    assert said(nomogram) == (low, risk, high)
+    site.put(observation(name, site.id("w1"), "ocn", "19", f"{DAY}T08:00:00Z"))
+    assert site.run().summary["writes"]["amended"] == 1
+    assert said(site.assessments("w1", "nomogram")[0])[1] == expected(load_artefact())[1]
 
 
 def test_the_published_model_is_not_written_without_a_yes(site: Site) -> None:

@@ -17,10 +17,17 @@ MakeSite = Callable[..., Path]
 
 @pytest.fixture
 def make_site(tmp_path: Path) -> MakeSite:
-    """A cohort file of a site where the log odds are `intercept` + `slope` times those of the published model."""
+    """A cohort file of a site where the log odds are `intercept` + `slope` times those of the published model, + `ocn` for each ng/mL of
+    osteocalcin beyond 19."""
 
     def make(
-        n: int = 2000, *, intercept: float = 0.0, slope: float = 1.0, seed: int = 1, name: str = "women.csv"
+        n: int = 2000,
+        *,
+        intercept: float = 0.0,
+        slope: float = 1.0,
+        ocn: float = 0.0,
+        seed: int = 1,
+        name: str = "women.csv",
     ) -> Path:
         rng = np.random.default_rng(seed)
         columns = {
@@ -32,8 +39,9 @@ def make_site(tmp_path: Path) -> MakeSite:
             "p1np_ng_ml": np.exp(rng.normal(3.9, 0.5, n)).round(1),
         }
         linear = assess(load_artefact(), columns, columns["mg_mmol_l"] <= 0.845).linear_predictor
-        risk = 1 / (1 + np.exp(-(intercept + slope * linear)))
-        frame = pd.DataFrame({**columns, "ocn_ng_ml": np.exp(rng.normal(2.9, 0.4, n)).round(1)})
+        osteocalcin = np.random.default_rng(seed + 1000).lognormal(2.9, 0.4, n).round(1)
+        risk = 1 / (1 + np.exp(-(intercept + slope * linear + ocn * (osteocalcin - 19))))
+        frame = pd.DataFrame({**columns, "ocn_ng_ml": osteocalcin})
         frame["osteoporosis"] = (rng.random(n) < risk).astype(int)
         frame["period"] = np.where(np.arange(n) % 2 == 0, "2025Q1", "2025Q2")
         path = tmp_path / name

@@ -14,8 +14,8 @@ import jsonschema
 import numpy as np
 import pytest
 
+from model import ALL_PREDICTORS, ArtefactError, ModelError, load_artefact
 from model import SHIPPED as NAMES_SHIPPED
-from model import ArtefactError, ModelError, load_artefact
 from model.artefact import checksum, write_artefact
 from tests.model.reference import NAMES, shipped
 
@@ -40,6 +40,11 @@ def test_the_shipped_artefacts_follow_the_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads((ARTEFACTS / f"{name}.json").read_text()))
     assert load_artefact(name).id == name
+
+
+def test_the_schema_names_every_predictor_in_its_order() -> None:
+    assert SCHEMA["$defs"]["predictor"]["properties"]["name"]["enum"] == list(ALL_PREDICTORS)
+    assert SCHEMA["$defs"]["reduced"]["properties"]["predictors"]["items"]["enum"] == list(ALL_PREDICTORS)
 
 
 def test_an_artefact_that_is_not_shipped_is_named() -> None:

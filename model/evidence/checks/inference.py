@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from model.evidence.checks.result import NOT_PRINTED, Check, Figures
-from model.prevalence import at_prevalence
+from model.odds import at_prevalence
 from model.stats.sample_size import development
 
 _LUMBAR = ("l1_bmd_g_cm2", "l2_bmd_g_cm2", "l3_bmd_g_cm2", "l4_bmd_g_cm2", "l1_4_bmd_g_cm2")

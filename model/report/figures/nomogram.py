@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from model.artefact import Nomogram, Predictor
 from model.errors import ModelError
+from model.odds import inverse_logit
 from model.predictors import AGE, BMI, CTX, MG, MG_CUT_OFF_MMOL_L, P1NP, P
 from model.report.style import BLUE, DOUBLE, GREY, INK, VERMILION, drawn, new
 
@@ -198,7 +199,7 @@ def _read(panel: Axes, drawing: Nomogram, scales: Sequence[Scale], example: Mapp
         panel.plot([_x(scale, at)], [top - i], "o", color=BLUE, ms=3)
     x = _x(scales[-2], total)
     panel.plot([x, x], [0, 1], "o-", color=VERMILION, lw=0.8, ms=3)
-    risk = 1 / (1 + np.exp(-(drawing.linear_predictor_at_no_points + total / drawing.points_per_logit)))
+    (risk,) = inverse_logit(np.array([drawing.linear_predictor_at_no_points + total / drawing.points_per_logit]))
     _say(panel, x, f"{total:.0f} points: risk {risk:.2f}")
 
 

@@ -19,7 +19,7 @@ from model.evidence.checks.information import mean_and_sd, standard_errors
 from model.evidence.checks.regressions import implied_standard_error, model_1, model_2, wald_p_range
 from model.evidence.checks.two_by_two import Exposed, behind_model_1
 from model.evidence.checks.units import mean_ratio, section_2_3
-from model.prevalence import at_prevalence
+from model.odds import at_prevalence
 from model.stats.roc import hanley_mcneil
 
 FIGURES = published()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 
 from model import Artefact, ModelError, load_artefact
@@ -14,6 +15,7 @@ from model.artefact import write_artefact
 from model.local.cohort import LocalCohort, read_cohort
 from model.local.recalibrate import Identity, Method, recalibrate
 from model.local.validate import Judged, interval_of_c_too_narrow, validate
+from model.predictors import OCN, PREDICTORS
 from model.stats.calibration import Estimate
 
 MakeSite = Callable[..., Path]
@@ -22,9 +24,11 @@ SITE = Identity("site-x", "1.0.0", "Site X")
 PUBLISHED = load_artefact()
 
 
-def made(cohort: LocalCohort, method: Method, folder: Path, base: Artefact = PUBLISHED) -> Artefact:
+def made(
+    cohort: LocalCohort, method: Method, folder: Path, base: Artefact = PUBLISHED, further: tuple[str, ...] = ()
+) -> Artefact:
     """The recalibrated artefact, by way of its file."""
-    write_artefact(recalibrate(cohort, base, method, SITE), folder / "site.json")
+    write_artefact(recalibrate(cohort, base, method, SITE, further=further), folder / "site.json")
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads((folder / "site.json").read_text()))
     return load_artefact(folder / "site.json")
 
@@ -92,6 +96,43 @@ def test_a_refit_finds_the_coefficients_again(make_site: MakeSite, tmp_path: Pat
     for i, (ours, theirs) in enumerate(zip(site.predictors, PUBLISHED.predictors, strict=True)):
         assert abs(ours.coefficient - theirs.coefficient) < 3.5 * errors[i]
         assert ours.provenance["kind"] == "fitted"
+
+
+def test_a_further_predictor_is_found_and_the_nomogram_without_it_is_kept(make_site: MakeSite, tmp_path: Path) -> None:
+    """Osteocalcin adds 0.08 to the log odds for each ng/mL: a strong effect, so that the ridge leaves it nearly whole."""
+    cohort = read_cohort(make_site(8000, ocn=0.08), further=[OCN])
+    site = made(cohort, "refit", tmp_path, further=(OCN,))
+    assert (site.further, len(site.covariance)) == ((OCN,), 8)
+    osteocalcin = site.predictors[-1]
+    error = float(np.sqrt(site.covariance[7, 7]))
+    assert osteocalcin.coefficient == pytest.approx(0.08, abs=3 * error)
+    # exp(2.9 +- 2.326 * 0.4), the 1st and 99th percentile of the log-normal distribution it was drawn from.
+    assert osteocalcin.development_range == pytest.approx((7.2, 46.1), rel=0.06)
+    without = site.reduced[0]
+    assert (without.name, [p.name for p in without.predictors]) == ("without-ocn", list(PREDICTORS))
+    with_it, left = (validate(cohort, one)["overall"]["c"]["value"] for one in (site, PUBLISHED))
+    assert with_it > left + 0.03
+    again = recalibrate(cohort, site, "intercept", SITE)
+    assert [row["name"] for row in again["predictors"]] == [*PREDICTORS, OCN]
+
+
+@pytest.mark.parametrize(
+    ("method", "further", "words"),
+    [("slope", OCN, "Take --method refit"), ("refit", "vitd_nmol_l", "cannot be added. Those that can: ocn_ng_ml")],
+)
+def test_what_cannot_be_added(make_site: MakeSite, method: Method, further: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        recalibrate(read_cohort(make_site()), PUBLISHED, method, SITE, further=[further])
+
+
+def test_women_without_the_further_predictor_are_left_out_and_counted(make_site: MakeSite) -> None:
+    file = make_site()
+    table = pd.read_csv(file)
+    table.loc[:99, OCN] = np.nan
+    table.to_csv(file, index=False)
+    found = read_cohort(file, further=[OCN])
+    assert (found.size, found.left_out) == (1900, {OCN: 100})
+    assert read_cohort(file).size == 2000
 
 
 def test_a_refit_does_not_depend_on_the_order_of_the_women_but_for_the_folds(make_site: MakeSite) -> None:
