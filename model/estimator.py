@@ -92,7 +92,7 @@ class NomogramClassifier(ClassifierMixin, _OfNomogram):  # type: ignore[misc]
         self.threshold = threshold
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> Self:  # noqa: N803
-        """As for any of these estimators. Of two outcomes that are not 0 and 1, the greater one stands for osteoporosis."""
+        """As for any of these estimators. Of two outcomes that are not 0 and 1, the greater one means osteoporosis."""
         if not 0 < self.threshold < 1:
             raise ModelError(f"the threshold is {self.threshold!r}, and not a risk between 0 and 1")
         super().fit(X, y)

@@ -181,7 +181,7 @@ def of_extra(extra: str, otherwise: str = "") -> Iterator[None]:
 
 
 def told(error: BaseException) -> ScreenerError:
-    """What people are told of an exception, whatever it is."""
+    """The error that people see of any exception."""
     if isinstance(error, ScreenerError):
         return error
     if isinstance(error, OSError) and leaves_no_room(error):

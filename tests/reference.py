@@ -172,7 +172,7 @@ REASONS = {
         "too_young": "younger than `policy.minimum_age_years` on the day of the result",
         "age_uncertain": "the birth date leaves open whether she is old enough",
         "birth_date_missing": "no birth date, or one that is none",
-        "birth_date_implausible": 'older than 115 years by her birth date: one that stands for "not known", such as 1900-01-01',
+        "birth_date_implausible": "older than 115 years by her birth date: a placeholder such as 1900-01-01",
         "sex_male": "the sex is male",
         "sex_other": "the sex is recorded as other",
         "sex_unknown": "no sex is recorded",

@@ -1,4 +1,4 @@
-"""`python -m fhir_fixtures.cases`: write the table of cases anew."""
+"""`python -m fhir_fixtures.cases`: write the table of cases again."""
 
 from fhir_fixtures.cases import TABLE, load, table
 

@@ -102,7 +102,9 @@ def _table(path: Path) -> pd.DataFrame:
             f"cannot read {path.name}: {error.strerror or type(error).__name__}. Check path and format"
         ) from error
     except ValueError as error:  # pandas' parser errors, and bytes that are no text
-        raise ModelError(f"{path.name} is no CSV file in UTF-8 ({type(error).__name__}). Write it anew") from error
+        raise ModelError(
+            f"{path.name} is no CSV file in UTF-8 ({type(error).__name__}). Save it again as CSV"
+        ) from error
 
 
 def _numbers(column: "pd.Series[float]", file: str) -> Array:

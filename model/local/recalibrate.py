@@ -1,4 +1,4 @@
-"""The model moved onto a site's own women: intercept, intercept and slope, or all coefficients fitted anew.
+"""The model moved onto a site's own women: intercept, intercept and slope, or all coefficients fitted again.
 
 What is estimated here has its uncertainty from here; what is kept has the artefact's. Predictors are centred at the site's means, where
 the data say most about the intercept. The reduced nomograms are moved the same way, each by its own risks.

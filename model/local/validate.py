@@ -96,7 +96,7 @@ def judge(name: str, y: Array, risk: Array) -> Judged:
 
 
 def c_bootstrap(y: Array, risk: Array, resamples: int, seed: int) -> Estimate:
-    """C with a 95 % percentile interval over resampled women, (n,) each. Draws without both classes are drawn anew."""
+    """C with a 95 % percentile interval over resampled women, (n,) each. Draws without both classes are repeated."""
     draw = np.random.default_rng(seed)
     n = len(y)
     found: list[float] = []

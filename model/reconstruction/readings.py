@@ -120,7 +120,7 @@ def example(artefact: Artefact) -> list[tuple[str, str, float]]:
 
 def digitised(read: Readings, found: Reconstruction) -> Json:
     """The artefact with the figure's coefficients. Sampling uncertainty, ranges and centres are those of the reconstruction, and
-    the reduced models are the reconstruction's no longer: there are none."""
+    it has no reduced models: those belong to the reconstruction."""
     form = read.form
     base = document(found, next(v for v in VARIANTS.values() if v.form == form and not v.shrunken))
     values, risks = read.axes[RISK]

@@ -66,7 +66,7 @@ def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axe
 
 
 def colours(count: int) -> tuple[str, ...]:
-    """So many colours that are told apart; ModelError beyond six, where a seventh would be a repetition."""
+    """So many colours that differ for every reader; ModelError beyond six."""
     if count > len(CYCLE):
         raise ModelError(f"{count} series are too many for one figure; draw at most {len(CYCLE)}, or several figures")
     return CYCLE[:count]

@@ -1,4 +1,4 @@
-"""What every statistic refuses: shapes that differ, numbers that are none, one class only."""
+"""What every statistic refuses: shapes that differ, values that are no numbers, one class only."""
 
 import numpy as np
 

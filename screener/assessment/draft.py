@@ -37,7 +37,7 @@ _REMEMBERED = 65_536
 
 
 class Kind:
-    """All that decides which elements an assessment has. Each exists once, so that it is found by its identity and not hashed anew."""
+    """All that decides which elements an assessment has. Each exists once, so that a lookup compares identities and hashes nothing."""
 
     __slots__ = ()
 

@@ -64,7 +64,7 @@ def _projection(resource: Json, canonical: Canonical) -> dict[str, Any]:
 
 
 def occasion(resource: Json) -> tuple[int, str]:
-    """The instant of the assessment's occasion in milliseconds, or its text where that names none."""
+    """The instant of the assessment's occasion in milliseconds, or its text where that is no instant."""
     text = str(resource.get("occurrenceDateTime", ""))
     found = moment(text)
     return (0, text) if isinstance(found, str) else (found.instant_us // 1000, "")

@@ -70,7 +70,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def resource(self) -> Json | None:
-        """The whole resource as it will be written; None where nothing is."""
+        """The whole resource as it will be written; None where nothing is written."""
         return self.draft.json if self.draft else self.altered
 
 

@@ -236,7 +236,7 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
 
 def _judge_errors(folder: Path, journal: Journal, settings: BulkSettings, host: str) -> None:
     """Stop where the server reports errors: what it could not export is missing from the files. Information and warnings, which some
-    servers put there too (smart-on-fhir/cumulus-etl#169), are none."""
+    servers put there too (smart-on-fhir/cumulus-etl#169), do not count."""
     lost = sum(_errors_in(folder / file.name) for place, file in journal.done.items() if place.startswith("error/"))
     if lost > settings.errors_allowed:
         raise ServerError(

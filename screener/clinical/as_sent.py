@@ -85,7 +85,7 @@ class SentReader:
 
 
 class Stated(Row, frozen=True, array_like=True):
-    """A diagnosis, a procedure or a statement about a medicine, held against the list of what excludes.
+    """A diagnosis, a procedure or a statement about a medicine, compared with the list of what excludes.
 
     `codes` are its codes as `system|code`, empty where it says what it is in words only; `words` are those words. `met` says that a row
     of the list stands for one of the codes; `suspected` names the rules that only the words point to. `medicine` is the id of the
@@ -114,7 +114,7 @@ class StatedReader:
         return dict.fromkeys(self._kinds, ())
 
     def map(self, raw: bytes | msgspec.Raw) -> tuple[Stated, ...]:
-        """One row; () for what is of another type or of nobody. MalformedResource for what is no resource at all."""
+        """One row; () for another type, and where no patient is named. MalformedResource for what is no resource."""
         try:
             envelope = wire.decode_envelope(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -133,7 +133,7 @@ class StatedReader:
         return (self._stated(Stated(patient, id_, kind), concept or wire.CodeableConcept()),)
 
     def resolved(self, row: Stated, medicine: Medicine | None) -> Stated:
-        """The statement, with what its Medication resource says; as it is where that is not known, or is on no list (`concept` empty)."""
+        """The statement, with what its Medication resource says; unchanged where that is not known, or is on no list (`concept` empty)."""
         if medicine is None or not medicine.concept:
             return row
         return self._stated(row, wire.decode_concept(medicine.concept))

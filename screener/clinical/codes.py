@@ -110,7 +110,7 @@ def _opted_in(row: CodeRow) -> CodeRow:
 
 
 def plain(text: str) -> str:
-    """A text as it is compared: whatever its case and spacing."""
+    """A text as it is compared: case and spacing do not count."""
     return " ".join(text.casefold().split())
 
 

@@ -56,7 +56,7 @@ class Remembered(dict[K, V]):
 
 
 def instant_us(text: str) -> int:
-    """Microseconds since 1970 of an instant (`meta.lastUpdated`), or 0 where it is none.
+    """Microseconds since 1970 of an instant (`meta.lastUpdated`), or 0 where the text is no instant.
 
     These only put copies and results in order, so what `datetime` understands beyond R4's grammar is taken as well.
     """
@@ -69,9 +69,9 @@ def instant_us(text: str) -> int:
 
 
 def read_moment(text: str) -> Moment | str:
-    """The moment that a dateTime names, or why it names none: `IMPRECISE` or `MALFORMED`.
+    """The moment of a dateTime, or why there is none: `IMPRECISE` or `MALFORMED`.
 
-    A date alone stands for noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
+    A date alone counts as noon UTC of its day. A time without a zone, which R4 forbids and servers send all the same, is
     taken as UTC: only the order within a day can suffer.
     """
     if len(text) > 10:
@@ -181,7 +181,7 @@ def _is_partial(text: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _bounds(text: str) -> tuple[int, int]:
-    """First and last day of a whole or partial date; (0, 0) where it is none."""
+    """First and last day of a whole or partial date; (0, 0) where it is no date."""
     if not _is_partial(text):
         return _day(text), _day(text)
     year, month = int(text[:4]), int(text[5:7] or 0)

@@ -10,7 +10,7 @@ from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Menopause
 
-# Own limit: beyond it a date that stands for "not known" (1900-01-01) is likelier. Few hundred people alive are 110 or older.
+# Own limit: beyond it a placeholder for an unknown date (1900-01-01) is likelier. Only some hundred people alive are 110 or older.
 OLDEST_YEARS = 115
 TWELVE_MONTHS_DAYS = 365  # without a period: menopause (WHO)
 

@@ -178,7 +178,7 @@ def shipped_rules() -> tuple[RuleRow, ...]:
 
 
 def value_set(name: str) -> tuple[ValueSetCode, ...]:
-    """The codes of one shipped value set; FileNotFoundError for a name that there is none of."""
+    """The codes of one shipped value set; FileNotFoundError for an unknown name."""
     rows = csv.reader(_data("valuesets", f"{name}.csv").splitlines())
     next(rows)
     return tuple(map(ValueSetCode._make, rows))

@@ -166,7 +166,7 @@ class LabelReader:
         return {kind: codes for kind, codes in wanted.items() if kind != unwanted}
 
     def map(self, raw: bytes | msgspec.Raw) -> tuple[Evidence, ...]:
-        """The evidence in one resource; () for what is none. MalformedResource for what is no resource at all."""
+        """The evidence in one resource; () where it holds none. MalformedResource for what is no resource."""
         try:
             if _decode_kind(raw).resourceType not in self.kinds:
                 return ()
@@ -225,7 +225,7 @@ class LabelReader:
         return any((self._aliases.get(system.strip(), system.strip()), code) in self._codes for system, code in pairs)
 
     def _salvage(self, raw: bytes | msgspec.Raw) -> tuple[Evidence, ...]:
-        """Evidence with an element of the wrong type is unusable; what is none of ours is ignored as always."""
+        """Evidence with an element of the wrong type is unusable; other resources are ignored as always."""
         try:
             envelope = wire.decode_envelope(raw)
             concept = wire.decode_concept(envelope.code) if wire.present(envelope.code) else wire.CodeableConcept()
@@ -281,7 +281,7 @@ def label(evidence: Iterable[Evidence], mg_day: int, rule: LabelRule) -> Label:
 
 
 def latest(evidence: Iterable[Evidence]) -> list[Evidence]:
-    """Of every resource the rows of its latest copy, each once; a resource without an id stands for itself."""
+    """Of every resource the rows of its latest copy, each once; a resource without an id counts as one of its own."""
     rows = set(evidence)
     newest: dict[tuple[str, str], Version] = {}
     for row in rows:

@@ -158,7 +158,7 @@ class Mapper:
         return self.open(raw)[1]
 
     def open(self, raw: bytes | msgspec.Raw) -> tuple[wire.AnyResource | None, Rows]:
-        """The resource as far as we read it, and its rows; None for it where its type is none of ours or some element does not fit."""
+        """The resource as far as we read it, and its rows; None in its place for a type that we do not read, or where some element does not fit."""
         try:
             resource = wire.decode_resource(raw)
             return resource, self._by_type[type(resource)](resource, raw)
@@ -197,7 +197,7 @@ class Mapper:
         return self._codes.find(concept) is not None
 
     def token(self, concept: wire.CodeableConcept) -> str:
-        """`system|code` of the coding that decides; of one of no concern to us the first coding's; "" where there is none."""
+        """`system|code` of the coding that decides, else of the first coding; "" where there is no coding."""
         return self._codes.token(concept)
 
     def system(self, name: str) -> str:
@@ -210,7 +210,7 @@ class Mapper:
         return self._tokens([*self._menopause.coded(), *((row.system, row.code) for row in self._observed)])
 
     def patient_id(self, reference: str | None) -> str:
-        """The logical id of the patient that a reference names, or "" where it names none of the source's."""
+        """The logical id of the patient that a reference names, or "" where it names no resource of the source."""
         return self._patient(wire.Reference(reference))
 
     @property
@@ -219,7 +219,7 @@ class Mapper:
         return self._recipe[0].exclusions
 
     def medicine_id(self, reference: wire.Reference) -> str:
-        """The logical id of the Medication that a reference names, or "" where it names none of the source's."""
+        """The logical id of the Medication that a reference names, or "" where it names no resource of the source."""
         return self._medication(reference)
 
     def listed(self, resource: str, concept: wire.CodeableConcept) -> tuple[ExclusionRow, ...]:
@@ -265,7 +265,7 @@ class Mapper:
             return self._results.salvaged(envelope, patient, id_, version(meta)) if patient else ()
         concept = wire.lenient(envelope.medicationCodeableConcept or envelope.code, wire.CodeableConcept)
         if concept and self._statements.none_of_ours(kind, concept):
-            return ()  # the code can be read and is none of ours: the rest does not matter
+            return ()  # the code can be read and we do not use it: the rest does not matter
         if not patient:
             if self._is_unclear(subject):
                 raise MalformedResource(NO_PATIENT)

@@ -28,7 +28,7 @@ class References:
         self._paths = dates.Remembered(self._path, 65_536)
 
     def find(self, reference: wire.Reference | None) -> str:
-        """The logical id of the resource that `reference` names, or "" where it names none of ours.
+        """The logical id of the resource that `reference` names, or "" where it names no resource of the source.
 
         A contained Patient has no identity of its own (R4, references.html#contained): no server could be asked for it, and
         no assessment could be about it, so it is none of ours.

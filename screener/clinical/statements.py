@@ -158,7 +158,7 @@ class Statements:
 
 
 def medicine(raw: bytes | msgspec.Raw) -> Medicine | None:
-    """A Medication resource: all codings of itself and of its ingredients; None for what is none or has no id."""
+    """A Medication resource: all codings of itself and of its ingredients; None for another type, and where it has no id."""
     try:
         found = wire.decode_medication(raw)
         concept = wire.CodeableConcept(tuple(_codings(found)), _text(found))

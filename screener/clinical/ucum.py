@@ -86,7 +86,7 @@ def _parsed(code: str) -> tuple[float, str, tuple[str, ...]] | None:
 
 
 def _dimension(powers: dict[str, float]) -> str:
-    """As a key of `_INTO`; "" for what is none."""
+    """As a key of `_INTO`; "" for any other dimension."""
     above = [name for name, power in powers.items() if power == 1]
     by_volume = powers.get("[length]") == -3
     if len(above) != 1 or len(powers) != 1 + by_volume:
@@ -95,7 +95,7 @@ def _dimension(powers: dict[str, float]) -> str:
 
 
 def _exact(size: float) -> Decimal | None:
-    """The decimal that a float of rounded products stands for; None where it stands for none with few digits."""
+    """The decimal with few digits that a float of rounded products is nearest to; None where there is none."""
     if not 1e-30 < size < 1e30:
         return None
     found = Decimal(f"{size:.{_DIGITS}g}")

@@ -88,7 +88,7 @@ class UnitTable:
         self._ranges = {(row.analyte, row.kind): row for row in ranges}
 
     def read(self, match: Match, quantity: wire.Quantity) -> Reading | str:
-        """The value in the model's unit, or the reason why there is none."""
+        """The value in the model's unit, or the reason why it has no value."""
         number = _number(quantity.value)
         if isinstance(number, str):
             return number

@@ -130,7 +130,7 @@ def now_option(command: F) -> F:
 
 
 def start_logging(log_format: str, least: Least = "info") -> None:
-    """Events on standard error, one line each; never patient data (no event is given any). `least`: the level from which they are told."""
+    """Events on standard error, one line each; never patient data (no event is given any). `least`: the lowest level that is shown."""
     import structlog
 
     def shorten(_: object, __: str, event: "EventDict") -> "EventDict":

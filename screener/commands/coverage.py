@@ -147,7 +147,7 @@ def _show(found: "Coverage") -> None:
         _codes(console, suggested[:_CODES_SHOWN], say)
     others = len(found.unmapped_codes) - len(suggested[:_CODES_SHOWN])
     if found.excluding:
-        console.print("\n[bold]Diagnoses, procedures and medicines, held against the exclusion list[/]")
+        console.print("\n[bold]Diagnoses, procedures and medicines, compared with the exclusion list[/]")
         console.print(f"  {'':<24}  {'all':>7}  {'met':>7}  {'suspected':>9}  code system")
     for seen in found.excluding:
         _stated(console, seen, say)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   screener doctor                 reads only
-  screener doctor --write         also writes a Device and a RiskAssessment of nobody, and deletes them again
+  screener doctor --write         also writes a Device and a RiskAssessment without a patient, and deletes them again
   screener doctor --json > doctor.json
 Green is in order; yellow works, but look; red would stop a run. Exit code: 0 without red, else that of the run.
 """

@@ -92,7 +92,9 @@ def _steps(thresholds: str) -> list[float]:
     try:
         return [float(one) / 100 for one in thresholds.split(",")]
     except ValueError:
-        raise ConfigurationError(f"--thresholds {thresholds}: no list of per cent", "Write e.g. 40,50,60") from None
+        raise ConfigurationError(
+            f"--thresholds {thresholds}: not a list of percentages", "Write e.g. 40,50,60"
+        ) from None
 
 
 def _stands_for(calibration: str, own: float) -> float:

@@ -138,7 +138,9 @@ def _confirm(*, yes: bool) -> "Confirm":
         if yes:
             return
         if not sys.stdin.isatty():
-            raise ConfigurationError("Nobody is there to be asked", "Add --yes, or look with --dry-run")
+            raise ConfigurationError(
+                "This asks before it writes, and there is no terminal to ask at", "Add --yes, or look with --dry-run"
+            )
         click.confirm(f"{what}. Go on?", abort=True)
 
     return confirm

@@ -8,7 +8,7 @@ READ_WRITE_AND_DELETE = "cruds"
 
 
 def with_scopes(settings: Settings, *, reads: bool = True, assessments: str = "", groups: bool = False) -> Settings:
-    """The settings with the scopes that are asked for, where the site names none.
+    """The settings with the scopes that are asked for, where the site has not set them.
 
     `reads`: patients and their records are read from the server. `assessments`: READ, READ_AND_WRITE or
     READ_WRITE_AND_DELETE where assessments are compared, written or deleted. `groups`: the call names a Group.

@@ -275,7 +275,7 @@ class MetricsSettings(Section):
 
 
 class NotifySettings(Section):
-    """A webhook that is told when something happened. The message holds counts, never a patient."""
+    """A webhook that gets a message when something happened. The message holds counts, never a patient."""
 
     url: SecretStr | None = Field(None, description="address of the webhook; from the environment only")
     url_file: Path | None = Field(None, description="file that holds the address of the webhook")

@@ -1,6 +1,6 @@
 """The site's own tables of codes, units, exclusions and labels, from the files that the settings name.
 
-Lines at the top of a file that begin with # say who stands for it:
+Lines at the top of a file that begin with # say who reviewed it:
 
     # version: 2026-03
     # reviewed by: Dr. A. Example, laboratory medicine
@@ -26,7 +26,7 @@ _REMEDY = "Write `# version: ...`, `# reviewed by: ...` and `# reviewed: YYYY-MM
 
 
 class SiteTable(msgspec.Struct, frozen=True):
-    """One of the site's own tables, and who stands for it: "" for what the file does not say. `sha256` is that of the whole file."""
+    """One of the site's own tables, and who reviewed it: "" for what the file does not say. `sha256` is that of the whole file."""
 
     name: str
     file: str
@@ -53,7 +53,7 @@ def site_tables(settings: CodeSettings) -> MappingTables:
 
 
 def described(settings: CodeSettings) -> tuple[SiteTable, ...]:
-    """The site's tables by name. ConfigurationError for a day of review that is none, and for a table that nobody reviewed where the
+    """The site's tables by name. ConfigurationError for a day of review that is no date, and for a table that nobody reviewed where the
     settings refuse it."""
     found = tuple(_described(name, path) for name in _TABLES if (path := getattr(settings, name)) is not None)
     unreviewed = [table for table in found if not table.is_reviewed]

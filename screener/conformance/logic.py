@@ -158,7 +158,7 @@ def _excluding(canonical: Canonical) -> list[Json]:
 
 
 def _kinds(row: RuleRow) -> list[str]:
-    """The resource types of a row; "medicines" stands for all that state one."""
+    """The resource types of a row; "medicines" means all types that state one."""
     return [kind for part in row.resources.split() for kind in (MEDICATED if part == MEDICINES else (part,))]
 
 

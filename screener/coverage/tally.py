@@ -65,7 +65,7 @@ class UnmetSeen(msgspec.Struct, frozen=True):
 
 
 class SystemSeen(msgspec.Struct, frozen=True):
-    """What states diagnoses, procedures or medicines, by type and code system, held against the exclusion list.
+    """What states diagnoses, procedures or medicines, by type and code system, compared with the exclusion list.
 
     `system` is "" for words only, and "reference" for a Medication resource that could not be looked into. `met`: how many statements
     have a code for which the list has a row (one that excludes, calls for a caveat, or is known to be of no consequence). `listed` says

@@ -57,7 +57,9 @@ def _look_at_destination(
         except ScreenerError as error:
             findings.error("write", error)
     elif writes:
-        findings.green("write", "not tried; `screener doctor --write` writes a test of nobody, and takes it back")
+        findings.green(
+            "write", "not tried; `screener doctor --write` writes a test without a patient, and takes it back"
+        )
 
 
 def _impatient(settings: Settings) -> Settings:

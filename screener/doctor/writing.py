@@ -1,4 +1,4 @@
-"""Proves that the job may write: a Device and a RiskAssessment of nobody, marked as a test, are written, found and taken back."""
+"""Proves that the job may write: a Device and a RiskAssessment without a patient, marked as a test, are written, found and taken back."""
 
 import uuid
 from contextlib import suppress

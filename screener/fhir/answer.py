@@ -47,7 +47,7 @@ def retry_after(answer: Answer, cap_seconds: float) -> float | None:
 
 
 def http_date(value: str) -> datetime | None:
-    """The instant of a Date header, in UTC; None where it is none."""
+    """The instant of a Date header, in UTC; None where the header holds no date."""
     try:
         return parsedate_to_datetime(value).astimezone(UTC)
     except (ValueError, TypeError):

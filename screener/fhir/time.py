@@ -9,5 +9,5 @@ def instant_text(instant: datetime) -> str:
 
 
 def parse_instant(text: str) -> datetime:
-    """An instant in UTC; ValueError for what is none."""
+    """An instant in UTC; ValueError for any other text."""
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -124,7 +124,7 @@ class FolderSource:
         self._export = finished(self._folder)
         if self._export and self._export.since:
             raise InputError(
-                f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not the whole truth",
+                f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not everything",
                 "Export without --since",
             )
         self._files = ndjson_files(self._folder, empty=self._export is not None)

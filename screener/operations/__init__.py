@@ -1,1 +1,1 @@
-"""What people and machines are told of a run when it has ended: report, metrics, health, a message to a webhook."""
+"""What a run tells people and machines when it has ended: report, metrics, health, a message to a webhook."""

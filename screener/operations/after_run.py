@@ -1,4 +1,4 @@
-"""What follows a run: its report, its metrics, its message. Each is tried, whatever became of the others and of the run."""
+"""What follows a run: its report, its metrics, its message. Each is tried, even where the run or another one failed."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A message to a webhook when a run failed, was withheld, or flagged women anew. Counts only: no patient is named."""
+"""A message to a webhook when a run failed, was withheld, or flagged women who had no flag. Counts only: no patient is named."""
 
 from enum import StrEnum
 from typing import Any

@@ -64,7 +64,7 @@ class Comparison:
         return bool(newly)
 
     def _shows(self, kind: str) -> bool | None:
-        """Whether the server shows any resource of a type, of RiskAssessments any of ours; None where there is none to ask."""
+        """Whether the server shows any resource of a type (of RiskAssessments: any of ours); None where there is no server to ask."""
         if kind == "RiskAssessment":
             return None if self.destination is None else next(self.destination.patients(), None) is not None
         return None if self.source is None else self.source.shows(kind)

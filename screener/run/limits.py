@@ -135,7 +135,7 @@ def _falls(now: Figures, before: Figures, limits: LimitSettings) -> Iterator[Exc
 
 
 def _nobody_left(now: Figures, before: Sequence[Figures], shows: Shows) -> Iterator[Exceeded]:
-    """A night without anybody is none to stop for, unless the source shows no result whatever."""
+    """A night without any patient stops the run only where the source shows no result at all."""
     earlier = max(run.patients for run in before)
     if not now.patients and earlier >= _ENOUGH_TO_ASK and shows("Observation") is False:
         yield Exceeded("fall", "the source shows no Observation at all, and earlier runs saw patients with results")

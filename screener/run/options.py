@@ -47,5 +47,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def partial(self) -> bool:
-        """Whether the run looks at other patients, or from another time, than the watermark stands for."""
+        """Whether the run looks at other patients, or from another time, than the watermark is about."""
         return bool(self.patients or self.patients_from or self.since or self.limit or self.now)

@@ -31,13 +31,13 @@ def check_acknowledged(settings: Settings, artefact: Artefact) -> None:
     """ConfigurationError where the model is not calibrated to the site's patients, and the site has not said that it knows."""
     if artefact.calibration != "local" and not settings.acknowledge_uncalibrated:
         raise ConfigurationError(
-            "The published model is not calibrated to this site's patients, and writing its risks to a server needs a yes",
+            "The published model is not calibrated to this site's patients: acknowledge that before its risks are written to a server",
             "Read 'What a risk means' in the README, then set acknowledge_uncalibrated = true",
         )
 
 
 def check_canonical(settings: Settings) -> None:
-    """ConfigurationError where what is written would carry addresses of nobody's."""
+    """ConfigurationError where the URLs of what is written would be below nobody's domain."""
     if Canonical(settings.output.canonical) == Canonical():
         raise ConfigurationError(
             "What is written would carry URLs of example.org: code systems and extensions must have an address of yours",

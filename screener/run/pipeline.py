@@ -141,7 +141,7 @@ class Decision(msgspec.Struct, frozen=True):
     changes: Sequence[Change]
 
 
-Failed = Callable[[str], None]  # told of each patient whose records break a rule
+Failed = Callable[[str], None]  # gets the id of each patient whose records break a rule
 
 
 def decide(
@@ -149,7 +149,7 @@ def decide(
 ) -> list[Decision]:
     """Read, judge and reconcile these patients; nothing is written.
 
-    A record that breaks a rule costs one patient and no other: `failed` is told, and she has no decision. Patients in `whole`, like those
+    A record that breaks a rule costs one patient and no other: `failed` gets her id, and she has no decision. Patients in `whole`, like those
     with an assessment, are read whole even where the rules say early that there is nothing to assess.
     """
     standing = stores.destination.standing(patients)
@@ -176,7 +176,7 @@ def decide(
 def judge_records(
     records: Sequence[PatientRecord], rule: Callable[[Sequence[PatientRecord]], list[Verdict]], failed: Failed
 ) -> list[Verdict]:
-    """The verdicts, all records at once; where that fails one by one, and `failed` is told of those that break the rule."""
+    """The verdicts, all records at once; where that fails, one by one, and `failed` gets the ids of those that break the rule."""
     try:
         return rule(records)
     except Exception as error:  # noqa: BLE001 - whatever it was, it must cost one patient at most

@@ -112,7 +112,7 @@ def triggers(schedule: ScheduleSettings) -> dict[str, Cron]:
         zone = ZoneInfo(schedule.timezone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigurationError(
-            f"schedule.timezone = {schedule.timezone!r} is no time zone", "Use an IANA name, e.g. Europe/Berlin"
+            f"schedule.timezone = {schedule.timezone!r} is not a time zone", "Use an IANA name, e.g. Europe/Berlin"
         ) from error
     found = {}
     for name in ("nightly", "backfill"):
@@ -123,7 +123,7 @@ def triggers(schedule: ScheduleSettings) -> dict[str, Cron]:
             found[name] = Cron(expression, zone)
         except ValueError as error:
             raise ConfigurationError(
-                f"schedule.{name} = {expression!r} is no cron expression",
+                f"schedule.{name} = {expression!r} is not a cron expression",
                 "Use five fields, e.g. 30 3 * * * for 03:30 every night",
             ) from error
     return found

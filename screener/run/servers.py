@@ -57,7 +57,7 @@ class ServerFeatures(NamedTuple):
 
 
 class Servers(NamedTuple):
-    """The servers of a run: the one that is read, and the one that takes assessments. None where a folder stands for it.
+    """The servers of a run: the one that is read, and the one that takes assessments. None where a folder takes its place.
 
     Both are the same where the assessments go back to where the results are.
     """

@@ -22,7 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def parse(text: str) -> Range:
-    """The time that a FHIR date, dateTime or instant may mean. Raises ValueError for what is none of them."""
+    """The time that a FHIR date, dateTime or instant may mean. Raises ValueError for any other text."""
     found = _DATE.fullmatch(text)
     if found is None:
         raise ValueError("no FHIR date")

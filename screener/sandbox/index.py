@@ -85,7 +85,7 @@ def _texts(resource: Json, path: str) -> Iterator[str]:
 
 
 def plain(words: str) -> str:
-    """A string as searches compare it: whatever its case and spacing (search.html#string)."""
+    """A string as searches compare it: case and spacing do not count (search.html#string)."""
     return " ".join(words.casefold().split())
 
 

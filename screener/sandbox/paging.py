@@ -48,7 +48,7 @@ class Pages:
         return self._page(snapshot, token, 0, count, self_url)
 
     def following(self, params: Sequence[tuple[str, str]]) -> bytes:
-        """A page that a `next` link names. Raises Refused: 410 where it has expired, 400 where it is none of ours."""
+        """A page that a `next` link names. Raises Refused: 410 where it has expired, 400 where we did not make it."""
         asked = dict(params)
         token = asked.get("_getpages", "")
         with self._lock:

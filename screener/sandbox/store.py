@@ -238,7 +238,7 @@ def _comparable(resource: Json) -> bytes:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """The database, for this process alone. Raises ConfigurationError where the file is another's or in use."""
+    """The database, for this process alone. Raises ConfigurationError where the file is another program's, or in use."""
     try:
         file.touch(mode=0o600)
         connection = sqlite3.connect(file, check_same_thread=False, timeout=1)

@@ -42,7 +42,7 @@ class State:
 
     @classmethod
     def to_read(cls, url: str) -> Self:
-        """Open the state for a call that writes nothing: where there is none, an empty one that is kept nowhere. Raises StateError."""
+        """Open the state for a call that writes nothing: an empty one in memory where there is none yet. Raises StateError."""
         return cls(Database.open(url) if is_there(url) else Database.in_memory())
 
     @staticmethod
@@ -175,7 +175,7 @@ class State:
             return suppressed.read(connection, destination)
 
     def lift(self, number: int, at: str) -> bool:
-        """Lift a suppression; False where there is none of that number that holds."""
+        """Lift a suppression; False where no suppression of that number holds."""
         _require_instant(at)
         with self._database.write() as connection:
             return suppressed.lift(connection, number, at)

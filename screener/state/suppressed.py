@@ -25,7 +25,7 @@ def read(connection: Connection, destination: str | None) -> list[SuppressionRow
 
 
 def lift(connection: Connection, number: int, at: str) -> bool:
-    """Lift one; False where there is none of that number that holds."""
+    """Lift one; False where no suppression of that number holds."""
     held = (suppressions.c.number == number, suppressions.c.lifted.is_(None))
     return connection.execute(suppressions.update().where(*held).values(lifted=at)).rowcount == 1
 

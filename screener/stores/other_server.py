@@ -73,7 +73,7 @@ class OtherServerDestination(ServerDestination):
                 patient = str(here["subject"].get("reference", "")).removeprefix("Patient/")
                 self._subjects[found.head.id] = str(resource["subject"].get("reference", ""))
             except (AttributeError, TypeError, KeyError):  # elements that are not what R4 says
-                log.error("assessment_unreadable", why="its references are none", remedy="mend it on the server")
+                log.error("assessment_unreadable", why="its references cannot be read", remedy="mend it on the server")
                 continue
             by_patient.setdefault(patient, {})[found.head.id] = here
         return {patient: list(by_patient[patient].values()) for patient in patients if patient in by_patient}

@@ -49,7 +49,7 @@ class ServerDestination:
         self._connections.close()
 
     def prepare(self, writer: AssessmentWriter) -> str:
-        """Find the Device by its identifier. Where there is none yet, the reference is one that `apply` replaces."""
+        """Find the Device by its identifier. Where it does not exist yet, the reference is a placeholder that `apply` replaces."""
         self._device, self._held_device = device(writer), None
         self._device_name = f"{self._canonical.identifier}|urn:uuid:{device_uuid(writer.source_system)}"
         self._to_come = f"Device/{device_uuid(writer.source_system)}"
@@ -98,7 +98,7 @@ class ServerDestination:
             try:
                 yield from self._resting_on(self._as_at_the_source(_plain(found)), observations)
             except (AttributeError, TypeError):  # elements that are not what R4 says
-                log.error("assessment_unreadable", why="its references are none", remedy="mend it on the server")
+                log.error("assessment_unreadable", why="its references cannot be read", remedy="mend it on the server")
 
     def _resting_on(self, resource: Json, observations: Collection[str]) -> Iterator[str]:
         patient = local_id(resource.get("subject", {}).get("reference", ""))

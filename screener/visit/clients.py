@@ -53,7 +53,7 @@ class Clients:
             raise Refused(401, "The JWT is for another service (aud)")
         ends, begins = claims.get("exp"), claims.get("iat")
         if not isinstance(ends, int | float) or not isinstance(begins, int | float):
-            raise Refused(401, "The JWT says not from when to when it is valid (iat, exp)")
+            raise Refused(401, "The JWT does not say when it is valid (iat, exp)")
         if not begins - _LEEWAY_SECONDS <= instant <= ends + _LEEWAY_SECONDS or ends - begins > _LONGEST_SECONDS:
             raise Refused(401, "The JWT has expired, or is valid for longer than ten minutes")
         self._once(str(claims["iss"]), claims.get("jti"), instant, ends)
@@ -66,7 +66,7 @@ class Clients:
                 continue
             if claims.get("iss") == issuer:
                 return dict(claims)
-        raise Refused(401, "The JWT is of no client that is known here (iss, signature)")
+        raise Refused(401, "The JWT is not signed by a client that is known here (iss, signature)")
 
     def _once(self, issuer: str, name: object, now: float, ends: float) -> None:
         if not isinstance(name, str) or not name:

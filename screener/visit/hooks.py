@@ -48,7 +48,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def read_call(body: bytes) -> Call:
-    """The call. Refused (400) for what is none, for another hook, and for anything but one patient."""
+    """The call. Refused (400) for another document, another hook, and anything but one patient."""
     try:
         call = msgspec.json.decode(body, type=_Call)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

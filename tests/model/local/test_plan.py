@@ -121,7 +121,7 @@ def test_a_table_a_figure_and_json(cohort: Path) -> None:
         ([], "Give one of --cohort FILE and --run ID"),
         (["--cohort", "women.csv", "--run", "0"], "Give one of"),
         (["--run", "0b6f", "--artefact", "ours.json"], "those of the model that it used"),
-        (["--cohort", "women.csv", "--thresholds", "a,b"], "no list of per cent"),
+        (["--cohort", "women.csv", "--thresholds", "a,b"], "not a list of percentages"),
         (["--cohort", "women.csv", "--thresholds", "120"], "outside 0 to 1"),
         (["--cohort", "unlabelled.csv"], "osteoporosis"),
         (["--run", "0b6f"], "There is no state at"),
