@@ -150,7 +150,8 @@ def recalibrate(
 
     model = load_artefact(artefact)
     women = read_cohort(cohort_file, further=(*model.further, *further))
-    identity = Identity(name, version, f"{model.title}; recalibrated ({', '.join([method, *further])})")
+    added = f", with {', '.join(further)} added" if further else ""
+    identity = Identity(name, version, f"{model.title}; recalibrated ({method}{added})")
     document = move(women, model, method, identity, further=further, seed=seed)
     write_artefact(document, out.absolute())
     made, development = load_artefact(out), document["development"]

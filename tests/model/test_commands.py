@@ -14,6 +14,7 @@ from model.artefact import checksum
 from model.evidence.checks import checks
 from model.local.cohort import read_cohort
 from model.local.validate import validate
+from model.predictors import FURTHER, OCN
 from screener.cli import cli
 from screener.errors import ScreenerError
 
@@ -94,6 +95,24 @@ def test_recalibrate_writes_an_artefact_that_fits_the_site(make_site: MakeSite, 
     first = out.read_bytes()
     done("recalibrate", *arguments)
     assert out.read_bytes() == first
+
+
+def test_a_model_with_a_further_predictor_goes_through_every_command(make_site: MakeSite, tmp_path: Path) -> None:
+    cohort, own, page = make_site(1500, ocn=0.08), tmp_path / "own.json", tmp_path / "page.html"
+    done("recalibrate", "--cohort", cohort, "--method", "refit", "--add", OCN, "--id", "site-x", "--out", own)
+    assert load_artefact(own).title.endswith("recalibrated (refit, with ocn_ng_ml added)")
+    assert "without-ocn" in done("validate", "--cohort", cohort, "--artefact", own)
+    assert "| ocn_ng_ml | ng/mL |" in done("card", "--artefact", own)
+    done("page", "--artefact", own, "--out", page)
+    assert "Osteocalcin" in page.read_text("utf-8")
+    done("page", "--out", page)
+    assert "Osteocalcin" not in page.read_text("utf-8")
+    refused_words = refused("recalibrate", "--cohort", cohort, "--add", OCN, "--id", "x", "--out", tmp_path / "x.json")
+    assert "Take --method refit" in refused_words
+    (added,) = (
+        option for option in cli.get_command(None, "model").commands["recalibrate"].params if option.name == "further"
+    )
+    assert tuple(added.type.choices) == tuple(FURTHER)
 
 
 def test_fit_leaves_every_number_at_full_precision(make_site: MakeSite, tmp_path: Path) -> None:
