@@ -132,7 +132,23 @@ class LineWriter:
         return {"resourceType": "RiskAssessment", "id": name, **resource, "meta": meta}
 
 
-class FolderShardDestination:
+class _OfFolder:
+    """What a folder does with every patient: it takes her assessments as they are."""
+
+    def resting_on(self, observations: Collection[str]) -> Iterator[str]:  # noqa: ARG002
+        """Nobody: the patients of a folder are all looked at."""
+        yield from ()
+
+    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """Nobody: a folder takes assessments of any patient."""
+        return ()
+
+    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """As they are."""
+        return changes
+
+
+class FolderShardDestination(_OfFolder):
     """Some shards of the assessments; one shard is held in memory at a time."""
 
     keeps_until_finish = True
@@ -159,18 +175,6 @@ class FolderShardDestination:
             if patient in self._names:
                 found[patient] = [cast("Json", _decode(self._held[name].text)) for name in self._names[patient]]
         return found
-
-    def resting_on(self, observations: Collection[str]) -> Iterator[str]:  # noqa: ARG002
-        """Nobody: the patients of a folder are all looked at."""
-        yield from ()
-
-    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """Nobody: a folder takes assessments of any patient."""
-        return ()
-
-    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """As they are."""
-        return changes
 
     def begin(self) -> None:
         """Nothing to do."""
@@ -205,7 +209,7 @@ class FolderShardDestination:
                 self._names.setdefault(line.patient, []).append(line.id)
 
 
-class FolderDestination:
+class FolderDestination(_OfFolder):
     """The assessments of a folder. Versions and times are set here as a server would set them; earlier versions are not kept."""
 
     keeps_until_finish = True
@@ -238,18 +242,6 @@ class FolderDestination:
     def standing(self, patients: Sequence[str]) -> dict[str, list[Json]]:
         """Our assessments of these patients."""
         return self._whole().standing(patients)
-
-    def resting_on(self, observations: Collection[str]) -> Iterator[str]:  # noqa: ARG002
-        """Nobody: the patients of a folder are all looked at."""
-        yield from ()
-
-    def unknown(self, patients: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """Nobody: a folder takes assessments of any patient."""
-        return ()
-
-    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """As they are."""
-        return changes
 
     def begin(self) -> None:
         """Nothing to do: `finish` writes the Device, too."""
