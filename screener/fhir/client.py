@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from threading import Lock
 from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
 import requests
 import stamina
 import structlog
@@ -34,6 +32,7 @@ from screener.fhir.authorisation import Authorisation, Reply, authorisation
 from screener.fhir.certificates import check_certificates, client_certificate
 from screener.fhir.origin import Origin, checked_origin, origin_of
 from screener.fhir.outcomes import outcome_codes
+from screener.fhir.traffic import Retries, Traffic
 
 log = structlog.get_logger()
 
@@ -44,27 +43,6 @@ _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 3  # of a download
 _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is looked at
-
-
-class Traffic(msgspec.Struct):
-    """What a run has sent and received."""
-
-    requests: int = 0
-    bytes_read: int = 0
-    retries: int = 0
-
-
-class Retries:
-    """How many retries a run has left, for all connections to one server together."""
-
-    def __init__(self, left: int) -> None:
-        self._left, self._lock = left, Lock()
-
-    def take(self) -> bool:
-        """Use one up; False where none is left."""
-        with self._lock:
-            self._left -= 1
-            return self._left >= 0
 
 
 class _Transient(Exception):

@@ -6,7 +6,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Self, TypeVar
 
-from screener.fhir.client import Client, Traffic
+from screener.fhir.client import Client
+from screener.fhir.traffic import Traffic
 
 T = TypeVar("T")
 R = TypeVar("R")
