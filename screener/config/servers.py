@@ -36,7 +36,7 @@ class ServerSettings(Section):
     timeout_seconds: float = Field(60, gt=0, le=600, description="for each request")
     attempts: int = Field(5, ge=1, le=20, description="tries of a request that may be repeated")
     retries_per_run: int = Field(
-        500, ge=0, description="tries beyond the first of all requests of a run; then the next failure ends it"
+        500, ge=0, description="retries of all requests of a run together; after them the next failure ends it"
     )
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
     connections: int = Field(
@@ -46,26 +46,26 @@ class ServerSettings(Section):
         0,
         ge=0,
         le=10_000,
-        description="at most so many, of each connection; 0 sets no limit (hospitals' servers are shared)",
+        description="limit for each connection; 0 for none (hospitals' servers are shared)",
     )
     page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
     batch_patients: int = Field(
         100,
         ge=1,
         le=1000,
-        description="patients whose records are asked for at once; best so many that their results fit on one page",
+        description="patients whose records are asked for at once: ideally as many as have their results on one page",
     )
     overlap_minutes: int = Field(
-        60, ge=0, le=10_080, description="a nightly run looks back so far behind its watermark"
+        60, ge=0, le=10_080, description="how far a nightly run looks back behind its watermark"
     )
     nights: Literal["last-updated", "result-date"] = Field(
         "last-updated",
         description="how a nightly run finds results: by when they changed, or by their own date (servers without _lastUpdated)",
     )
     result_date_days: int = Field(
-        14, ge=0, le=365, description="by result date, a nightly run looks back so far behind its watermark"
+        14, ge=0, le=365, description="how far a nightly run looks back where it goes by result dates"
     )
-    answer_megabytes: int = Field(256, ge=1, le=4096, description="a larger answer, decompressed, is refused")
+    answer_megabytes: int = Field(256, ge=1, le=4096, description="a larger answer (decompressed) is refused")
     answer_seconds: float = Field(
         600, gt=0, le=86_400, description="an answer that takes longer to come in is given up"
     )

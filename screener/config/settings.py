@@ -34,30 +34,39 @@ class StateSettings(Section):
 class PolicySettings(Section):
     """Windows and limits of the clinical rules."""
 
-    lookback_days: int = Field(730, ge=1, le=36_500, description="a magnesium result counts so long")
+    lookback_days: int = Field(730, ge=1, le=36_500, description="days that a magnesium result counts")
     marker_days_before: int = Field(
-        90, ge=0, le=3650, description="phosphate, beta-CTx and P1NP count from so many days before the magnesium"
+        90, ge=0, le=3650, description="days before the magnesium from which phosphate, beta-CTx and P1NP count"
     )
-    marker_days_after: int = Field(14, ge=0, le=3650, description="and to so many days after it")
-    weight_days: int = Field(365, ge=0, le=36_500, description="a weight counts so many days before and after it")
-    height_days: int = Field(3652, ge=0, le=36_500, description="a height counts so many days before and after it")
+    marker_days_after: int = Field(14, ge=0, le=3650, description="days after the magnesium until which they count")
+    weight_days: int = Field(
+        365, ge=0, le=36_500, description="days before and after the magnesium that a weight counts"
+    )
+    height_days: int = Field(
+        3652, ge=0, le=36_500, description="days before and after the magnesium that a height counts"
+    )
     minimum_age_years: int = Field(50, ge=50, le=120, description="the model was made from women of 50 and older")
     minimum_age_surgical_years: int = Field(50, ge=18, le=120, description="of women whose ovaries were removed")
     premenopause_days: int = Field(
-        1826, ge=0, le=36_500, description="a documented pre- or perimenopausal state counts so long"
+        1826, ge=0, le=36_500, description="days that a documented pre- or perimenopausal state counts"
     )
     imprecision_mmol_l: Decimal = Field(
-        Decimal("0.02"), ge=0, le=Decimal("0.2"), description="a magnesium so near the cut-off is said to be near it"
+        Decimal("0.02"),
+        ge=0,
+        le=Decimal("0.2"),
+        description="a magnesium result within this distance of the cut-off is marked as near it",
     )
     egfr_least: Decimal = Field(
         Decimal(30), ge=1, le=30, description="below this eGFR (mL/min/1.73 m2) renal insufficiency is severe"
     )
     calcium_high_mmol_l: Decimal = Field(
-        Decimal("2.60"), ge=2, le=4, description="above this (corrected) calcium an assessment says so"
+        Decimal("2.60"), ge=2, le=4, description="a (corrected) calcium above this gets a caveat"
     )
-    old_results_days: int = Field(180, ge=0, le=36_500, description="older results are called old")
-    presumed_until_years: int = Field(65, ge=50, le=120, description="below this age a presumed menopause is said")
-    height_old_days: int = Field(1826, ge=0, le=36_500, description="an older height is called old")
+    old_results_days: int = Field(180, ge=0, le=36_500, description="older results get a caveat")
+    presumed_until_years: int = Field(
+        65, ge=50, le=120, description="below this age an assessment says that menopause is presumed"
+    )
+    height_old_days: int = Field(1826, ge=0, le=36_500, description="an older height gets a caveat")
     documented: Literal["assess", "skip"] = Field(
         "assess", description='"skip": women whose osteoporosis is documented are an outcome of their own'
     )
@@ -154,7 +163,9 @@ class BulkSettings(Section):
     connections: int = Field(2, ge=1, le=16, description="files fetched at once")
     longest_wait_seconds: float = Field(60, gt=0, le=3600, description="between two questions whether it is complete")
     give_up_hours: float = Field(24, gt=0, le=720, description="an export that takes longer is given up")
-    errors_allowed: int = Field(0, ge=0, description="resources that the server may fail to export")
+    errors_allowed: int = Field(
+        0, ge=0, description="resources that the server may fail to export before the run stops"
+    )
 
 
 class FolderSettings(Section):
