@@ -43,6 +43,7 @@ class AssessmentWriter(msgspec.Struct, frozen=True):
     fraction: bool = False
     prevalence: Decimal | None = None  # of osteoporosis among the site's own women, in per cent
     tags: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()  # security labels beside the confidentiality
     tables: tuple[tuple[str, str], ...] = ()  # the site's own: name, and version with hash
 
 
@@ -68,7 +69,7 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
     canonical, texts = writer.canonical, writer.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None
     caveats = caveat_codes(occasion, scores, writer)
-    security = confidentiality(verdict, occasion)
+    security = [*confidentiality(verdict, occasion), *({"system": s, "code": c} for s, c in writer.labels)]
     resource: Json = {
         "resourceType": "RiskAssessment",
         "meta": {**({"security": security} if security else {}), "tag": _tags(writer)},

@@ -135,6 +135,12 @@ class OutputSettings(Section):
         description="per cent of your own women in the age with osteoporosis: notes then convert the risk",
     )
     tag: str = Field("", pattern=r"^$|^[^|\s]+\|[^|\s]+$", description="SYSTEM|CODE: a further tag on all we write")
+    label: str = Field(
+        "",
+        pattern=r"^$|^[^|\s]+\|[^|\s]+$",
+        description="SYSTEM|CODE: a security label on every assessment, e.g. that an algorithm made it "
+        "(http://terminology.hl7.org/CodeSystem/v3-ObservationValue|AIAST)",
+    )
     audit_event: bool = Field(
         default=False, description="write an AuditEvent to the server at the end of each run that may write"
     )

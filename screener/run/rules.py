@@ -60,7 +60,6 @@ def load_model_and_tables(settings: Settings, *, for_cohort: bool = False) -> Mo
 def assessment_writer(settings: Settings, loaded: ModelAndTables) -> AssessmentWriter:
     """Who writes the assessments, and in which words; the Device is not known yet."""
     output = settings.output
-    system, _, code = output.tag.partition("|")
     return AssessmentWriter(
         canonical=Canonical(output.canonical),
         artefact=loaded.artefact,
@@ -71,8 +70,15 @@ def assessment_writer(settings: Settings, loaded: ModelAndTables) -> AssessmentW
         source_system=settings.identity_source,
         fraction=output.fraction,
         prevalence=output.prevalence,
-        tags=((system, code),) if output.tag else (),
+        tags=_codings(output.tag),
+        labels=_codings(output.label),
     )
+
+
+def _codings(text: str) -> tuple[tuple[str, str], ...]:
+    """SYSTEM|CODE as the configuration has it; none where it is empty."""
+    system, _, code = text.partition("|")
+    return ((system, code),) if text else ()
 
 
 def make_rules(

@@ -285,6 +285,22 @@ def test_a_label_of_ours_that_somebody_took_away_is_put_back(labels: str) -> Non
     assert found.resource["meta"][labels] == created.resource["meta"][labels]
 
 
+def test_a_security_label_of_the_site_is_beside_the_confidentiality_and_amends_what_stands() -> None:
+    """`output.label`: that an algorithm asserted it (HL7 AI Transparency on FHIR)."""
+    patient = record(*(msgspec.structs.replace(one, security=("R",)) for one in complete()))
+    asserted = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "AIAST")
+    labelled = Rules(POLICY, writer(labels=(asserted,)), NOW_US)
+    (verdict,) = judge([patient], POLICY, WRITER.artefact, NOW_US)
+    found = {change.method: change for change in reconcile(verdict, stands(patient), {}, labelled)}
+    assert actions(found) == both(Action.AMEND, "security")
+    for change in found.values():
+        assert change.resource is not None
+        assert [label["code"] for label in change.resource["meta"]["security"]] == ["R", "AIAST"]
+        assert Validator(every=True).problem(change.resource) == ""
+    created = {change.method: change for change in reconcile(verdict, [], {}, labelled)}
+    assert all(change.resource and len(change.resource["meta"]["security"]) == 2 for change in created.values())
+
+
 def test_an_assessment_of_another_identity_is_not_touched() -> None:
     standing = stands(record(*complete()))
     for resource in standing:
