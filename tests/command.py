@@ -55,7 +55,7 @@ def screener_process(
     *arguments: str,
     cwd: Path,
     expect: int | None = 0,
-    timeout: float = 120,
+    timeout: float = 280,
     largest_file_bytes: int = 0,
     **environment: str,
 ) -> Ended:

@@ -82,7 +82,8 @@ def test_the_counts_add_up(summary: Json) -> None:
         rule: sum(rows.values()) >= excluded[rule] for rule, rows in figures["excluded_by"].items()
     } == dict.fromkeys(excluded, True)
     assert set(summary["stages"]) == {"prepare", "read_and_decide", "write"}
-    assert sum(summary["stages"].values()) == pytest.approx(summary["seconds"], abs=0.1)
+    assert min(summary["stages"].values()) >= 0
+    assert sum(summary["stages"].values()) <= summary["seconds"] + 0.002  # each is rounded to a millisecond
 
 
 def test_no_small_count_and_no_exact_one_is_in_it(ran: Path) -> None:
