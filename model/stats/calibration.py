@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 class HosmerLemeshow(NamedTuple):
-    """`df`: the number of groups; two less for a model that is judged on the data it was fitted to (Hosmer, Lemeshow 2013, 5.2.2)."""
+    """`df`: the number of groups; two less for a model that is judged on the data it was fitted to (Hosmer, Lemeshow, Sturdivant 2013, 5.2.2 and 5.5)."""
 
     statistic: float
     df: int
