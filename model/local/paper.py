@@ -75,8 +75,7 @@ def fit(cohort: LocalCohort, terms: Sequence[str]) -> Fit:
 def risks(cohort: LocalCohort, terms: Sequence[str], found: Fit) -> Array:
     """What the regression says of its own women, (n,)."""
     linear = found.coefficients[0] + columns(cohort, terms) @ found.coefficients[1:]
-    risk: Array = inverse_logit(linear)
-    return risk
+    return inverse_logit(linear)
 
 
 def nomogram(cohort: LocalCohort, terms: Sequence[str], found: Fit) -> Nomogram:

@@ -229,7 +229,7 @@ def _development(found: Reconstruction, model: _Model, variant: Variant) -> Json
     """What the model was made from, and how well the published figures come back."""
     x, weights, groups = found.design(variant.form), found.cohort.weights, published()["groups"]
     linear = x @ model.coefficients
-    percentiles = weighted_quantiles(_risk(linear), weights, (0.01, 0.5, 0.99))
+    percentiles = weighted_quantiles(inverse_logit(linear), weights, (0.01, 0.5, 0.99))
     return {
         "women": sum(groups.values()),
         "with_osteoporosis": groups["osteoporosis"],
@@ -248,7 +248,7 @@ def _development(found: Reconstruction, model: _Model, variant: Variant) -> Json
 def _risk_spread(x: Array, model: _Model, linear: Array, weights: Array) -> Json:
     """What the reconstruction alone does to the risks: its standard deviation, over the women of the cohort."""
     error = np.sqrt(np.sum((x @ model.spread) * x, axis=1))
-    risk = _risk(linear)
+    risk = inverse_logit(linear)
     spread = error * risk * (1 - risk)
     return {
         "mean": float(spread @ weights / weights.sum()),
@@ -259,7 +259,7 @@ def _risk_spread(x: Array, model: _Model, linear: Array, weights: Array) -> Json
 def _free(found: Reconstruction, form: Form, linear: Array) -> Json:
     """The unconstrained six-term regression on the same cohort, and how far its risks lie from the model's."""
     free, weights = found.free[form], found.cohort.weights
-    away = np.abs(_risk(linear) - _risk(found.design(form) @ free.coefficients))
+    away = np.abs(inverse_logit(linear) - inverse_logit(found.design(form) @ free.coefficients))
     names, errors = ("intercept", *PREDICTORS), np.sqrt(np.diag(free.covariance)).tolist()
     return {
         "coefficients": dict(zip(names, map(steady, free.coefficients.tolist(), errors), strict=True)),
@@ -292,11 +292,6 @@ def _reading(found: Reconstruction, name: str, reading: Reading) -> Json:
 def _anchored_errors(found: Reconstruction) -> list[float]:
     sampling = found.models["category"][ALL].sampling
     return [math.sqrt(x) for x in np.diag(sampling + found.spread["category"][ALL])]
-
-
-def _risk(linear: Array) -> Array:
-    risk: Array = inverse_logit(linear)
-    return risk
 
 
 def weighted_quantiles(values: Array, weights: Array, levels: Sequence[float]) -> list[float]:

@@ -30,7 +30,7 @@ def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
 
 
 def nomogram_facts(
-    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte] = PREDICTORS
+    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte]
 ) -> tuple[Fact, ...]:
     """The newest Mg with all the other predictors around it, Mg first; empty where no Mg has them all.
 
@@ -49,7 +49,7 @@ def reduced_facts(
     facts: Sequence[Fact],
     policy: Policy,
     choose: Choose,
-    needed: Sequence[Analyte] = PREDICTORS,
+    needed: Sequence[Analyte],
 ) -> tuple[str, tuple[Fact, ...]]:
     """The newest Mg around which a reduced nomogram finds what it needs: the nomogram's name, and its facts, Mg first.
 
@@ -65,9 +65,7 @@ def reduced_facts(
     return "", ()
 
 
-def missing(
-    mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte] = PREDICTORS
-) -> str:
+def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte]) -> str:
     """Why there is no nomogram: the predictors that the newest Mg with a value lacks, as a stable code."""
     mg = next((fact for fact in mg_newest_first if not fact.comparator), None)
     if mg is None:
@@ -96,7 +94,7 @@ def fate(
     today: int,
     now_us: int,
     policy: Policy,
-    needed: Sequence[Analyte] = PREDICTORS,
+    needed: Sequence[Analyte],
 ) -> str:
     """What became of a usable result in the choice of a method's evidence `used` (Mg first, empty where there is none): "used", or
     why not as a stable code.

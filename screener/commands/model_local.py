@@ -148,7 +148,7 @@ def recalibrate(
     from model.local.recalibrate import Identity
     from model.local.recalibrate import recalibrate as move
 
-    model = load_artefact(artefact)
+    model, further = load_artefact(artefact), tuple(dict.fromkeys(further))
     women = read_cohort(cohort_file, further=(*model.further, *further))
     added = f", with {', '.join(further)} added" if further else ""
     identity = Identity(name, version, f"{model.title}; recalibrated ({method}{added})")

@@ -1,6 +1,7 @@
 """Several connections to one server at once, bounded: each thread has a client of its own."""
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -71,4 +72,5 @@ class Connections:
             total.retries += sent.retries
             client.traffic = Traffic()
             self._client.counts_too_high.update(client.counts_too_high)
-            client.counts_too_high.clear()
+        for client in self._clients:  # every connection knows what was said already
+            client.counts_too_high = Counter(dict.fromkeys(self._client.counts_too_high, 0))

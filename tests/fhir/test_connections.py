@@ -4,12 +4,14 @@ import threading
 import time
 
 import pytest
+import structlog
 
 from screener.config.servers import ServerSettings
 from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
-from tests.scripted import Reply, Request, scripted
+from screener.fhir.search import search
+from tests.scripted import Reply, Request, bundle, named, scripted
 
 
 class Crowd:
@@ -68,6 +70,31 @@ def test_all_connections_share_the_retries_of_a_run() -> None:
                 for first in range(0, 12, 3):
                     connections.map(read, [str(first + number) for number in range(3)])
             assert client.traffic.retries == 5
+
+
+def test_what_a_server_counts_too_high_is_said_once_and_summed_over_calls() -> None:
+    """One connection after the other meets the same miscount in each of three calls."""
+
+    def search_all(client: Client, _: str) -> int:
+        return len(list(search(client, "Observation", [("_count", "10")])))
+
+    def count_one_too_many(request: Request) -> Reply:
+        if "_count=10" in request.path:
+            return Reply(body=bundle(*named("a", "b"), total=3))
+        if "page=2" in request.path:
+            return Reply(body=bundle(*named("b"), total=3))
+        return Reply(body=bundle(*named("a"), following="?page=2", total=3))
+
+    with (
+        scripted(count_one_too_many) as server,
+        Client(ServerSettings(base_url=server.base_url)) as client,
+        Connections(client, 1) as connections,
+        structlog.testing.capture_logs() as said,
+    ):
+        for _ in range(3):
+            assert connections.map(search_all, ["x"]) == [2]
+        assert client.counts_too_high == {"Observation": 3}
+    assert [event["event"] for event in said].count("server_counts_more_than_it_shows") == 1
 
 
 def test_the_first_error_ends_it_and_what_was_not_begun_is_not() -> None:
