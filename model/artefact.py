@@ -105,6 +105,11 @@ class Artefact(Nomogram):
     reduced: tuple[Nomogram, ...]
 
     @property
+    def name_and_version(self) -> str:
+        """`id@version`: how it is named where versions differ."""
+        return f"{self.id}@{self.version}"
+
+    @property
     def further(self) -> tuple[str, ...]:
         """Its predictors beside the six."""
         return tuple(predictor.name for predictor in self.predictors[len(PREDICTORS) :])

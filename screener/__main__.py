@@ -1,6 +1,6 @@
 """`python -m screener`."""
 
-from screener.cli import main
+from screener.commands.cli import main
 
 if __name__ == "__main__":
     main()

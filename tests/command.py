@@ -1,6 +1,6 @@
 """The command line, as tests run it: in this process, or in one of its own.
 
-In this process it is the same entry point (`screener.cli.main`) with its own arguments, environment, folder, standard output and error;
+In this process it is the same entry point (`screener.commands.cli.main`) with its own arguments, environment, folder, standard output and error;
 it only saves the second in which Python starts and imports. What is about processes (kills, signals, memory, start-up) starts one.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from screener import cli
+from screener.commands import cli
 
 
 @dataclass

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
-from screener.errors import ExitCode
+from screener.base.errors import ExitCode
 from screener.sandbox.app import SandboxServer
 from tests.command import screener
 from tests.e2e.site import RunEnded, Site
@@ -662,7 +662,11 @@ def night_alone(settings: dict[str, str], folder: Path) -> None:
 # Faults of other kinds, and the tests that show how they end: (fault, the run, the next run, test).
 
 _JOB, _OPERATIONS, _FOLDER = "tests/e2e/test_job.py", "tests/e2e/test_operations.py", "tests/e2e/test_folder.py"
-_EXPORT, _STATE, _LEASE = "tests/bulk/test_export.py", "tests/state/test_database.py", "tests/state/test_lease.py"
+_EXPORT, _STATE, _LEASE = (
+    "tests/stores/bulk/test_export.py",
+    "tests/state/test_database.py",
+    "tests/state/test_lease.py",
+)
 _HERE = "tests/e2e/test_faults.py"
 ELSEWHERE = [
     ("`kill -9` before or after any request of a night", "killed", "0, as undisturbed", f"{_HERE}::test_killed_at_every_request"),
@@ -687,7 +691,7 @@ ELSEWHERE = [
     ("the state is locked", "2", "0", f"{_STATE}::test_locked_database_is_told"),
     ("the state is cut short", "2", "2, until it is moved aside", f"{_STATE}::test_truncated_database_is_refused"),
     ("the state is another program's file", "2", "2", f"{_STATE}::test_foreign_file_is_refused_and_left_alone"),
-    ("a full disk, from folder to folder", "2, the destination is as it was", "0", "tests/ndjson/test_engine.py::test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was"),
+    ("a full disk, from folder to folder", "2, the destination is as it was", "0", "tests/stores/folder/test_engine.py::test_a_full_disk_stops_the_run_and_leaves_the_destination_as_it_was"),
     ("a full disk, for an export", "2", "0, goes on", "tests/e2e/test_full_disk.py::test_for_an_export"),
     ("a full disk, for the state", "2", "0", "tests/e2e/test_full_disk.py::test_for_the_state"),
     ("a summary that cannot be written", "1, the run is done", "0", f"{_FOLDER}::test_a_summary_that_cannot_be_written_is_said_truly"),
@@ -696,7 +700,7 @@ ELSEWHERE = [
     ("a laboratory that changes its unit and not its label", "7", "7, or 0 with --accept-large-change", "tests/e2e/test_limits.py::test_a_laboratory_that_changes_its_unit_and_not_its_label"),
     ("a scope narrowed in silence", "7", "0", "tests/e2e/test_limits.py::test_a_scope_narrowed_in_silence_stops_the_night_before_it_writes"),
     ("clocks change, in any time zone", "no night is left out", "none comes twice", "tests/test_schedule.py::test_every_night_has_one_start_in_every_zone"),
-    ("`kill -9` of an export", "killed", "0, no whole file is fetched twice", f"{_EXPORT}::test_killed_anywhere_and_called_again_it_goes_on_and_fetches_no_whole_file_twice"),
+    ("`kill -9` of an export", "killed", "0, no whole file is fetched twice", f"{_EXPORT}::test_export_killed_anywhere_goes_on_and_fetches_no_whole_file_twice"),
     ("a manifest that cannot be followed", "4, it is not written down", "0", f"{_EXPORT}::test_a_manifest_that_cannot_be_followed_is_not_written_down"),
     ("an export that is not whole", "4, no run reads it", "0", f"{_EXPORT}::test_what_is_not_whole_is_an_error_and_no_run_reads_it"),
     ("an export that never ends", "4", "4", f"{_EXPORT}::test_an_export_that_never_ends_is_given_up_with_words"),

@@ -14,7 +14,7 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from screener.cli import COMMANDS, cli
+from screener.commands.cli import COMMANDS, cli
 from screener.config.loading import SECTIONS
 from screener.config.settings import Settings
 from screener.run.summary import schema

@@ -1,155 +1,321 @@
-"""The rooms of the code, what each may import, and their picture in the documentation.
+"""The rooms of the code, the imports between them, and their picture in the documentation.
 
+ARROWS is what exists: a test compares it with the code, so a new arrow is a line that a reviewer sees.
+
+python -m tests.rooms --arrows        prints the table as the code has it
+python -m tests.rooms --lines         prints the lines of each room, and those of a nightly run against a server
 python -m tests.rooms > docs/architecture.svg
 """
 
+import ast
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from pathlib import Path
 
-# What each room may import, beside itself. Names are the first two of a module's; a package's own face is its first.
-_MODEL = (
-    "model",
-    "model.artefact",
-    "model.atomic",
-    "model.errors",
-    "model.nomogram",
-    "model.predictors",
-    "model.odds",
-    "model.stats",
-)
-_BASE = (
-    "screener",
-    "screener.batches",
-    "screener.errors",
-    "screener.plural",
-    "screener.small_counts",
-    "screener.table_files",
-    "model.atomic",
-)
-_RULES = (*_BASE, "model", "screener.clinical", "screener.assessment")
-_SERVER = (*_RULES, "screener.config", "screener.fhir")
-_STORES = (*_SERVER, "screener.stores", "screener.bulk")
-_RUN = (*_STORES, "screener.ndjson", "screener.state", "screener.run")
-ROOMS: dict[str, tuple[str, ...]] = {
-    "model.errors": (),
-    "model.predictors": (),
-    "model.odds": (),
-    "model.stats": ("model.errors", "model.odds"),
-    "model.artefact": ("model.atomic", "model.errors", "model.predictors"),
-    "model.nomogram": ("model.errors", "model.artefact", "model.odds"),
-    "model": ("model.artefact", "model.errors", "model.nomogram", "model.predictors", "model.odds"),
-    "model.frames": _MODEL,
-    "model.estimator": _MODEL,
-    "model.evidence": ("model.predictors", "model.odds", "model.stats"),
-    "model.reconstruction": (*_MODEL, "model.evidence"),
-    "model.local": _MODEL,
-    "model.page": _MODEL,
-    "model.report": (*_MODEL, "model.evidence", "model.reconstruction", "model.local"),
-    "model.card": (*_MODEL, "model.evidence", "model.reconstruction"),
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("model", "screener", "fhir_fixtures")
+
+# Which room imports which. A room is a package or a module at the top; a package's own face (`model`, `screener`) is one, too.
+ARROWS: dict[str, tuple[str, ...]] = {
     "fhir_fixtures": (),
-    "screener": (),
-    "screener.errors": (),
+    "model": (
+        "model.artefact",
+        "model.errors",
+        "model.nomogram",
+        "model.odds",
+        "model.predictors",
+    ),
+    "model.artefact": (
+        "model.atomic",
+        "model.errors",
+        "model.predictors",
+    ),
     "model.atomic": (),
-    "screener.batches": (),
-    "screener.plural": (),
-    "screener.table_files": ("screener.errors",),
-    "screener.small_counts": (),
-    "screener.clinical": (*_BASE, "model"),
-    "screener.assessment": (*_BASE, "model", "screener.clinical"),
-    "screener.config": _RULES,
-    "screener.fhir": (*_BASE, "screener.config"),
-    "screener.state": _BASE,
-    "screener.stores": _SERVER,
-    "screener.bulk": _SERVER,
-    "screener.ndjson": _STORES,
-    "screener.run": (*_STORES, "screener.ndjson", "screener.state"),
-    "screener.report": _RUN,
-    "screener.operations": (*_RUN, "screener.report"),
-    "screener.visit": _RUN,
-    "screener.doctor": _RUN,
-    "screener.explain": _RUN,
-    "screener.coverage": _RUN,
-    "screener.cohort": _RUN,
-    "screener.terminology": _SERVER,
-    "screener.conformance": _SERVER,
-    "screener.sandbox": (*_BASE, "screener.fhir", "fhir_fixtures"),
-    "screener.commands": (
-        *_RUN,
-        *_MODEL,
-        "fhir_fixtures",
-        "model.card",
+    "model.card": (
+        "model.artefact",
+        "model.errors",
+        "model.evidence",
+        "model.odds",
+        "model.predictors",
+        "model.reconstruction",
+        "model.stats",
+    ),
+    "model.errors": (),
+    "model.estimator": (
+        "model.artefact",
+        "model.errors",
+        "model.nomogram",
+        "model.predictors",
+    ),
+    "model.evidence": (
+        "model.odds",
+        "model.predictors",
+        "model.stats",
+    ),
+    "model.frames": (
+        "model.artefact",
+        "model.errors",
+        "model.nomogram",
+        "model.predictors",
+    ),
+    "model.local": (
+        "model.artefact",
+        "model.errors",
+        "model.nomogram",
+        "model.odds",
+        "model.predictors",
+        "model.stats",
+    ),
+    "model.nomogram": (
+        "model.artefact",
+        "model.errors",
+        "model.odds",
+    ),
+    "model.odds": (),
+    "model.page": (
+        "model.artefact",
+        "model.predictors",
+    ),
+    "model.predictors": (),
+    "model.reconstruction": (
+        "model.artefact",
+        "model.errors",
+        "model.evidence",
+        "model.odds",
+        "model.predictors",
+        "model.stats",
+    ),
+    "model.report": (
+        "model.artefact",
+        "model.atomic",
+        "model.errors",
         "model.evidence",
         "model.local",
+        "model.nomogram",
+        "model.odds",
+        "model.predictors",
+        "model.reconstruction",
+        "model.stats",
+    ),
+    "model.stats": (
+        "model.errors",
+        "model.odds",
+    ),
+    "screener": (),
+    "screener.__main__": ("screener.commands",),
+    "screener.analysis": (
+        "model.atomic",
+        "screener",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.run",
+        "screener.stores",
+    ),
+    "screener.assessment": (
+        "model",
+        "screener.clinical",
+    ),
+    "screener.base": (),
+    "screener.clinical": (
+        "model",
+        "screener.base",
+    ),
+    "screener.commands": (
+        "fhir_fixtures",
+        "model",
+        "model.artefact",
+        "model.atomic",
+        "model.card",
+        "model.errors",
+        "model.evidence",
+        "model.local",
+        "model.odds",
         "model.page",
+        "model.predictors",
         "model.reconstruction",
         "model.report",
-        "screener.cohort",
+        "screener",
+        "screener.analysis",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.config",
         "screener.conformance",
-        "screener.coverage",
-        "screener.doctor",
-        "screener.explain",
+        "screener.fhir",
         "screener.operations",
-        "screener.report",
+        "screener.run",
         "screener.sandbox",
-        "screener.terminology",
+        "screener.state",
+        "screener.stores",
         "screener.visit",
     ),
-    "screener.cli": (*_BASE, "screener.commands"),
-    "screener.__main__": ("screener.cli",),
+    "screener.config": (
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+    ),
+    "screener.conformance": (
+        "model",
+        "model.atomic",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.fhir",
+    ),
+    "screener.fhir": (
+        "model.atomic",
+        "screener.base",
+        "screener.config",
+    ),
+    "screener.operations": (
+        "model",
+        "model.atomic",
+        "screener",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.config",
+        "screener.fhir",
+        "screener.run",
+        "screener.state",
+        "screener.stores",
+    ),
+    "screener.run": (
+        "model",
+        "model.atomic",
+        "screener",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.config",
+        "screener.fhir",
+        "screener.state",
+        "screener.stores",
+    ),
+    "screener.sandbox": (
+        "fhir_fixtures",
+        "screener.base",
+        "screener.fhir",
+    ),
+    "screener.state": ("screener.base",),
+    "screener.stores": (
+        "model.atomic",
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.config",
+        "screener.fhir",
+    ),
+    "screener.visit": (
+        "screener.assessment",
+        "screener.base",
+        "screener.clinical",
+        "screener.config",
+        "screener.fhir",
+        "screener.run",
+        "screener.stores",
+    ),
 }
 
-# What is in a room, for the picture.
+# What is in a room, for the picture; from the top down.
 PURPOSE = {
+    "screener.commands": "one file a command",
+    "screener.analysis": "verdicts in words and counts",
+    "screener.visit": "CDS Hooks service",
+    "screener.operations": "doctor, report, schedule",
+    "screener.run": "a run, top to bottom",
+    "screener.stores": "servers, folders, exports",
+    "screener.conformance": "profiles, value sets",
+    "screener.sandbox": "embedded FHIR server",
+    "screener.fhir": "HTTP, search, Bundles",
+    "screener.config": "settings, site's tables",
+    "screener.assessment": "what ought to stand",
+    "screener.clinical": "rules: codes, units, who",
+    "screener.state": "watermark, lease, ledger",
+    "screener.base": "errors, exit codes",
     "model": "the paper's model",
     "fhir_fixtures": "synthetic patients",
-    "screener.errors": "errors, exit codes",
-    "screener.clinical": "rules: codes, units, who",
-    "screener.assessment": "what ought to stand",
-    "screener.config": "settings, site's tables",
-    "screener.fhir": "HTTP, search, Bundles",
-    "screener.state": "watermark, lease, ledger",
-    "screener.stores": "servers as stores",
-    "screener.bulk": "Bulk Data export",
-    "screener.ndjson": "folders as stores",
-    "screener.run": "a run, top to bottom",
-    "screener.report": "a run as a page",
-    "screener.operations": "metrics, health, webhook",
-    "screener.visit": "CDS Hooks service",
-    "screener.doctor": "is it ready?",
-    "screener.explain": "one patient",
-    "screener.coverage": "what a source holds",
-    "screener.cohort": "validation cohort",
-    "screener.terminology": "value sets from a server",
-    "screener.conformance": "profiles, extensions",
-    "screener.sandbox": "embedded FHIR server",
-    "screener.commands": "one file a command",
-    "screener.cli": "command table, errors",
 }
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the product, by its name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """The first two names of a module; of fhir_fixtures, which is one room, the first."""
+    parts = module.split(".")
+    return parts[0] if parts[0] == "fhir_fixtures" else ".".join(parts[:2])
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """The modules that a file names, at its top or inside a function; of a name in a module the module. A module that is named as a string
+    (`"screener.commands.run:run"`) is an import, too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = node.value.partition(":")[0]
+            found |= {named} if "." in named and named in MODULES else set()
+    return frozenset(found)
+
+
+def arrows() -> dict[str, tuple[str, ...]]:
+    """Which room imports which, as the code has it."""
+    found: dict[str, set[str]] = {room_of(module): set() for module in MODULES}
+    for module, path in MODULES.items():
+        ours = {room_of(other) for other in imports(path) if other.split(".")[0] in PACKAGES}
+        found[room_of(module)] |= ours - {room_of(module)}
+    return {room: tuple(sorted(others)) for room, others in sorted(found.items())}
+
+
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 190, 46, 16, 44
 
 
 @cache
 def reached(room: str) -> frozenset[str]:
     """All rooms that a room may use, at however many removes."""
-    return frozenset(ROOMS[room]).union(*(reached(other) for other in ROOMS[room]))
+    return frozenset(ARROWS[room]).union(*(reached(other) for other in ARROWS[room]))
+
+
+def drawn_below(room: str) -> set[str]:
+    """The rooms of the picture that a room imports; a part of `model` counts as `model`."""
+    below = {other if other in PURPOSE else other.split(".")[0] for other in ARROWS[room]}
+    return {other for other in below if other in PURPOSE and other != room}
 
 
 @cache
 def floor_of(room: str) -> int:
     """0 for a room that imports none of the picture."""
-    return max((floor_of(other) + 1 for other in ROOMS[room] if other in PURPOSE), default=0)
+    return max((floor_of(other) + 1 for other in drawn_below(room)), default=0)
 
 
 def nearest(room: str) -> list[str]:
     """The rooms below it that no other room below it imports: the lines of the picture."""
-    below = {other for other in ROOMS[room] if other in PURPOSE}
+    below = drawn_below(room)
     return sorted(other for other in below if not any(other in reached(third) for third in below))
 
 
 def _file_name(room: str) -> str:
-    path = Path(__file__).parents[1] / room.replace(".", "/")
+    path = ROOT / room.replace(".", "/")
     return room.removeprefix("screener.") + ("/" if path.is_dir() else ".py")
 
 
@@ -189,5 +355,52 @@ def picture() -> str:
     )
 
 
+# What a night against a server does without: folders, exports, Spark, and what only other commands read.
+_NOT_OF_A_NIGHT = (
+    "screener.stores.folder.",
+    "screener.stores.bulk.",
+    "screener.run.folder_engine",
+    "screener.run.spark_",
+)
+
+
+def nightly() -> set[str]:
+    """The modules that `screener run` needs for a night against a server, by its imports."""
+    found: set[str] = set()
+    waiting = {"screener.commands.run", "screener.commands.cli", "screener.run.job", "screener.stores.folder.workers"}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        ours = {other for other in imports(MODULES[module]) if other in MODULES}
+        ours = {other for other in ours if not other.startswith((*_NOT_OF_A_NIGHT, "screener.commands."))}
+        waiting |= ours - found
+    return found
+
+
+def lines_of(modules_: Iterable[str]) -> Counter[str]:
+    """The lines of these modules by room of the picture."""
+    counts: Counter[str] = Counter()
+    for module in modules_:
+        room = room_of(module)
+        counts[room if room in PURPOSE else room.split(".")[0]] += len(MODULES[module].read_text().splitlines())
+    return counts
+
+
+def line_table() -> str:
+    """Rooms with their lines, as Markdown."""
+    whole, night = lines_of(MODULES), lines_of(nightly())
+    rows = [f"| `{_file_name(room)}` | {whole[room]:,} | {night[room]:,} |" for room in PURPOSE]
+    return "\n".join(
+        ["| room | lines | for a night |", "|---|---:|---:|", *rows, f"| all | {whole.total():,} | {night.total():,} |"]
+    )
+
+
 if __name__ == "__main__":
-    sys.stdout.write(picture())
+    if "--lines" in sys.argv:
+        sys.stdout.write(f"{line_table()}\n")
+        sys.exit()
+    if "--arrows" in sys.argv:
+        for room, others in arrows().items():
+            sys.stdout.write(f'    "{room}": ({"".join(f"{other!r}, " for other in others)}),\n')
+    else:
+        sys.stdout.write(picture())

@@ -5,14 +5,12 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-from tests.rooms import ROOMS, picture
-
-ROOT = Path(__file__).parents[1]
+from tests.rooms import ARROWS, MODULES, ROOT, arrows, imports, picture
 
 # The rules must not see the network, the clock, files or the settings.
 PURE = ("screener.clinical", "screener.assessment")
@@ -29,54 +27,41 @@ IMPURE = (
 )
 
 
-def modules() -> list[tuple[str, Path]]:
-    found = []
-    for package in ("model", "screener", "fhir_fixtures"):
-        for path in (ROOT / package).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
-    return found
-
-
-def room_of(module: str) -> str:
-    """The first two names of a module; of fhir_fixtures, which is one room, the first."""
-    parts = module.split(".")
-    return parts[0] if parts[0] == "fhir_fixtures" else ".".join(parts[:2])
-
-
-MODULES = dict(modules())
-
-
-def imports(path: Path) -> set[str]:
-    """The modules that a file names, at its top or inside a function; of a name in a module the module."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in MODULES else node.module for name in names}
-    return found
-
-
-def arrows() -> set[tuple[str, str]]:
-    """Which room imports which, as the code has it."""
-    found = set()
-    for module, path in MODULES.items():
-        ours = {other for other in imports(path) if other.split(".")[0] in ("model", "screener", "fhir_fixtures")}
-        found |= {(room_of(module), room_of(other)) for other in ours}
-    return {(one, other) for one, other in found if one != other}
-
-
-def test_every_room_imports_only_what_is_named_for_it() -> None:
-    allowed = {(room, other) for room, others in ROOMS.items() for other in others}
-    assert sorted(arrows() - allowed) == []
-    assert {room_of(module) for module in MODULES} == ROOMS.keys()
+def test_arrows_between_rooms_are_those_of_the_table() -> None:
+    """A new arrow is a line of the table, and one that is gone leaves it: python -m tests.rooms --arrows."""
+    assert arrows() == ARROWS
 
 
 def test_imports_between_rooms_go_one_way() -> None:
-    """Nothing that a room may import may import it, at however many removes."""
-    TopologicalSorter({room: set(others) - {room} for room, others in ROOMS.items()}).prepare()
+    """Nothing that a room imports may import it, at however many removes."""
+    TopologicalSorter(ARROWS).prepare()
+
+
+def test_one_module_calls_the_clinical_judge() -> None:
+    """Every command goes by `run/deciding.py`, which obeys objections and suppressions; a Rules record is made by the site alone."""
+    judges = {"screener.clinical.judge", "screener.clinical.as_of_occasion"}
+    called = {"judge", "judge_as_of_occasion"}
+    found = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in judges and called & {a.name for a in node.names}:
+                found.add(name)
+    assert found == {"screener.run.deciding", "screener.clinical.as_of_occasion"}
+    making = {name for name, path in MODULES.items() if re.search(r"(?<!\w)Rules\(", path.read_text(encoding="utf-8"))}
+    assert making == {"screener.run.site", "screener.assessment.reconcile"}
+
+
+def test_few_functions_see_all_settings() -> None:
+    """The whole configuration is for `config`, and for what opens the site and its stores; below that each piece gets its section."""
+    seeing = Counter(
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        if argument.annotation is not None and ast.unparse(argument.annotation).strip("'") == "Settings"
+    )
+    assert seeing.total() <= 25, seeing
 
 
 def test_the_picture_in_the_documentation_is_today_s() -> None:
@@ -94,7 +79,7 @@ def test_help_answers_at_once() -> None:
     code = (
         "import contextlib, io, sys\n"
         "before = set(sys.modules)\n"
-        "import screener.cli as c\n"
+        "import screener.commands.cli as c\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"
         "    for args in ([], ['run'], ['schedule'], ['sandbox', 'seed'], ['model', 'fit'], ['serve'], ['doctor']):\n"
         "        try: c.cli.main([*args, '--help'])\n"

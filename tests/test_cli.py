@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
-from screener.errors import told
+from screener.base.errors import as_screener_error
 from screener.sandbox.app import SandboxServer
 from tests import command
 from tests.command import Ended, clean_environment
@@ -450,8 +450,8 @@ def test_a_nightly_run_and_a_dry_one_make_no_state(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_not_installed_is_named_with_its_extra() -> None:
-    said = told(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.figure"))
+    said = as_screener_error(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.figure"))
     assert str(said) == (
         "This needs the package matplotlib.figure, which is not installed. Install it: pip install 'osteoporosis-screener[report]'"
     )
-    assert "an error of its own" in str(told(ModuleNotFoundError("x", name="x")))
+    assert "an error of its own" in str(as_screener_error(ModuleNotFoundError("x", name="x")))

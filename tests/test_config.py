@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from screener.base.errors import ConfigurationError
 from screener.config.loading import InvalidSettings, examine, load
 from screener.config.settings import CodeSettings, Settings
 from screener.config.tables import SiteTable, described, site_tables
-from screener.errors import ConfigurationError
-from screener.run.preflight import problems
-from screener.run.schedule import triggers
+from screener.operations.doctor.preflight import problems
+from screener.operations.schedule import triggers
 
 DEPLOYED = Path(__file__).parents[1] / "deploy" / "screener.toml"
 

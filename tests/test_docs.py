@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from fhir_fixtures.population import generate
-from screener.cli import cli
 from screener.clinical.records import Outcome
+from screener.commands.cli import cli
 from screener.config.servers import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer

@@ -2,7 +2,7 @@
 
 import sys
 
-from screener.cli import main
+from screener.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 """An assessment to be created: as a dictionary where somebody reads it, as bytes where it is only written.
 
-Most of an assessment is the same for every woman of one kind: the same results at hand, the same caveats. A form is the assessment of
-the first woman of a kind, cut at the values that are her own. It is cut where the encoded text shows these values, checked on the
+Most of an assessment is the same for every woman of one kind: the same results at hand, the same caveats. A template is the assessment of
+the first woman of a shape, cut at the values that are her own. It is cut where the encoded text shows these values, checked on the
 first few women against the ordinary way, and dropped for that kind where it ever differs.
 """
 
@@ -31,19 +31,19 @@ from screener.clinical.dates import Remembered, instant_text
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method, Scores
 
-_CHECKED = 3  # the first women of each kind, written by the ordinary way
-_MOST_FORMS = 4096
+_CHECKED = 3  # the first women of each shape, written by the ordinary way
+_MOST_TEMPLATES = 4096
 _REMEMBERED = 65_536
 
 
-class Kind:
+class Shape:
     """All that decides which elements an assessment has. Each exists once, so that a lookup compares identities and hashes nothing."""
 
     __slots__ = ()
 
 
-Dress = Callable[[Json, str], Json]
-Form = tuple[bytes, ...]
+AddServerFields = Callable[[Json, str], Json]
+Template = tuple[bytes, ...]
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -70,13 +70,13 @@ _instant = Remembered(_encode_instant, _REMEMBERED).__getitem__
 _per_cent = Remembered(_encode_per_cent, _REMEMBERED).__getitem__
 
 
-_kinds: dict[tuple[object, ...], Kind] = defaultdict(Kind)
+_shapes: dict[tuple[object, ...], Shape] = defaultdict(Shape)
 
 
 class Draft:
     """The assessment that ought to stand for a patient and a method, where none stands yet."""
 
-    __slots__ = ("_caveats", "_json", "_kind", "basis", "identity", "method", "occasion", "verdict", "writer")
+    __slots__ = ("_caveats", "_json", "_shape", "basis", "identity", "method", "occasion", "verdict", "writer")
 
     def __init__(self, verdict: Verdict, method: Method, writer: AssessmentWriter) -> None:
         self.verdict, self.method, self.writer = verdict, method, writer
@@ -84,7 +84,7 @@ class Draft:
         self.basis = basis_ids(self.occasion)
         self.identity = assessment_uuid(writer.source_system, verdict.patient, method)
         self._json: Json | None = None
-        self._kind: Kind | None = None
+        self._shape: Shape | None = None
         self._caveats: list[str] | None = None
 
     @property
@@ -107,12 +107,12 @@ class Draft:
         return self._json
 
     @property
-    def kind(self) -> Kind:
+    def shape(self) -> Shape:
         """All that decides which elements it has, and what they say apart from numbers, ids, times and caveats."""
-        if self._kind is None:
+        if self._shape is None:
             occasion, scores = self.occasion, self.scores
             labels = confidentiality(self.verdict, occasion)
-            self._kind = _kinds[
+            self._shape = _shapes[
                 self.method,
                 tuple([(fact.analyte, fact.comparator, fact.version.updated_us > 0) for fact in occasion.facts]),
                 len(self.basis),
@@ -122,52 +122,52 @@ class Draft:
                 labels[0]["code"] if labels else "",
                 scores and (scores.extrapolated, scores.other_side_risk is None, tuple(scores.points)),
             ]
-        return self._kind
+        return self._shape
 
 
-class Forms:
-    """Writes drafts. `dress` adds what the destination gives a resource (id, version), from the resource and its identity."""
+class Templates:
+    """Writes drafts. `add_server_fields` adds what the destination gives a resource (id, version), from the resource and its identity."""
 
-    def __init__(self, dress: Dress) -> None:
-        self._dress = dress
+    def __init__(self, add_server_fields: AddServerFields) -> None:
+        self._add_server_fields = add_server_fields
         self._writer: AssessmentWriter | None = None
 
     def encode(self, draft: Draft) -> bytes:
-        """The resource as JSON: the same bytes as its encoded `json`, dressed."""
+        """The resource as JSON: the same bytes as its encoded `json`, as the destination keeps it."""
         if draft.writer is not self._writer:
             self._begin(draft.writer)
-        kind = draft.kind
-        if self._checked.get(kind, 0) < _CHECKED:
-            return self._first(kind, draft)
-        form = self._forms[kind]
-        return _filled(form, self._values(draft)) if form else self._ordinary(draft)
+        shape = draft.shape
+        if self._checked.get(shape, 0) < _CHECKED:
+            return self._first(shape, draft)
+        template = self._templates[shape]
+        return _filled(template, self._values(draft)) if template else self._ordinary(draft)
 
     def _begin(self, writer: AssessmentWriter) -> None:
-        """Forms and the bytes of caveats hold for one writer."""
+        """Templates and the bytes of caveats hold for one writer."""
         self._writer = writer
-        self._forms: dict[Kind, Form | None] = {}
-        self._checked: dict[Kind, int] = {}
+        self._templates: dict[Shape, Template | None] = {}
+        self._checked: dict[Shape, int] = {}
         self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, writer)), _REMEMBERED)
         self._note = Remembered[str, bytes](lambda code: _encode(note(code, writer)), _REMEMBERED)
         self._item = Remembered[str, bytes](lambda code: _inside(item(writer.texts.caveat(code))), _REMEMBERED)
 
     def _ordinary(self, draft: Draft) -> bytes:
-        return _encode(self._dress(draft.json, draft.identity))
+        return _encode(self._add_server_fields(draft.json, draft.identity))
 
-    def _first(self, kind: Kind, draft: Draft) -> bytes:
+    def _first(self, shape: Shape, draft: Draft) -> bytes:
         text, values = self._ordinary(draft), self._values(draft)
-        if kind not in self._forms:
-            if len(self._forms) >= _MOST_FORMS:
+        if shape not in self._templates:
+            if len(self._templates) >= _MOST_TEMPLATES:
                 return text
-            self._forms[kind] = _cut(text, values)
-        form = self._forms[kind]
-        if form and _filled(form, values) != text:
-            self._forms[kind] = None
-        self._checked[kind] = self._checked.get(kind, 0) + 1
+            self._templates[shape] = _cut(text, values)
+        template = self._templates[shape]
+        if template and _filled(template, values) != text:
+            self._templates[shape] = None
+        self._checked[shape] = self._checked.get(shape, 0) + 1
         return text
 
     def _values(self, draft: Draft) -> list[bytes]:
-        """The values that differ from woman to woman, as JSON, in the order in which a dressed resource has them."""
+        """The values that differ from woman to woman, as JSON, in the order in which a as the destination keeps it resource has them."""
         occasion, codes = draft.occasion, draft.caveats
         texts = draft.writer.texts
         values = [
@@ -206,7 +206,7 @@ class Forms:
         return values
 
 
-def _cut(text: bytes, values: list[bytes]) -> Form | None:
+def _cut(text: bytes, values: list[bytes]) -> Template | None:
     """The text between the values, which are in it in their order. Each value is the value of an element, elements of an array, or
     the content of an element of the narrative."""
     parts, start = [], 0
@@ -226,8 +226,8 @@ def _element(text: bytes, value: bytes, start: int) -> int:
     return at
 
 
-def _filled(form: Form, values: list[bytes]) -> bytes:
+def _filled(template: Template, values: list[bytes]) -> bytes:
     whole: list[bytes] = [b""] * (2 * len(values) + 1)
-    whole[0::2] = form
+    whole[0::2] = template
     whole[1::2] = values
     return b"".join(whole)

@@ -64,8 +64,12 @@ def _projection(resource: Json, canonical: Canonical) -> dict[str, Any]:
 
 
 def occasion(resource: Json) -> tuple[int, str]:
-    """The instant of the assessment's occasion in milliseconds, or its text where that is no instant."""
-    text = str(resource.get("occurrenceDateTime", ""))
+    """When the assessment's occasion was, comparable with `occasion_at`."""
+    return occasion_at(str(resource.get("occurrenceDateTime", "")))
+
+
+def occasion_at(text: str) -> tuple[int, str]:
+    """An instant in milliseconds, or its text where that is no instant."""
     found = moment(text)
     return (0, text) if isinstance(found, str) else (found.instant_us // 1000, "")
 

@@ -11,6 +11,7 @@ an older occasion or to other results either.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -20,18 +21,21 @@ from screener.assessment.draft import Draft
 from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.narrative import xhtml
-from screener.assessment.owned_fields import apply_owned, difference, occasion
+from screener.assessment.owned_fields import apply_owned, difference, occasion, occasion_at
 from screener.assessment.resource import AssessmentWriter, Json, desired_by
 from screener.assessment.retraction import taken_back
 from screener.assessment.suppression import OPTED_OUT, Suppressions
 from screener.assessment.texts import Texts
+from screener.assessment.values import occurrence
 from screener.clinical.dates import may_exist_at
 from screener.clinical.judge import Verdict, day_of
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
 
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode  # decimals digit for digit
+
 TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
-STANDS = frozenset({"final", "amended", "corrected"})
+ACTIVE = frozenset({"final", "amended", "corrected"})
 # Reasons against a patient that end the use of what stands; so does every `excluded_...`.
 _ENDS_USE = frozenset(
     {OPTED_OUT, "deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"}
@@ -54,7 +58,8 @@ WRITES = frozenset({Action.CREATE, Action.AMEND, Action.RETRACT})
 class Change(msgspec.Struct, frozen=True):
     """One step towards the desired state.
 
-    What is to be written is a `draft` where nothing stands, else the `altered` resource; `target` and `version` name what
+    What is to be written is a `draft` where nothing stands, the `altered` resource where something does, or either of them as JSON
+    (`encoded`), once it waits to be written; `target` and `version` name what
     stands; `reason` is a stable code: the fields that differ, the evidence, or why it stands.
     """
 
@@ -67,10 +72,14 @@ class Change(msgspec.Struct, frozen=True):
     altered: Json | None = None
     target: str = ""
     version: str = ""
+    encoded: bytes = b""
 
     @property
     def resource(self) -> Json | None:
         """The whole resource as it will be written; None where nothing is written."""
+        if self.encoded:
+            resource: Json = _decode(self.encoded)
+            return resource
         return self.draft.json if self.draft else self.altered
 
 
@@ -83,27 +92,27 @@ class Rules(msgspec.Struct, frozen=True):
     suppressions: Suppressions = Suppressions()
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Existing(msgspec.Struct, frozen=True):
     """What stands for one identity: the one that is kept, and any others of ours."""
 
     kept: Json | None
     duplicates: Sequence[Json] = ()
 
 
-def standing_by_method(resources: Iterable[Json], verdict: Verdict, writer: AssessmentWriter) -> dict[Method, Standing]:
+def existing_by_method(resources: Iterable[Json], verdict: Verdict, writer: AssessmentWriter) -> dict[Method, Existing]:
     """Sort a patient's standing assessments by identity; those of another identity are not ours to touch.
 
     Of several for one identity the oldest active one is kept. One that somebody else took back is kept (and overrules
     us) only where no active one stands.
     """
-    found: dict[Method, Standing] = {}
+    found: dict[Method, Existing] = {}
     for method in Method:
         value = f"urn:uuid:{assessment_uuid(writer.source_system, verdict.patient, method)}"
         ours = sorted((r for r in resources if _identified(r, value, writer)), key=_age)
         active = [r for r in ours if r.get("status") not in TAKEN_BACK]
         overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not _taken_back_by_us(r, writer)]
         kept = next(iter((*active, *overruled, *ours)), None)
-        found[method] = Standing(kept=kept, duplicates=active[1:])
+        found[method] = Existing(kept=kept, duplicates=active[1:])
     return found
 
 
@@ -115,13 +124,9 @@ def basis_to_read(verdict: Verdict, resources: Sequence[Json], writer: Assessmen
     needed: set[str] = set()
     if not resources:
         return needed
-    for method, stands in standing_by_method(resources, verdict, writer).items():
-        kept = stands.kept
-        if (
-            kept is not None
-            and kept.get("status") not in TAKEN_BACK
-            and not _newer(_wanted(verdict, method, writer), kept)
-        ):
+    for method, existing in existing_by_method(resources, verdict, writer).items():
+        kept = existing.kept
+        if kept is not None and kept.get("status") not in TAKEN_BACK and not _newer(verdict, method, kept):
             needed |= unseen_basis(verdict.view, kept)
     return needed
 
@@ -131,11 +136,11 @@ def reconcile(verdict: Verdict, resources: Sequence[Json], basis: Mapping[str, B
     if not resources:
         return [_created(Draft(verdict, method, rules.writer)) for method in Method if method in verdict.occasions]
     changes: list[Change] = []
-    for method, stands in standing_by_method(resources, verdict, rules.writer).items():
+    for method, existing in existing_by_method(resources, verdict, rules.writer).items():
         step = _Step(verdict, method, rules, basis)
-        change = step.change(stands.kept)
+        change = step.change(existing.kept)
         changes.extend([change] if change else [])
-        changes.extend(step.retract(copy, "duplicate") for copy in stands.duplicates)
+        changes.extend(step.retract(copy, "duplicate") for copy in existing.duplicates)
     return changes
 
 
@@ -155,23 +160,23 @@ class _Step:
         if kept.get("status") in TAKEN_BACK:
             return self._beside_taken_back(wanted, kept)
         if not may_exist_at(str(kept.get("occurrenceDateTime", "")), self._now_us):
-            return self._stands(kept, "newer_than_the_run")
-        if wanted is not None and _newer(wanted, kept):
+            return self._leave(kept, "newer_than_the_run")
+        if wanted is not None and _newer(self._verdict, self._method, kept):
             return self._amend(wanted, kept, "final")
         reason = against(self._verdict.view, kept, self._basis, self._writer.canonical, self._policy)
         if wanted is None:
             if reason:
                 return self.retract(kept, reason)
             lapsed = self._no_longer_applies(kept)
-            return self._lapse(kept, lapsed) if lapsed else self._stands(kept, self._why_it_stands(kept))
+            return self._lapse(kept, lapsed) if lapsed else self._leave(kept, self._why_left(kept))
         if not reason and self._unseen(kept):
-            return self._stands(kept, "evidence_not_visible")
+            return self._leave(kept, "evidence_not_visible")
         status = "final" if occasion(wanted) != occasion(kept) else ""
         return self._amend(wanted, kept, status)
 
     def _beside_taken_back(self, wanted: Json | None, kept: Json) -> Change | None:
         if not _taken_back_by_us(kept, self._writer):
-            return self._stands(kept, "overruled")
+            return self._leave(kept, "overruled")
         if wanted is None:
             return None
         return self._amend(wanted, kept, "corrected" if occasion(wanted) == occasion(kept) else "final")
@@ -183,9 +188,9 @@ class _Step:
         if not status:
             on_facts = fields & {"evidence", "basis"}
             status = "corrected" if on_facts else "amended" if fields else str(kept.get("status"))
-        if status not in STANDS:
+        if status not in ACTIVE:
             status = "amended"
-        if not fields and kept.get("status") in STANDS:
+        if not fields and kept.get("status") in ACTIVE:
             return self._of(Action.UNCHANGED, kept)
         resource = apply_owned(wanted, kept, canonical) | {"status": status}
         return self._of(Action.AMEND, kept, resource=resource, reason="+".join(sorted(fields or {"status"})))
@@ -216,7 +221,7 @@ class _Step:
         others = [entry for entry in kept.get("extension", ()) if entry.get("url") != url]
         said = [entry for entry in kept.get("extension", ()) if entry.get("url") == url]
         if any(coding["code"] == c.get("code") for e in said for c in e["valueCodeableConcept"].get("coding", ())):
-            return self._stands(kept, reason)
+            return self._leave(kept, reason)
         text = writer.texts("lapsed", detail=writer.texts.lapse(reason))
         level = {
             "coding": [
@@ -238,10 +243,10 @@ class _Step:
         }
         return self._of(Action.AMEND, kept, resource=resource, reason="no_longer_applies")
 
-    def _stands(self, kept: Json, reason: str) -> Change:
+    def _leave(self, kept: Json, reason: str) -> Change:
         return self._of(Action.STANDS, kept, reason=reason)
 
-    def _why_it_stands(self, kept: Json) -> str:
+    def _why_left(self, kept: Json) -> str:
         if self._unseen(kept):
             return "evidence_not_visible"
         reason = self._verdict.reasons[self._method]
@@ -295,6 +300,7 @@ def _taken_back_by_us(resource: Json, writer: AssessmentWriter) -> bool:
     return any(entry.get("url") == url for entry in resource.get("extension", ()))
 
 
-def _newer(wanted: Json | None, kept: Json) -> bool:
-    """Whether the desired occasion is later than the standing one's: it then needs no evidence against it."""
-    return wanted is not None and occasion(wanted) > occasion(kept)
+def _newer(verdict: Verdict, method: Method, kept: Json) -> bool:
+    """Whether the desired occasion is later than that of what stands: it then needs no evidence against it."""
+    desired = verdict.occasions.get(method)
+    return desired is not None and occasion_at(occurrence(desired.mg)) > occasion(kept)

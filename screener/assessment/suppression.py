@@ -18,13 +18,18 @@ class Suppressions(msgspec.Struct, frozen=True):
     identities: frozenset[str] = frozenset()
     model: bool = False
 
+    def of_patients(self) -> "Suppressions":
+        """Without what is about assessments that stand (of a run, or by a model): who was assessed is another question than who may be
+        looked at."""
+        return Suppressions(opted_out=self.opted_out, patients=self.patients)
+
     @property
     def any(self) -> bool:
         """Whether there is anything to obey."""
         return bool(self.opted_out or self.patients or self.identities or self.model)
 
 
-def obeyed(verdict: Verdict, suppressions: Suppressions, source_system: str) -> Verdict:
+def apply_suppressions(verdict: Verdict, suppressions: Suppressions, source_system: str) -> Verdict:
     """The verdict without the methods that must not be assessed; "opted_out" or "suppressed" is then their reason."""
     patient = verdict.patient
     if patient in suppressions.opted_out:

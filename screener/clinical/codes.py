@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from screener.base.errors import ConfigurationError
 from screener.clinical import wire
 from screener.clinical.records import Analyte
-from screener.errors import ConfigurationError
 
 LOINC = "http://loinc.org"
 NOT_THE_ANALYTE = "not_the_analyte"  # the reason of codes that other lists take for ours

@@ -16,10 +16,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from screener.base.errors import ConfigurationError
 from screener.clinical import wire
 from screener.clinical.codes import SiteRows, TableRow, read_rows, read_table, system_aliases
 from screener.clinical.records import Span
-from screener.errors import ConfigurationError
 
 ICD_10_WHO = "http://hl7.org/fhir/sid/icd-10"
 ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"

@@ -15,6 +15,7 @@ import numpy as np
 from model import PREDICTORS, Artefact, ModelError, Nomogram, assess, flag
 from screener.clinical import caveats, eligibility, occasions
 from screener.clinical.merge import PatientView, merge
+from screener.clinical.occasions import Evidence
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact, Method, Occasion, Outcome, PatientRecord, Scores
 
@@ -128,27 +129,19 @@ def _decide(view: PatientView, policy: Policy, now_us: int, model: _Needs) -> Ve
     mg = occasions.magnesium(facts, today, policy)
     if not mg:
         return _without(view, Outcome.NOT_SCORABLE, _why_no_magnesium(view, today, policy))
-    chosen = {Method.FLAG: _Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, model)}
+    chosen = {Method.FLAG: Evidence((mg[0],)), Method.NOMOGRAM: _evidence(mg, facts, policy, model)}
     missing = "" if chosen[Method.NOMOGRAM].facts else occasions.missing(mg, facts, policy, model.results)
     if _absurd_bmi(chosen[Method.NOMOGRAM].facts):
-        chosen[Method.NOMOGRAM], missing = _Evidence(()), "bmi_implausible"
+        chosen[Method.NOMOGRAM], missing = Evidence(), "bmi_implausible"
     return _both_methods(view, chosen, missing, today, policy)
 
 
-class _Evidence(msgspec.Struct, frozen=True):
-    """The results that a method rests on, Mg first; `reduced` names the reduced nomogram that they are for."""
-
-    facts: tuple[Fact, ...]
-    reduced: str = ""
-
-
-def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, model: _Needs) -> _Evidence:
+def _evidence(mg: Sequence[Fact], facts: Sequence[Fact], policy: Policy, model: _Needs) -> Evidence:
     """Of the nomogram: all its predictors, on any occasion of the lookback, come before a reduced one."""
     whole = occasions.nomogram_facts(mg, facts, policy, model.results)
-    if whole or model.choose is None:
-        return _Evidence(whole)
-    name, found = occasions.reduced_facts(mg, facts, policy, model.choose, model.results)
-    return _Evidence(found, name)
+    if whole.facts or model.choose is None:
+        return whole
+    return occasions.reduced_facts(mg, facts, policy, model.choose, model.results)
 
 
 def _absurd_bmi(used: Sequence[Fact]) -> bool:
@@ -179,7 +172,7 @@ def _why_no_magnesium(view: PatientView, today: int, policy: Policy) -> str:
 
 
 def _both_methods(
-    view: PatientView, chosen: dict[Method, _Evidence], missing: str, today: int, policy: Policy
+    view: PatientView, chosen: dict[Method, Evidence], missing: str, today: int, policy: Policy
 ) -> Verdict:
     reasons = {
         method: eligibility.at_occasion(view, used.facts[0].moment.day, today, policy) if used.facts else missing
@@ -242,7 +235,7 @@ def _without(view: PatientView, outcome: Outcome, reason: str) -> Verdict:
 
 
 def _occasion(
-    method: Method, view: PatientView, evidence: _Evidence, known: dict[int, set[str]], today: int, policy: Policy
+    method: Method, view: PatientView, evidence: Evidence, known: dict[int, set[str]], today: int, policy: Policy
 ) -> Occasion:
     """`known`: what is known of her on the day of the occasion, as caveats."""
     assert view.demographics is not None  # noqa: S101 - eligibility.at_occasion has said so

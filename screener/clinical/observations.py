@@ -15,7 +15,7 @@ from screener.clinical import dates, wire
 from screener.clinical.codes import Match, decimal_of
 from screener.clinical.patients import security
 from screener.clinical.records import Fact, Moment, Refusal, Version
-from screener.clinical.units import Reading
+from screener.clinical.units import Conversion
 
 WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 USABLE = frozenset({"final", "amended", "corrected"})
@@ -69,7 +69,7 @@ def when(observation: wire.Observation) -> Moment | str:
 
 
 def fact(
-    patient: str, observation: wire.Observation, version: Version, match: Match, moment: Moment, reading: Reading
+    patient: str, observation: wire.Observation, version: Version, match: Match, moment: Moment, reading: Conversion
 ) -> Fact:
     """The usable measurement."""
     meta = observation.meta

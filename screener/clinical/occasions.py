@@ -2,10 +2,21 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+import msgspec
+
 from screener.clinical.dates import may_be_at
 from screener.clinical.eligibility import recency
 from screener.clinical.policy import Policy
 from screener.clinical.records import NOMOGRAM_RESULTS, Analyte, Fact
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """The results that a method rests on, Mg first, before anybody asks whether she may be assessed; `reduced` names the reduced nomogram
+    that they are for. Empty where there are none."""
+
+    facts: tuple[Fact, ...] = ()
+    reduced: str = ""
+
 
 Choose = Callable[[frozenset[Analyte]], tuple[str, frozenset[Analyte]] | None]
 
@@ -31,8 +42,8 @@ def magnesium(facts: Iterable[Fact], today: int, policy: Policy) -> list[Fact]:
 
 def nomogram_facts(
     mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte]
-) -> tuple[Fact, ...]:
-    """The newest Mg with all the other predictors around it, Mg first; empty where no Mg has them all.
+) -> Evidence:
+    """The newest Mg with all the other predictors around it; empty where no Mg has them all.
 
     A Mg known only by a comparator ("<0.5") has no value for the nomogram and is skipped.
     """
@@ -40,8 +51,8 @@ def nomogram_facts(
         if not mg.comparator:
             around = predictors_around(mg, facts, policy, needed)
             if len(around) == len(needed):
-                return (mg, *(around[analyte] for analyte in needed))
-    return ()
+                return Evidence((mg, *(around[analyte] for analyte in needed)))
+    return Evidence()
 
 
 def reduced_facts(
@@ -50,8 +61,8 @@ def reduced_facts(
     policy: Policy,
     choose: Choose,
     needed: Sequence[Analyte],
-) -> tuple[str, tuple[Fact, ...]]:
-    """The newest Mg around which a reduced nomogram finds what it needs: the nomogram's name, and its facts, Mg first.
+) -> Evidence:
+    """The newest Mg around which a reduced nomogram finds what it needs.
 
     `choose` answers for the analytes that are there which nomogram fits, and what it uses of them; None for none.
     """
@@ -61,8 +72,8 @@ def reduced_facts(
             fitting = choose(frozenset(around))
             if fitting is not None:
                 name, used = fitting
-                return name, (mg, *(around[analyte] for analyte in needed if analyte in used))
-    return "", ()
+                return Evidence((mg, *(around[analyte] for analyte in needed if analyte in used)), name)
+    return Evidence()
 
 
 def missing(mg_newest_first: Sequence[Fact], facts: Sequence[Fact], policy: Policy, needed: Sequence[Analyte]) -> str:

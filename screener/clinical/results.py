@@ -21,7 +21,7 @@ from screener.clinical.records import (
     Version,
 )
 from screener.clinical.statements import Statements
-from screener.clinical.units import Reading, UnitTable
+from screener.clinical.units import Conversion, UnitTable
 
 _REMEMBERED = 16_384  # texts of each kind
 _NO_VALUE = frozenset({"value_missing", "value_absent"})
@@ -134,7 +134,7 @@ class Results:
         text = observation.effectiveDateTime
         moment = dates.moment(text) if text else observations.when(observation)
         found = self._judged(patient, observation, raw, match)
-        if isinstance(found, Reading) and isinstance(moment, Moment):
+        if isinstance(found, Conversion) and isinstance(moment, Moment):
             if match.analyte is Analyte.CALCIUM and observations.above_range(observation, raw):
                 found = msgspec.structs.replace(found, marks=(*found.marks, "above_range"))
             return observations.fact(patient, observation, copy, match, moment, found)
@@ -181,7 +181,7 @@ class Results:
 
     def _judged(
         self, patient: str, observation: wire.Observation, raw: bytes | msgspec.Raw, match: Match
-    ) -> Reading | str:
+    ) -> Conversion | str:
         """The value in the model's unit, or the reason against it."""
         if match.reason or observation.status not in self._usable:
             return observations.refused_by_status(observation.status, match)
@@ -234,8 +234,8 @@ class Results:
         listed = bool(self._statements.listed("Observation", concept))
         return self._codes.find(concept), self._menopause.means(concept), listed
 
-    def _readings_of(self, match: Match) -> dates.Remembered[bytes, Reading | str]:
-        def read(quantity: bytes) -> Reading | str:
+    def _readings_of(self, match: Match) -> dates.Remembered[bytes, Conversion | str]:
+        def read(quantity: bytes) -> Conversion | str:
             return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
 
         return dates.Remembered(read, _REMEMBERED)

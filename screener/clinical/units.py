@@ -59,7 +59,7 @@ class RangeRow(TableRow, frozen=True, kw_only=True):
     high: Decimal | None = None
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Conversion(msgspec.Struct, frozen=True):
     """A usable value in the model's unit."""
 
     value: Decimal
@@ -87,7 +87,7 @@ class UnitTable:
         self._units = {(row.analyte, row.unit): row for row in units}
         self._ranges = {(row.analyte, row.kind): row for row in ranges}
 
-    def read(self, match: Match, quantity: wire.Quantity) -> Reading | str:
+    def read(self, match: Match, quantity: wire.Quantity) -> Conversion | str:
         """The value in the model's unit, or the reason why it has no value."""
         number = _number(quantity.value)
         if isinstance(number, str):
@@ -110,7 +110,7 @@ class UnitTable:
             # A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
             suspected = any(self._would_be_usual(other, number) for other in self._others(unit))
             return UNIT_SUSPECTED if suspected else IMPLAUSIBLE
-        return Reading(value, "", self._marks(match, unit, value), unit.unit)
+        return Conversion(value, "", self._marks(match, unit, value), unit.unit)
 
     def usual(self, analyte: Analyte, value: Decimal) -> bool:
         """Whether a value in the model's unit lies in the usual range."""
@@ -161,7 +161,7 @@ class UnitTable:
             return "unit_contradiction"
         return by_code or by_text or "unit_unknown"
 
-    def _compared(self, match: Match, value: Decimal, comparator: str, unit: str) -> Reading | str:
+    def _compared(self, match: Match, value: Decimal, comparator: str, unit: str) -> Conversion | str:
         """Only of Mg and eGFR, and only where every value that "<" or ">" allows lies on one side of the limit.
 
         Of Mg the cut-off itself lies on the side below, of eGFR on the side above (severe is below 30).
@@ -176,7 +176,7 @@ class UnitTable:
         else:
             below = comparator in ("<", "<=") and value <= limit
             above = (comparator == ">" and value >= limit) or (comparator == ">=" and value > limit)
-        return Reading(value, comparator, match.marks, unit) if below or above else "comparator"
+        return Conversion(value, comparator, match.marks, unit) if below or above else "comparator"
 
     def _within(self, analyte: Analyte, kind: Literal["plausible", "usual"], value: Decimal) -> bool:
         limits = self._ranges.get((analyte, kind))

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from screener.plural import counted
-from screener.run.runner import Result
+from screener.base.plural import counted
+from screener.run.job import Result
 from screener.run.summary import rows
 
 log = structlog.get_logger()

@@ -107,7 +107,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def least_count_option(what: str) -> Callable[[F], F]:
     """--least-count: what is hidden below it."""
-    from screener.small_counts import LEAST
+    from screener.base.small_counts import LEAST
 
     return click.option("--least-count", type=click.IntRange(1, 1000), default=LEAST, show_default=True, help=what)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from screener.base.plural import counted
 from screener.commands._options import Common, FileToWrite, settings_options
 from screener.commands.run import progress_bar
-from screener.plural import counted
 
 EPILOG = """\b
 Example:
@@ -29,8 +29,8 @@ def expand(common: Common, *, out: Path) -> None:
     The server is server.base_url (ValueSet/$expand with is-a). Runs use the file offline; each row says which server gave it and
     when. Where the server fails, the file stays as it was.
     """
+    from screener.conformance.terminology import expand as expanded
     from screener.fhir.client import Client
-    from screener.terminology import expand as expanded
 
     settings = common.settings()
     with Client(settings.server) as client, progress_bar(common, "concepts") as progress:

@@ -40,7 +40,7 @@ def check(common: Common, *, folders: bool) -> None:
     Example:  screener config check --config /etc/screener/screener.toml
     """
     from screener.config.loading import InvalidSettings
-    from screener.run.preflight import problems
+    from screener.operations.doctor.preflight import problems
 
     found = problems(common.examined(), folders_only=folders)
     if found:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from screener.base.plural import counted
 from screener.commands._options import Common, FileToWrite, settings_options
-from screener.plural import counted
 
 EPILOG = """\b
 Examples:

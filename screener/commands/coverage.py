@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from screener.base.small_counts import said
 from screener.commands._options import (
     Common,
     from_folder_option,
@@ -16,13 +17,12 @@ from screener.commands._options import (
     settings_options,
 )
 from screener.commands.run import progress_bar
-from screener.small_counts import said
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from screener.coverage.report import Coverage
-    from screener.coverage.tally import CodeSeen, SystemSeen
+    from screener.analysis.coverage.report import Coverage
+    from screener.analysis.coverage.tally import CodeSeen, SystemSeen
 
 _CODES_SHOWN = 25
 
@@ -74,21 +74,20 @@ def coverage(
     It counts the women who have each result where the job would look for it, and those who would be scored or flagged, or would lack
     something. It lists the codes and units that are seen, suggests what unmapped ones may be, and says which values are refused and why.
     """
-    from screener.config.tables import site_tables
-    from screener.coverage.files import write_tables
-    from screener.coverage.report import Request, cover
+    from screener.analysis.coverage.files import write_tables
+    from screener.analysis.coverage.report import CoverageRequest, cover
+    from screener.run.opening import site_to_read
 
     settings = common.settings(only_tag=only_tag)
     usual = 0 if from_folder else 500
-    request = Request(
+    request = CoverageRequest(
         sample=usual if sample is None else sample,
         limit=limit or 0,
         least_count=least_count,
-        from_folder=from_folder,
         now=now,
     )
-    with progress_bar(common) as progress:
-        found = cover(settings, request, progress)
+    with site_to_read(settings, from_folder, tolerant=True) as (site, opened), progress_bar(common) as progress:
+        found = cover(site, opened, request, progress)
     if as_json:
         import msgspec
 
@@ -96,7 +95,7 @@ def coverage(
     else:
         _show(found)
     if tables:
-        files = write_tables(found, site_tables(settings.codes).units, tables)
+        files = write_tables(found, site.tables.units, tables)
         click.echo(f"Written, to be checked: {', '.join(str(file) for file in files)}", err=True)
 
 

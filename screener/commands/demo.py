@@ -15,9 +15,9 @@ from fhir_fixtures.population import generate
 from model import MG_CUT_OFF_MMOL_L
 from screener.assessment.identity import Canonical
 from screener.assessment.resource import Json, local_id
+from screener.base.errors import ExitCode, ScreenerError
 from screener.clinical.records import Method
 from screener.config.servers import ServerSettings
-from screener.errors import ExitCode, ScreenerError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.fhir.search import search

@@ -8,7 +8,7 @@ import click
 from screener.commands._options import Common, settings_options
 
 if TYPE_CHECKING:
-    from screener.doctor.findings import Finding
+    from screener.operations.doctor.findings import Finding
 
 EPILOG = """\b
 Examples:
@@ -33,7 +33,7 @@ def doctor(common: Common, *, write: bool, folders: bool, as_json: bool) -> None
     """
     import msgspec
 
-    from screener.doctor.examination import examine
+    from screener.operations.doctor.examination import examine
 
     found = common.examined("error")  # what is wrong is said by the findings
     findings = examine(found, _unsaid if as_json else _say, write=write, folders_only=folders)

@@ -11,7 +11,7 @@ from screener.commands._options import Common, from_folder_option, now_option, s
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from screener.explain import Explanation, Nomogram
+    from screener.analysis.explain import Explanation, Nomogram
 
 _BAR = 30  # characters for 100 points
 
@@ -49,17 +49,17 @@ def explain(
     It shows each result that was found, as sent and in the model's unit, whether it is used, and why not; each rule and what it rests
     on; the nomogram's points; the assessments that follow, and how they differ from those that stand. What it prints is patient data.
     """
-    from contextlib import ExitStack
-
+    from screener.analysis.explain import explain as explain_patient
+    from screener.analysis.explain import plain
     from screener.commands.run import check_patient_ids
-    from screener.explain import explain_one, plain
+    from screener.run.opening import site_with_stores
     from screener.run.options import Options
 
     settings = common.settings()
     check_patient_ids([patient])
     options = Options(dry_run=True, from_folder=from_folder, to_folder=to_folder or from_folder, now=now)
-    with ExitStack() as stack:
-        found = explain_one(patient, settings, options, stack)
+    with site_with_stores(settings, options) as consulted:
+        found = explain_patient(patient, consulted)
     if as_json:
         import msgspec
 
@@ -97,7 +97,7 @@ def _because(reason: str) -> str:
 def _measurements(found: "Explanation", console: "Console") -> None:
     from rich.table import Table
 
-    from screener.explain import short
+    from screener.analysis.explain import short
 
     console.print("\n[bold]Results[/]")
     if not found.measurements:

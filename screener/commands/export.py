@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from screener.base.plural import counted
 from screener.commands._options import Common, Instant, settings_options
 from screener.commands.run import progress_bar
-from screener.plural import counted
 
 EPILOG = """\b
 Examples:
@@ -44,14 +44,20 @@ def export(
 
     The folder then holds patient data, for its owner only; export.json says from when it is and what it holds.
     """
-    from screener.bulk.export import export as exported
-    from screener.bulk.request import needed
+    from contextlib import ExitStack
+
     from screener.config.scopes import with_scopes
+    from screener.run.site import open_site
+    from screener.stores.bulk.export import Exporter
+    from screener.stores.bulk.request import needed
 
     settings = with_scopes(common.settings())
-    request = needed(settings, types=types, since=since, relevant=relevant)
-    with progress_bar(common, "files") as progress:
-        whole = exported(settings, request, out, progress, restart=restart)
+    with ExitStack() as stack:
+        site = open_site(settings, stack)
+        mapper = site.mapper if relevant else None
+        request = needed(site.needs, settings.bulk.level, types=types, since=since, mapper=mapper)
+        with progress_bar(common, "files") as progress:
+            whole = Exporter(settings.server, settings.bulk).export(request, out, progress, restart=restart)
     resources = sum(file.resources for file in whole.files)
     megabytes = sum(file.size_bytes for file in whole.files) / 1e6
     click.echo(

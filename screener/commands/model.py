@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from screener.base.errors import InputError
 from screener.commands._options import FileToWrite
 from screener.commands.model_card import card
 from screener.commands.model_cohort import cohort
 from screener.commands.model_local import fit, recalibrate, validate
 from screener.commands.model_page import page
-from screener.errors import InputError
 
 EPILOG = """\b
 Examples:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from screener.base.plural import counted
 from screener.commands._options import (
     Common,
     Instant,
@@ -15,10 +16,9 @@ from screener.commands._options import (
     settings_options,
 )
 from screener.commands.run import progress_bar
-from screener.plural import counted
 
 if TYPE_CHECKING:
-    from screener.cohort.report import Made
+    from screener.analysis.cohort.report import Made
 
 EPILOG = """\b
 Examples:
@@ -81,27 +81,30 @@ def cohort(
     By default a woman is judged by the exclusions of her result's day: judged by today's, those who were treated because of their
     DXA would be missing.
     """
+    from screener.analysis.cohort.files import check_writable
+    from screener.analysis.cohort.report import CohortRequest, make
     from screener.clinical.labels import LabelKind, LabelRule
-    from screener.cohort.report import Request, make
+    from screener.config.tables import label_tables
+    from screener.run.opening import site_to_read
 
     settings = common.settings(only_tag=only_tag)
-    request = Request(
+    request = CohortRequest(
         out=out,
         rule=LabelRule(LabelKind(kind), max_gap_days),
         as_of=as_of,
         with_unlabelled=with_unlabelled,
         least_count=least_count,
-        from_folder=from_folder,
         now=now,
     )
-    with progress_bar(common) as progress:
-        made = make(settings, request, progress)
+    check_writable(out)
+    with site_to_read(settings, from_folder, further=True) as (site, opened), progress_bar(common) as progress:
+        made = make(site, opened, label_tables(settings.cohort), request, progress)
     _show(made, common.log_format)
 
 
 def _show(made: "Made", log_format: str) -> None:
     """The counts and the comparison on standard output; one JSON line with --log-format json."""
-    from screener.cohort.comparison import HEADER
+    from screener.analysis.cohort.comparison import HEADER
 
     if log_format == "json":
         import json

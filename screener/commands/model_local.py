@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from screener.base.plural import counted
 from screener.commands._options import FileToWrite
-from screener.plural import counted
 
 if TYPE_CHECKING:
     from model.local.cohort import LocalCohort

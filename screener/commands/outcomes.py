@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from screener.base.small_counts import said
 from screener.commands._options import (
     Common,
     from_folder_option,
@@ -15,10 +16,9 @@ from screener.commands._options import (
     settings_options,
 )
 from screener.commands.run import progress_bar
-from screener.small_counts import said
 
 if TYPE_CHECKING:
-    from screener.cohort.outcomes import Outcomes, Told
+    from screener.analysis.cohort.outcomes import Outcomes, QuarterShown
 
 EPILOG = """\b
 Examples:
@@ -71,13 +71,18 @@ def outcomes(
 
     It holds for the women who were sent to DXA, who are not chosen at random. Nothing is written to the source.
     """
-    from screener.cohort.outcomes import Request
-    from screener.cohort.outcomes import outcomes as follow
+    from screener.analysis.cohort.files import check_writable
+    from screener.analysis.cohort.outcomes import OutcomesRequest
+    from screener.analysis.cohort.outcomes import outcomes as follow
+    from screener.config.tables import label_tables
+    from screener.run.opening import site_to_read
 
     settings = common.settings(only_tag=only_tag)
-    request = Request(quarters, within_days, least_count, out, from_folder, now)
-    with progress_bar(common) as progress:
-        found = follow(settings, request, progress)
+    if out is not None:
+        check_writable(out)
+    request = OutcomesRequest(quarters, within_days, least_count, out, now)
+    with site_to_read(settings, from_folder, further=True) as (site, opened), progress_bar(common) as progress:
+        found = follow(site, opened, label_tables(settings.cohort), request, progress)
     if as_json:
         import msgspec
 
@@ -101,13 +106,17 @@ def _show(found: "Outcomes") -> None:
         grid.add_row(row.quarter, *_cells(row, least))
     console = Console(highlight=False, width=100)
     console.print(grid)
+    if found.failed != 0:
+        console.print(
+            f"Patients whose records break a rule, in no quarter: {said(found.failed, least)}", style="yellow"
+        )
     console.print(
         f"DXA on or within {found.within_days} days after the magnesium result. risk: mean printed risk of those scored and sent to DXA; seen: "
         "those of them with osteoporosis; seen/expected with its 95 % interval: 1 is calibrated.",
     )
 
 
-def _cells(row: "Told", least: int) -> list[str]:
+def _cells(row: "QuarterShown", least: int) -> list[str]:
     counts = [said(one, least) for one in (row.assessed, row.scored, row.flagged, row.with_dxa, row.osteoporosis)]
     percents = ["" if one is None else f"{one:.0f} %" for one in (row.mean_risk_percent, row.observed_percent)]
     ratio = row.observed_expected

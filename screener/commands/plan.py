@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from screener.base.errors import ConfigurationError, InputError
 from screener.commands._options import Common, settings_options
 from screener.commands.model_local import artefact_option
-from screener.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from model.artefact import Artefact

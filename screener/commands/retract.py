@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from screener.base.errors import ConfigurationError
 from screener.commands._options import Common, settings_options
 from screener.commands.run import progress_bar
-from screener.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from screener.run.undo import Confirm, Undone
@@ -41,7 +41,7 @@ def retract(
     assessments, a model's nomograms, a patient) until `screener suppressions lift`. A call that was cut short is called again.
     """
     from screener.commands.run import check_patient_ids
-    from screener.run.undo import Target
+    from screener.run.undo import Target, open_place
     from screener.run.undo import retract as take_back
 
     given: dict[SuppressionKind, str | None] = {"run": run_id, "artefact": artefact, "patient": patient}
@@ -52,8 +52,8 @@ def retract(
         raise click.UsageError("A model is named by id and version: ID@VERSION, as a run's summary has them")
     check_patient_ids([patient] if patient else [])
     settings = common.settings()
-    with progress_bar(common, "assessments") as progress:
-        found = take_back(settings, targets[0], dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
+    with open_place(settings, "retract", dry=dry_run) as place, progress_bar(common, "assessments") as progress:
+        found = take_back(place, targets[0], _confirm(yes=yes), progress)
     _say(found, "marked as entered in error")
     click.get_current_context().exit(int(found.exit_code))
 
@@ -73,11 +73,12 @@ def purge(common: Common, *, dry_run: bool, yes: bool) -> None:
     For the end of a trial. Where people may have seen the assessments, `screener retract` leaves a trace and this does not. The
     watermarks are forgotten with them: only a backfill writes again.
     """
+    from screener.run.undo import open_place
     from screener.run.undo import purge as delete_all
 
     settings = common.settings()
-    with progress_bar(common, "resources") as progress:
-        found = delete_all(settings, dry=dry_run, confirm=_confirm(yes=yes), progress=progress)
+    with open_place(settings, "purge", dry=dry_run) as place, progress_bar(common, "resources") as progress:
+        found = delete_all(place, _confirm(yes=yes), progress)
     _say(found, "deleted")
     click.get_current_context().exit(int(found.exit_code))
 

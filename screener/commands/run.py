@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
+from screener.base.errors import ConfigurationError, InputError, ScreenerError, SummaryNotWritten
 from screener.commands._options import Common, FileToWrite, Instant, settings_options
-from screener.errors import ConfigurationError, InputError, ScreenerError, SummaryNotWritten
 
 if TYPE_CHECKING:
     from screener.config.settings import Settings
-    from screener.run.figures import Figures
+    from screener.run.job import Result
     from screener.run.options import Options
-    from screener.run.runner import Result
     from screener.run.summary import Summary
 
 
@@ -181,41 +180,43 @@ def run(
 
 def _run_and_tell(common: Common, options: "Options", only_tag: str | None, files: Files) -> None:
     """Run, and tell how it ended: on the terminal, in the files asked for, and to whom the configuration names."""
+    from screener.run.job import Result
+    from screener.run.summary import blank, concluded
+
     settings: Settings | None = None
     try:
         _check_list(files.list, show_patients=options.show_patients)
         settings = common.settings(only_tag=only_tag)
         result = _carried_out(common, settings, options, files.summary)
-    except ScreenerError as error:
-        _tell_failure(error, options, files.summary, common.log_format)
-        if settings is not None:
-            _follow_up(settings, _summary_of(error, options), (), files.report)
-        raise
+    except ScreenerError as error:  # it could not begin
+        result = Result(concluded(blank(options.mode.value), error=error), error)
+    if result.error is not None:
+        _tell_failure(result.summary, files.summary, common.log_format)
+    else:
+        _tell(result, common, files)
+    if settings is not None and (settings.follows_up or files.report is not None):
+        from screener.operations.after_run import FollowUp, after_run, write_report
+
+        site = FollowUp.of(settings)
+        after_run(site, result.summary, result.earlier)
+        if files.report is not None:
+            write_report(site, result.summary, result.earlier, files.report)
+    if result.error is not None:
+        raise result.error
+    if result.summary.exit_code:
+        click.get_current_context().exit(result.summary.exit_code)
+
+
+def _tell(result: "Result", common: Common, files: Files) -> None:
     show(result, common)
     if files.list is not None:
         _write_list(files.list, result)
     if files.summary is not None:
         _write_summary(files.summary, result.summary)
-    _follow_up(settings, result.summary, result.earlier, files.report)
-    if result.summary.exit_code:
-        click.get_current_context().exit(result.summary.exit_code)
-
-
-def _follow_up(
-    settings: "Settings", summary: "Summary", earlier: "Sequence[Figures]", report_file: Path | None
-) -> None:
-    """The report, the metrics and the message that follow a run, however it ended."""
-    if not settings.follows_up and report_file is None:
-        return
-    from screener.operations.after_run import after_run, write_report
-
-    after_run(settings, summary, earlier)
-    if report_file is not None:
-        write_report(settings, summary, earlier, report_file)
 
 
 def _carried_out(common: Common, settings: "Settings", options: "Options", summary_file: Path | None) -> "Result":
-    from screener.run.runner import execute
+    from screener.run.job import execute
     from screener.run.signals import stop_by_signal
 
     check_patient_ids(options.patients)
@@ -240,9 +241,8 @@ def tell_usage_error(error: ScreenerError, file: str, *, as_json: bool) -> None:
         click.echo(summary.to_line())
 
 
-def _tell_failure(error: ScreenerError, options: "Options", file: Path | None, log_format: str) -> None:
+def _tell_failure(summary: "Summary", file: Path | None, log_format: str) -> None:
     """The summary of a run that was stopped, or that could not begin, where one was asked for."""
-    summary = _summary_of(error, options)
     if file is not None:
         with suppress(SummaryNotWritten):  # the run's own error says more
             _write_summary(file, summary)
@@ -264,14 +264,7 @@ def _check_list(file: Path | None, *, show_patients: bool) -> None:
 def _write_list(file: Path, result: "Result") -> None:
     from screener.run.work_list import write
 
-    write(file, result.worked)
-
-
-def _summary_of(error: ScreenerError, options: "Options") -> "Summary":
-    from screener.run.summary import Summary, blank, concluded
-
-    held = error.summary
-    return held if isinstance(held, Summary) else concluded(blank(options.mode.value), error=error)
+    write(file, result.work_list)
 
 
 def _write_summary(file: Path, summary: "Summary") -> None:
@@ -287,14 +280,12 @@ def _write_summary(file: Path, summary: "Summary") -> None:
 
 
 def _start_workers_ahead(folder: Path, wanted: int) -> None:
-    """Let worker processes start beside this one's own imports, where the folder is worth it."""
-    from screener.ndjson import (
-        files,
-        workers,
-    )
+    """Let worker processes start early, while this one still imports, where the folder is worth it."""
+    from screener.stores.folder import files, workers
 
     with suppress(InputError):  # what is wrong with the folder is said where it is opened
         if workers.processes_for(files.plain_bytes(files.ndjson_files(folder)), wanted) > 1:
+            workers.preload("screener.run.folder_engine")
             workers.start_ahead()
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.base.errors import ConfigurationError
 from screener.commands._options import Common, FileToWrite, settings_options
-from screener.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from screener.config.settings import Settings
     from screener.run.summary import Summary
     from screener.state import RunRow, State
 
@@ -55,7 +54,7 @@ def list_(common: Common, *, limit: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with _state(common.settings()) as state:
+    with _state(common.settings().state.url) as state:
         rows = state.runs(limit)
     if as_json:
         click.echo(json.dumps([_plain(row) for row in rows], indent=2))
@@ -89,7 +88,7 @@ def show(common: Common, *, run: str, as_json: bool) -> None:
     \b
     Example:  screener runs show 0b6f
     """
-    with _state(common.settings()) as state:
+    with _state(common.settings().state.url) as state:
         row = one_run(state, run)
     if as_json:
         click.echo(json.dumps(_plain(row), indent=2))
@@ -118,15 +117,15 @@ def report(common: Common, *, run: str, out: Path) -> None:
     \b
     Example:  screener runs report 0b6f --out run.html
     """
-    from screener.operations.after_run import report_of
-    from screener.report.page import write
+    from screener.operations.after_run import FollowUp, report_of
+    from screener.operations.report.page import write
     from screener.run.history import history
 
     settings = common.settings()
-    with _state(settings) as state:
+    with _state(settings.state.url) as state:
         row = one_run(state, run)
         earlier = history(state, row.start).runs
-    write(report_of(settings, _whole(row), earlier), out)
+    write(report_of(FollowUp.of(settings), _whole(row), earlier), out)
     click.echo(f"Written: {out}")
 
 
@@ -141,10 +140,10 @@ def measure(common: Common, *, run: str, out: Path) -> None:
     Example:  screener runs measure 0b6f --out measure-report.json
     """
     from screener.assessment.identity import Canonical
-    from screener.report.measure_report import measure_report
+    from screener.operations.report.measure_report import measure_report
 
     settings = common.settings()
-    with _state(settings) as state:
+    with _state(settings.state.url) as state:
         row = one_run(state, run)
     found = measure_report(
         _whole(row), str(row.ended), Canonical(settings.output.canonical), settings.report.least_count
@@ -167,7 +166,7 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with _state(common.settings()) as state:
+    with _state(common.settings().state.url) as state:
         before, after = one_run(state, first), one_run(state, second)
     judged = {
         name: (str(getattr(before.start, field)), str(getattr(after.start, field)))
@@ -199,10 +198,10 @@ def diff(common: Common, *, first: str, second: str, as_json: bool) -> None:
     Console(highlight=False).print(grid)
 
 
-def _state(settings: "Settings") -> "State":
+def _state(url: str) -> "State":
     from screener.state import State
 
-    return State.open(settings.state.url, make=False)
+    return State.open(url, make=False)
 
 
 def one_run(state: "State", name: str) -> "RunRow":
@@ -220,7 +219,7 @@ def _whole(row: "RunRow") -> "Summary":
     """The summary of a run. ConfigurationError where the ledger has none that is whole."""
     import msgspec
 
-    from screener.report.run_report import of_ledger
+    from screener.operations.report.run_report import of_ledger
 
     try:
         return of_ledger(row.summary or {})

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from screener.base.errors import of_extra
+from screener.base.plural import counted
 from screener.commands._options import Common, settings_options
-from screener.errors import of_extra
-from screener.plural import counted
 
 if TYPE_CHECKING:
     from screener.config.settings import Settings

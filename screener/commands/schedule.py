@@ -23,11 +23,13 @@ def schedule(common: Common, *, run_now: bool) -> None:
     Runs come one at a time. A start that was missed by less than schedule.misfire_grace_seconds takes place late; several missed ones
     take place once. Where there has been no full run yet, it begins with one (schedule.first_backfill). SIGTERM finishes the batch in hand, leaves the watermark where it was, and exits 0.
     """
-    from screener.operations.after_run import after_run
+    from functools import partial
+
+    from screener.operations.after_run import FollowUp, after_run
     from screener.operations.endpoint import serving
-    from screener.run.schedule import Worker
+    from screener.operations.schedule import Worker
 
     settings = common.settings()
-    worker = Worker(settings, after_run)
-    with serving(settings, worker.next_starts):
+    worker = Worker(settings, partial(after_run, FollowUp.of(settings)))
+    with serving(settings.metrics, settings.state.url, worker.next_starts):
         worker.work(run_now=run_now)

@@ -2,8 +2,8 @@
 
 import click
 
+from screener.base.errors import ConfigurationError, of_extra
 from screener.commands._options import Common, settings_options
-from screener.errors import ConfigurationError, of_extra
 
 EPILOG = """\b
 Example (screener.toml):
@@ -23,11 +23,14 @@ def serve(common: Common) -> None:
     She is read by the call's prefetch or its access token, never by the job's own credentials, and nothing is written. There is no
     card where there is nothing to say. The service runs until it is stopped.
     """
+    from contextlib import ExitStack
+
     settings = common.settings()
     with of_extra("serve"):
         import uvicorn
 
         from screener.visit.app import create_app
+    from screener.run.site import open_site
     from screener.visit.clients import Clients
     from screener.visit.hooks import SERVICE_ID
     from screener.visit.service import Service
@@ -42,7 +45,9 @@ def serve(common: Common) -> None:
     base = (visit.url or f"http://{visit.address}").rstrip("/")
     audiences = frozenset({base, f"{base}/cds-services", f"{base}/cds-services/{SERVICE_ID}"})
     clients = Clients.of_file(visit.client_keys, audiences) if visit.client_keys else None
-    app = create_app(Service(settings), clients, visit.seconds)
-    click.echo(f"CDS Hooks at {base}/cds-services (stop with Ctrl-C)", err=True)
-    # No access log: it would hold nothing, and one line a call is ours.
-    uvicorn.run(app, host=host.strip("[]"), port=int(port), log_config=None, access_log=False, server_header=False)
+    with ExitStack() as stack:
+        service = Service(open_site(settings, stack), visit, settings.server, settings.output)
+        app = create_app(service, clients, visit.seconds)
+        click.echo(f"CDS Hooks at {base}/cds-services (stop with Ctrl-C)", err=True)
+        # No access log: it would hold nothing, and one line a call is ours.
+        uvicorn.run(app, host=host.strip("[]"), port=int(port), log_config=None, access_log=False, server_header=False)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from screener.base.errors import ConfigurationError
 from screener.config.servers import Section
 from screener.config.settings import Settings
-from screener.errors import ConfigurationError
 
 PREFIX = "SCREENER_"
 FILE = Path("screener.toml")

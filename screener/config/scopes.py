@@ -41,5 +41,5 @@ def scopes_besides(settings: Settings) -> list[str]:
     """For what is written beside assessments and the Device."""
     return [
         f"system/{kind}.{''.join(letter for letter in 'crus' if letter in ''.join(_LETTER[one] for one in interactions))}"
-        for kind, interactions, _ in settings.written_besides
+        for kind, interactions, _ in settings.optional_writes
     ]

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from screener.base.errors import ConfigurationError
 from screener.clinical.labels import LabelTables
 from screener.clinical.mapping import MappingTables
 from screener.config.settings import CodeSettings, CohortSettings
-from screener.errors import ConfigurationError
 
 _TABLES = ("codes", "units", "exclusions", "expanded")
 _SAID = ("version", "reviewed by", "reviewed")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.atomic import write_whole
-from screener.errors import ServerError
+from screener.base.errors import ServerError
 from screener.fhir.client import Client
 
 Json = dict[str, Any]

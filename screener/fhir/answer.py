@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from screener.errors import ServerError
+from screener.base.errors import ServerError
 
 
 class Answer(msgspec.Struct, frozen=True):

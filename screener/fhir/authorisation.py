@@ -19,8 +19,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 import structlog
 
+from screener.base.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import keys
 
 log = structlog.get_logger()

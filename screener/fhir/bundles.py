@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from screener.errors import RequestRefused, ServerError
+from screener.base.errors import RequestRefused, ServerError
 from screener.fhir.answer import decode
 from screener.fhir.client import Client
 from screener.fhir.outcomes import outcome_codes
@@ -44,16 +44,15 @@ class _Bundle(msgspec.Struct):
     entry: list[_Entry] = []
 
 
-def create(resource: Mapping[str, Any], identifier: str) -> dict[str, Any]:
-    """An entry that creates `resource` unless one with this `system|value` exists."""
-    kind = resource["resourceType"]
+def create(kind: str, resource: Mapping[str, Any] | msgspec.Raw, identifier: str) -> dict[str, Any]:
+    """An entry that creates a resource of type `kind` unless one with this `system|value` exists."""
     request = {"method": "POST", "url": kind, "ifNoneExist": f"identifier={identifier}"}
     return {"resource": resource, "request": request}
 
 
-def update(resource: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """An entry that updates `resource` by id, only from the version that was read."""
-    request = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
+def update(address: str, resource: Mapping[str, Any] | msgspec.Raw, version: str) -> dict[str, Any]:
+    """An entry that updates the resource at `Type/id`, only from the version that was read."""
+    request = {"method": "PUT", "url": address}
     if version:
         request["ifMatch"] = f'W/"{version}"'
     return {"resource": resource, "request": request}

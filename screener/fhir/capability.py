@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from screener.errors import ServerError
+from screener.base.errors import ServerError
 from screener.fhir.answer import decode
 from screener.fhir.client import Client
 

@@ -2,8 +2,8 @@
 
 import ssl
 
+from screener.base.errors import ConfigurationError
 from screener.config.servers import ServerSettings
-from screener.errors import ConfigurationError
 
 
 def client_certificate(settings: ServerSettings) -> tuple[str, str] | str | None:

@@ -19,14 +19,14 @@ import urllib3
 from requests.utils import get_environ_proxies
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from screener.config.servers import ServerSettings
-from screener.errors import (
+from screener.base.errors import (
     AuthorisationError,
     NotAuthenticated,
     PageExpired,
     RequestRefused,
     ServerError,
 )
+from screener.config.servers import ServerSettings
 from screener.fhir.answer import Answer, http_date, retry_after
 from screener.fhir.authorisation import Authorisation, Reply, authorisation
 from screener.fhir.certificates import check_certificates, client_certificate

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from model.atomic import write_whole
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError
 
 Algorithm = Literal["ES384", "RS384"]  # SMART Backend Services: servers know at least one of them
 

@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from screener.base.errors import ConfigurationError
 from screener.config.servers import ServerSettings
-from screener.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str, int]  # scheme, host, port

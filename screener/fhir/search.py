@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 import structlog
 
-from screener.errors import PageExpired, RequestRefused, ServerError
+from screener.base.errors import PageExpired, RequestRefused, ServerError
 from screener.fhir.answer import Answer, decode
 from screener.fhir.client import Client
 from screener.fhir.outcomes import type_name

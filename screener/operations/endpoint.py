@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
-from screener.config.settings import Settings
-from screener.errors import ConfigurationError, StateError
+from screener.base.errors import ConfigurationError, StateError
+from screener.config.settings import MetricsSettings
 from screener.operations.metrics import exposition
 from screener.state import State
 from screener.stores.protocols import Mode
@@ -37,26 +37,26 @@ def health(state: State, next_starts: Mapping[str, datetime], within: timedelta,
 
 
 @contextmanager
-def serving(settings: Settings, next_starts: NextStarts) -> Iterator[int]:
+def serving(settings: MetricsSettings, state_url: str, next_starts: NextStarts) -> Iterator[int]:
     """Serve while the block runs, where the settings ask for it; gives the port (0 where nothing is served).
 
     ConfigurationError for an address that cannot be used.
     """
-    if not settings.metrics.address:
+    if not settings.address:
         yield 0
         return
-    host, _, port = settings.metrics.address.rpartition(":")
+    host, _, port = settings.address.rpartition(":")
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), _handler(settings, next_starts))
+        server = ThreadingHTTPServer((host.strip("[]"), int(port)), _handler(settings, state_url, next_starts))
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigurationError(
-            f"metrics.address = {settings.metrics.address!r} cannot be used ({type(error).__name__})",
+            f"metrics.address = {settings.address!r} cannot be used ({type(error).__name__})",
             "Write HOST:PORT of this machine, e.g. 127.0.0.1:9464, and a port that is free",
         ) from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
-    log.info("metrics_served", address=settings.metrics.address, paths=["/metrics", "/health", "/live"])
+    log.info("metrics_served", address=settings.address, paths=["/metrics", "/health", "/live"])
     try:
         yield server.server_address[1]
     finally:
@@ -65,14 +65,16 @@ def serving(settings: Settings, next_starts: NextStarts) -> Iterator[int]:
         thread.join()
 
 
-def _handler(settings: Settings, next_starts: NextStarts) -> type[BaseHTTPRequestHandler]:
+def _handler(settings: MetricsSettings, state_url: str, next_starts: NextStarts) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10  # of a connection that says nothing
 
         def do_GET(self) -> None:
             """One of the three paths."""
             try:
-                status, kind, body = _answer(self.path.partition("?")[0], settings, next_starts())
+                status, kind, body = _answer(
+                    self.path.partition("?")[0], settings.healthy_hours, state_url, next_starts()
+                )
             except StateError as error:
                 status, kind, body = 503, "text/plain", f"{error.what}\n".encode()
             self.send_response(status)
@@ -87,14 +89,16 @@ def _handler(settings: Settings, next_starts: NextStarts) -> type[BaseHTTPReques
     return Handler
 
 
-def _answer(path: str, settings: Settings, next_starts: Mapping[str, datetime]) -> tuple[int, str, bytes]:
+def _answer(
+    path: str, healthy_hours: float, state_url: str, next_starts: Mapping[str, datetime]
+) -> tuple[int, str, bytes]:
     """Status, content type, body."""
     if path == "/live":
         return 200, "text/plain", b"live\n"
     if path not in ("/metrics", "/health"):
         return 404, "text/plain", b"There is /metrics, /health and /live\n"
-    with State.to_read(settings.state.url) as state:
+    with State.to_read(state_url) as state:
         if path == "/metrics":
             return 200, "text/plain; version=0.0.4", exposition(state, next_starts)
-        found = health(state, next_starts, timedelta(hours=settings.metrics.healthy_hours), datetime.now(UTC))
+        found = health(state, next_starts, timedelta(hours=healthy_hours), datetime.now(UTC))
     return 200 if found["healthy"] else 503, "application/json", (json.dumps(found, indent=2) + "\n").encode()

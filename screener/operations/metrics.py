@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from model.atomic import write_whole
-from screener.errors import InputError
+from screener.base.errors import InputError
 from screener.run.summary import Summary
 from screener.state import RunRow, State
 from screener.stores.protocols import Mode

@@ -7,11 +7,11 @@ import requests
 import stamina
 from requests.utils import get_environ_proxies
 
+from screener.base.errors import ConfigurationError
+from screener.base.small_counts import said, shown
 from screener.config.settings import NotifySettings
-from screener.errors import ConfigurationError
 from screener.fhir import keys
 from screener.run.summary import Summary
-from screener.small_counts import said, shown
 
 _SECONDS = 10
 _ATTEMPTS = 3

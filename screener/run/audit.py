@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 from screener.assessment.identity import PRODUCT, Canonical, device_uuid
 from screener.assessment.resource import Json
-from screener.errors import AuditNotWritten, ServerError
+from screener.base.errors import AuditNotWritten, ServerError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.client import Client
 from screener.fhir.time import instant_text
-from screener.run.summary import Summary, concluded
+from screener.run.summary import Summary
 
 _TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 
@@ -47,9 +47,7 @@ def write(client: Client, summary: Summary, canonical: Canonical, source_system:
     try:
         client.write("POST", "AuditEvent", ENCODER.encode(event), what="the AuditEvent of the run")
     except ServerError as error:
-        failed = AuditNotWritten(
+        raise AuditNotWritten(
             f"The run is done, but its AuditEvent could not be written: {error.what}",
             "What it wrote is right and stands in the ledger; look at the server, or set output.audit_event = false",
-        )
-        failed.summary = concluded(summary, error=failed)
-        raise failed from error
+        ) from error

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from screener.errors import ExitCode, ScreenerError
+from screener.base.errors import ExitCode, ScreenerError
 
 _SHARE_OF_TIME_TO_READ = 2 / 3  # of the time until the deadline; the rest is for writing
 
@@ -18,26 +18,47 @@ class DeadlineReached(Stopped):
     exit_code = ExitCode.DEADLINE
 
 
-class Deadline:
-    """`until`: when the run's time is up, None for never. `should_stop`: whether it was asked to stop (a signal)."""
+Report = Callable[[str, int, int], None]  # (what is counted, done, total)
 
-    def __init__(self, until: datetime | None, should_stop: Callable[[], bool] | None, *, resumable: bool) -> None:
-        """`resumable`: the next call goes on where this one stops."""
-        self._until, self._should_stop, self._resumable = until, should_stop, resumable
+
+class Deadline:
+    """The pace of a run (`engine.Pace`). `until`: when its time is up, None for never. `should_stop`: whether it was asked to stop (a
+    signal)."""
+
+    def __init__(
+        self,
+        until: datetime | None,
+        should_stop: Callable[[], bool] | None = None,
+        report: Report | None = None,
+        *,
+        resumable: bool,
+    ) -> None:
+        """`report` shows the progress. `resumable`: the next call goes on where this one stops."""
+        self._until, self._should_stop, self._report, self._resumable = until, should_stop, report, resumable
         self._began = self._batch_began = datetime.now(UTC)
 
-    def check(self, how_far: str) -> None:
-        """Raise Stopped or DeadlineReached where the run has to end. `how_far`: what is done, in words."""
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Report how far the run is. Raises Stopped or DeadlineReached between two batches, where it has to end."""
+        if self._report:
+            self._report(step, done, total)
+        if done < total:
+            self._check(f"{done} of {total} {step}")
+
+    def _check(self, how_far: str) -> None:
         if self._until and datetime.now(UTC) >= self._until:
-            raise self.reached(how_far)
+            raise self._reached(how_far)
         if self._should_stop and self._should_stop():
             raise Stopped(
                 f"Stopped after {how_far}",
                 "What was written is right; the next run goes on from the old watermark",
             )
 
-    def reached(self, how_far: str) -> DeadlineReached:
-        """The error of a run whose time is up."""
+    def check_done(self, done: int, total: int) -> None:
+        """Raise DeadlineReached where reading ended before all patients were looked at: what there was time to decide is written."""
+        if done < total:
+            raise self._reached(f"{done} of {total} patients")
+
+    def _reached(self, how_far: str) -> DeadlineReached:
         remedy = "Call it again: it goes on where it was" if self._resumable else "Call it again"
         return DeadlineReached(f"The time is up after {how_far}", remedy)
 

@@ -1,7 +1,7 @@
 """What a run keeps for later runs to be compared with: counts, and medians of many results. Nothing in it is about one patient."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, log2
 
@@ -20,7 +20,7 @@ def size_of(value: Decimal) -> int:
     return round(log2(number) * _STEPS_PER_OCTAVE) if number > 0 else -10_000
 
 
-class AnalyteFigures(msgspec.Struct):
+class AnalyteFigures(msgspec.Struct, frozen=True):
     """Of one analyte: the results that assessments rest on, those refused, and of the former the units, the codes, and the median in the
     model's unit (None below 50 results).
 
@@ -36,7 +36,7 @@ class AnalyteFigures(msgspec.Struct):
     codes: dict[str, int] = {}
 
 
-class Figures(msgspec.Struct):
+class Figures(msgspec.Struct, frozen=True):
     """Of one run. `standing` counts patients who had an assessment of ours before it. `candidates` are women who are old enough and have a usable Mg: what is said of excluding types and of scores is a
     share of them, because runs of one kind look at other patients than those of another. `created`, `amended`, `retracted` and `failed` are its difference, whether it was written or not; `types` counts
     candidates with a statement that some rule is about, by resource type.
@@ -66,29 +66,33 @@ _COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind i
 
 def together(runs: Sequence[Figures]) -> Figures:
     """Several runs as one; a median is the mean of theirs, weighted by their results."""
-    found = Figures(**{name: sum(getattr(run, name) for run in runs) for name in _COUNTS})
-    for run in runs:
-        found.types = dict(Counter(found.types) + Counter(run.types))
-        found.risks = dict(Counter(found.risks) + Counter(run.risks))
-    for name in sorted({name for run in runs for name in run.analytes}):
-        found.analytes[name] = _of_analyte([run.analytes[name] for run in runs if name in run.analytes])
-    return found
+    analytes = sorted({name for run in runs for name in run.analytes})
+    return Figures(
+        **{name: sum(getattr(run, name) for run in runs) for name in _COUNTS},
+        types=_sum([run.types for run in runs]),
+        risks=_sum([run.risks for run in runs]),
+        analytes={name: _of_analyte([run.analytes[name] for run in runs if name in run.analytes]) for name in analytes},
+    )
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    whole: Counter[str] = Counter()
+    for part in parts:
+        whole.update(part)
+    return dict(whole)
 
 
 def _of_analyte(parts: Sequence[AnalyteFigures]) -> AnalyteFigures:
-    units: Counter[str] = Counter()
-    for part in parts:
-        units.update(part.units)
     known = [(part.median, part.used) for part in parts if part.median is not None]
     results = sum(used for _, used in known)
-    median = sum(middle * used for middle, used in known) / results if results else None
-    distribution: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    for part in parts:
-        distribution.update(part.distribution)
-        codes.update(part.codes)
-    used, refused = sum(part.used for part in parts), sum(part.refused for part in parts)
-    return AnalyteFigures(used, refused, dict(units), median, dict(distribution), dict(codes))
+    return AnalyteFigures(
+        used=sum(part.used for part in parts),
+        refused=sum(part.refused for part in parts),
+        units=_sum([part.units for part in parts]),
+        median=sum(middle * used for middle, used in known) / results if results else None,
+        distribution=_sum([part.distribution for part in parts]),
+        codes=_sum([part.codes for part in parts]),
+    )
 
 
 def analyte_figures(

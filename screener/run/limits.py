@@ -9,8 +9,8 @@ from math import exp, log
 
 import msgspec
 
+from screener.base.plural import counted
 from screener.config.settings import LimitSettings
-from screener.plural import counted
 from screener.run.figures import AnalyteFigures, Figures, together
 from screener.stores.protocols import Mode
 
@@ -61,7 +61,8 @@ def exceeded(
     difference goes to a folder, whose first run may be of any size.
     """
     before = together(history.runs)
-    before.types = {kind: count for kind, count in before.types.items() if kind not in unchecked}
+    types = {kind: count for kind, count in before.types.items() if kind not in unchecked}
+    before = msgspec.structs.replace(before, types=types)
     found = [*_counts(now, mode, history, limits, folder=folder), *_shares(now, mode, history, limits)]
     if any(getattr(now, name) for name in _WRITES):
         found += [

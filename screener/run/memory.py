@@ -1,29 +1,25 @@
 """What a run finds in the state and leaves there: watermark, retry set, how far a backfill got, the ledger."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError, as_screener_error
 from screener.fhir.time import instant_text, parse_instant
+from screener.run.counts import RunTally
+from screener.run.history import history
+from screener.run.limits import History
 from screener.run.options import Options
 from screener.run.receipts import ledger_row
 from screener.run.summary import Summary
-from screener.state import RunStart, State
-from screener.stores.protocols import Mode, Receipt
+from screener.state import Lease, RunStart, State
+from screener.stores.protocols import Receipt
 
 log = structlog.get_logger()
 
 _GIVEN_UP_AFTER = timedelta(days=7)  # a backfill that was left so long ago begins again
-
-
-def open_state(url: str, options: Options, *, dry: bool) -> State:
-    """A dry run makes none, and neither does a nightly run: where it finds none, its URL may hold a typing error."""
-    if dry:
-        return State.to_read(url)
-    nightly = options.mode is Mode.NIGHTLY and options.since is None and options.from_folder is None
-    return State.open(url, make=not nightly)
 
 
 class Memory:
@@ -31,7 +27,7 @@ class Memory:
 
     def __init__(self, state: State, start: RunStart, watermark: str, options: Options, *, dry: bool) -> None:
         """`watermark`: the name of the run's watermark and retry set. `start`: the run's row in the ledger."""
-        self.state, self._start, self._watermark, self._options = state, start, watermark, options
+        self._state, self._start, self._watermark, self._options = state, start, watermark, options
         self._dry = dry
         self._resumable = options.resumable and not dry
         self._remembered: set[str] = set()  # failed patients that the retry set has from this run
@@ -48,10 +44,10 @@ class Memory:
             return instant_text(self._options.since)
         if self._options.from_folder:
             raise ConfigurationError("A folder has no watermark: it is read as a whole", "Add --backfill")
-        since = self.state.watermark(self._watermark)
+        since = self._state.watermark(self._watermark)
         if since is not None:
             return since
-        if self.state.watermark_scopes(prefix):
+        if self._state.watermark_scopes(prefix):
             raise ConfigurationError(
                 "The policy, the exclusions, the code map or the model changed since the last full run",
                 "Run `screener run --backfill --dry-run` to see what it does to everyone, then with --accept-large-change instead",
@@ -61,29 +57,46 @@ class Memory:
             "Run `screener run --backfill` once; the nightly runs follow on from it",
         )
 
+    def history(self) -> History:
+        """Earlier runs with the same source and destination."""
+        return history(self._state, self._start)
+
     def waiting(self) -> frozenset[str]:
         """The patients of the retry set."""
-        return frozenset(row.patient_id for row in self.state.retry_patients(self._watermark))
+        return frozenset(row.patient_id for row in self._state.retry_patients(self._watermark))
 
-    def begin(self) -> None:
-        """Write the run's row into the ledger."""
-        self.state.begin_run(self._start)
+    @contextmanager
+    def held(self, destination: str, lease_seconds: float) -> Iterator[Lease | None]:
+        """Hold the lease of a destination, with the run's row in the ledger; an error closes the row. None in a dry run."""
+        if self._dry:
+            yield None
+            return
+        run_id = self._start.run_id
+        with self._state.lease(
+            destination, run_id=run_id, ttl_seconds=lease_seconds, heartbeat_seconds=lease_seconds / 6
+        ) as lease:
+            self._state.begin_run(self._start)
+            try:
+                yield lease
+            except Exception as error:
+                said = as_screener_error(error)
+                self._end(int(said.exit_code), {"error": said.what})
+                raise
 
-    def end(self, exit_code: int, summary: Mapping[str, object]) -> None:
-        """Close the run's row."""
-        self.state.end_run(self._start.run_id, instant_text(datetime.now(UTC)), exit_code, summary)
+    def _end(self, exit_code: int, summary: Mapping[str, object]) -> None:
+        self._state.end_run(self._start.run_id, instant_text(datetime.now(UTC)), exit_code, summary)
 
     def done_until(self, as_of: datetime) -> str:
         """The last patient of an earlier call of this backfill, "" for none. The watermark then takes the instant of that call's
         data. `as_of`: the instant that this call's data stand for."""
         # Never ahead of this machine's clock: what a server with a fast one dates in between would be missed.
         self._data_of = instant_text(min(as_of, datetime.now(UTC)))
-        held = self.state.unfinished(self._watermark) if self._resumable else None
+        held = self._state.unfinished(self._watermark) if self._resumable else None
         if held is None:
             return ""
         started = parse_instant(self._start.started)
         if self._options.restart or started - parse_instant(held.started) > _GIVEN_UP_AFTER:
-            self.state.finished(self._watermark)
+            self._state.finished(self._watermark)
             return ""
         self._data_of = held.started
         log.info(
@@ -97,12 +110,12 @@ class Memory:
         """Save the failures first, then the progress: after a kill between the two, patients are done twice and none is lost."""
         if self._resumable:
             self._save_failures(failed)
-            self.state.done_until(self._watermark, self._data_of, last_patient)
+            self._state.done_until(self._watermark, self._data_of, last_patient)
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Write receipts into the ledger. A folder needs none."""
         if not self._options.to_folder:
-            self.state.record_receipts(self._start.run_id, [ledger_row(receipt) for receipt in receipts])
+            self._state.record_receipts(self._start.run_id, [ledger_row(receipt) for receipt in receipts])
 
     def save_failed(self, failed: Mapping[str, str], recovered: Collection[str]) -> None:
         """Save the patients that failed, with the reasons: the next run tries them again. Of a run that came to its end.
@@ -113,13 +126,13 @@ class Memory:
         if self._dry:
             return
         if self._options.now is None:
-            self.state.forget(self._watermark, recovered)
+            self._state.forget(self._watermark, recovered)
         self._save_failures(failed)
 
     def _save_failures(self, failed: Mapping[str, str]) -> None:
         new = {name: why for name, why in failed.items() if name not in self._remembered}
         if new:
-            self.state.remember_failures(self._watermark, new, self._start.started)
+            self._state.remember_failures(self._watermark, new, self._start.started)
             self._remembered.update(new)
 
     def next_watermark(self) -> str | None:
@@ -130,8 +143,29 @@ class Memory:
     def close(self, summary: Summary, *, finished: bool) -> None:
         """End the run: the ledger first, the watermark last. `finished`: a backfill is not gone on with."""
         if not self._dry:
-            self.end(summary.exit_code, summary.plain())
+            self._end(summary.exit_code, summary.plain())
         if summary.watermark.to:
-            self.state.move_watermark(self._watermark, summary.watermark.to)
+            self._state.move_watermark(self._watermark, summary.watermark.to)
         if self._resumable and finished:
-            self.state.finished(self._watermark)
+            self._state.finished(self._watermark)
+
+
+class RunJournal:
+    """What is kept while a run writes (`engine.Journal`)."""
+
+    def __init__(self, memory: Memory, lease: Lease | None, tally: RunTally) -> None:
+        """`lease`: None in a dry run."""
+        self._memory, self._lease, self._tally = memory, lease, tally
+
+    def before_write(self) -> None:
+        """Never write without the lease: LeaseLost where another run has it."""
+        if self._lease is not None:
+            self._lease.check()
+
+    def written(self, receipts: Sequence[Receipt]) -> None:
+        """Write receipts into the ledger before the next batch begins."""
+        self._memory.written(receipts)
+
+    def batch_done(self, last_patient: str) -> None:
+        """Save how far the run got."""
+        self._memory.batch_done(last_patient, self._tally.counts.failed)

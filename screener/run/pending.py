@@ -5,7 +5,6 @@ Beyond some megabytes they are in a temporary file, which has no name: nobody el
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import Self
@@ -13,10 +12,10 @@ from typing import Self
 import msgspec
 
 from screener.assessment.reconcile import Action, Change
+from screener.base.errors import InputError
 from screener.clinical.records import Method
-from screener.errors import InputError
 from screener.fhir.bundles import ENCODER
-from screener.run.tally import PatientCounts
+from screener.run.counts import PatientCounts
 
 # Of some batches: the last of their patients, the counts of those with changes, and the changes.
 Part = tuple[str, dict[str, PatientCounts], list[Change]]
@@ -46,7 +45,6 @@ class _Batch(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Batch).decode
-_decode_resource = msgspec.json.Decoder(float_hook=Decimal).decode  # decimals digit for digit
 
 
 class Pending:
@@ -101,7 +99,7 @@ class Pending:
 
 
 def _row(change: Change) -> _Row:
-    resource = ENCODER.encode(change.resource)
+    resource = change.encoded or ENCODER.encode(change.resource)
     return _Row(
         change.action,
         change.patient,
@@ -121,7 +119,7 @@ def _change(row: _Row) -> Change:
         row.method,
         row.identity,
         row.reason,
-        altered=_decode_resource(row.resource),
         target=row.target,
         version=row.version,
+        encoded=row.resource,
     )

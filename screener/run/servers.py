@@ -1,20 +1,20 @@
 """The servers of a run: connected, their clocks compared, and asked whether they offer what the run needs of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import structlog
 
+from screener.base.errors import AuthorisationError, ConfigurationError, ServerError
+from screener.base.plural import counted
 from screener.config.scopes import READ, READ_AND_WRITE, scopes_besides, with_scopes
 from screener.config.servers import ServerSettings
-from screener.config.settings import Settings
-from screener.errors import AuthorisationError, ConfigurationError, ServerError
+from screener.config.settings import OptionalWrites, Settings
 from screener.fhir import capability
 from screener.fhir.capability import SANDBOX_NAME, Capability
 from screener.fhir.client import Client
-from screener.plural import counted
 from screener.run.options import Options
 
 log = structlog.get_logger()
@@ -112,7 +112,7 @@ def _check_clock(theirs: datetime, host: str, tolerance_minutes: int) -> None:
         minutes = round(abs(apart).total_seconds() / 60)
         raise ServerError(
             f"The clock of {host} is {counted(minutes, 'minute')} {'ahead of' if apart > timedelta() else 'behind'} this machine's",
-            "Set the wrong one right, or raise server.clock_tolerance_minutes; nothing was read",
+            "Correct the wrong clock, or raise server.clock_tolerance_minutes; nothing was read",
         )
 
 
@@ -128,41 +128,57 @@ def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Serve
         return Servers()
     here = connect(settings.server, stack)
     writes = settings.write == "on" and not options.to_folder and not options.dry_run
-    needed = set() if options.from_folder else needed_to_read(settings)
+    written = Written.of(settings) if writes else None
+    needed = set() if options.from_folder else needed_to_read(settings.exclusions.needs())
     if not options.to_folder and not apart:
         needed.add("RiskAssessment")
-    _check_offers(here, needed, settings, writes=writes and not apart)
+    _check_offers(here, needed, None if apart else written)
     source = None if options.from_folder else here
     if not apart:
         return Servers(source, None if options.to_folder else here)
     there = connect(settings.destination, stack)
-    _check_offers(there, {"RiskAssessment", "Patient"}, settings, writes=writes)
+    _check_offers(there, {"RiskAssessment", "Patient"}, written)
     return Servers(source, there)
 
 
-def needed_to_read(settings: Settings) -> set[str]:
-    """The resource types that a source must let us search."""
-    required = {kind for kind, need in settings.exclusions.needs().items() if need == "required"}
+def needed_to_read(needs: Mapping[str, str], *, tolerant: bool = False) -> set[str]:
+    """The resource types that a source must let us search. `tolerant`: none that only excludes."""
+    required = {kind for kind, need in needs.items() if need == "required" and not tolerant}
     return {"Patient", "Observation"} | required
 
 
-def connect_to_read(settings: Settings, stack: ExitStack) -> ServerFeatures:
-    """The server as a source only."""
-    server = connect(settings.server, stack)
-    _check_offers(server, needed_to_read(settings), settings, writes=False)
+def connect_to_read(
+    settings: ServerSettings, needs: Mapping[str, str], stack: ExitStack, *, tolerant: bool = False
+) -> ServerFeatures:
+    """The server as a source only. `tolerant`: see `needed_to_read`."""
+    server = connect(settings, stack)
+    _check_offers(server, needed_to_read(needs, tolerant=tolerant), None)
     return server
 
 
-def _check_offers(server: ServerFeatures, needed: Collection[str], settings: Settings, *, writes: bool) -> None:
+class Written(NamedTuple):
+    """What a run writes beside assessments and the Device: as interactions, and as SMART scopes."""
+
+    besides: OptionalWrites
+    scopes: Sequence[str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """By the settings."""
+        return cls(settings.optional_writes, scopes_besides(settings))
+
+
+def _check_offers(server: ServerFeatures, needed: Collection[str], writes: Written | None) -> None:
+    """AuthorisationError for what is not granted, ServerError for what is not offered. `writes`: None where nothing is written."""
     written = {"Device", "RiskAssessment"} if writes else set()
     scopes = [f"system/{kind}.{READ_AND_WRITE if kind in written else READ}" for kind in sorted({*needed, *written})]
-    not_granted = server.client.not_granted([*scopes, *(scopes_besides(settings) if writes else [])])
+    not_granted = server.client.not_granted([*scopes, *(writes.scopes if writes else ())])
     if not_granted:
         raise AuthorisationError(
             f"{server.client.host} did not grant {', '.join(not_granted)}",
             "Have it granted, set the exclusions concerned to optional, or write to another server ([destination])",
         )
-    missing = capability.lacks(server.statement, needed, writes=writes, besides=settings.written_besides)
+    missing = capability.lacks(server.statement, needed, writes=bool(writes), besides=writes.besides if writes else ())
     if missing:
         raise ServerError(
             f"{server.client.host} does not offer: {', '.join(missing)}",

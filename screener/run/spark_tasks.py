@@ -16,14 +16,15 @@ from screener.clinical import statements
 from screener.clinical.mapping import Mapper
 from screener.clinical.patients import version
 from screener.clinical.records import MalformedResource, Medicine
-from screener.ndjson.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
-from screener.ndjson.prefilter import Prefilter
-from screener.ndjson.scan import AnyRow, decode_head, decode_rows, shard_of, version_of
-from screener.ndjson.shards import FolderShardSource, resource_of
-from screener.ndjson.versions import key_of
-from screener.run.pipeline import Stores, run
-from screener.run.shards import ShardTask, Unwatched
-from screener.run.tally import RunTally, packed
+from screener.run.counts import packed
+from screener.run.deciding import Stores
+from screener.run.engine import Plan
+from screener.run.folder_engine import ShardTask, decide_and_write
+from screener.stores.folder.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
+from screener.stores.folder.prefilter import Prefilter
+from screener.stores.folder.scan import AnyRow, decode_head, decode_rows, shard_of, version_of
+from screener.stores.folder.shards import FolderShardSource, resource_of
+from screener.stores.folder.versions import key_of
 from screener.stores.patient_order import shard_key
 
 # What a mapped line may be.
@@ -117,12 +118,12 @@ def rests_on(batches: Batches) -> Batches:
 
 
 def judge_partition(
-    shard_task: ShardTask, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]
+    shard_task: ShardTask, plan: Plan, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]
 ) -> Callable[[Batches], Batches]:
     """From (part byte, patient string, payload binary), all of some patients, to JUDGED: their lines, and one row of counts."""
 
     def judged(batches: Batches) -> Batches:
-        held = Held(medicines, unchecked)
+        held = PartitionInMemory(medicines, unchecked)
         again: set[str] = set()
         for batch in batches:
             for part, patient, payload in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -130,17 +131,16 @@ def judge_partition(
                     again.add(patient)
                 else:
                     held.take(part, payload)
-        tally = RunTally(show_patients=shard_task.show_patients, watched=shard_task.watched)
         stores = Stores(
             FolderShardSource(held, shard_task.mapper, shard_task.needs, [0]),
             FolderShardDestination(held, [0], LineWriter(shard_task.now)),
         )
-        plan = msgspec.structs.replace(shard_task.plan, again=frozenset(again))
-        run(plan, shard_task.rules, stores, Validator(every=False), Unwatched(), tally)
+        of_partition = msgspec.structs.replace(plan, again=frozenset(again))
+        counts = decide_and_write(of_partition, shard_task, stores, Validator(every=False))
         out = _Table("shard_key patient id text counts")
         for line in in_order(held.shard(0)):
             out.add(shard_key(line.patient), line.patient, line.id, line.text, b"")
-        out.add(-1, "", "", b"", packed(tally.counts))
+        out.add(-1, "", "", b"", packed(counts))
         yield from out.full(0)
 
     return judged
@@ -151,7 +151,7 @@ def _packed(line: Line) -> bytes:
     return _encode(line)
 
 
-class Held:
+class PartitionInMemory:
     """A partition's patients in memory: a folder of one shard, as source and as destination."""
 
     def __init__(self, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from screener.base.errors import ExitCode, ScreenerError
 from screener.clinical.records import Outcome
 from screener.config.tables import SiteTable
-from screener.errors import ExitCode, ScreenerError
 from screener.fhir.time import instant_text
+from screener.run.counts import COLUMNS
 from screener.run.figures import Figures
 from screener.run.limits import Exceeded
-from screener.run.tally import COLUMNS
 from screener.run.tasks import TaskCounts
 
 SCHEMA_VERSION = 2

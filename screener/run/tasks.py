@@ -6,19 +6,17 @@ stands: only a Task that is still `requested` is closed, all that others added i
 
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
 
 from screener.assessment.identity import NAMESPACE
-from screener.assessment.reconcile import STANDS
+from screener.assessment.reconcile import ACTIVE
 from screener.assessment.resource import AssessmentWriter, Json, local_id
-from screener.batches import batches
-from screener.config.settings import Settings, TaskSettings
+from screener.base.batches import batches
+from screener.config.settings import TaskSettings
 from screener.fhir import bundles
-from screener.fhir.client import Client
 from screener.fhir.time import instant_text
 from screener.stores.server_destination import ServerDestination
 
@@ -39,17 +37,10 @@ class TaskCounts(msgspec.Struct):
     held_back: int = 0
 
 
-def keep(client: Client, writer: AssessmentWriter, settings: Settings) -> TaskCounts:
+def keep(store: ServerDestination, writer: AssessmentWriter, settings: TaskSettings, bundle_entries: int) -> TaskCounts:
     """Bring the Tasks up to date with the assessments that stand. ServerError where the server cannot be asked or written to."""
-    with closing(ServerDestination(client, settings.written_to, writer.canonical, settings.output)) as store:
-        return _kept(client, store, writer, settings.tasks, settings.output.bundle_entries)
-
-
-def _kept(
-    client: Client, store: ServerDestination, writer: AssessmentWriter, settings: TaskSettings, bundle_entries: int
-) -> TaskCounts:
     now = datetime.now(UTC)
-    flagged = {local_id(one["subject"]["reference"]): one for one in store.flagged() if one.get("status") in STANDS}
+    flagged = {local_id(one["subject"]["reference"]): one for one in store.flagged() if one.get("status") in ACTIVE}
     held = {local_id(task.get("for", {}).get("reference", "")): task for task in store.tasks()}
     since = (now - timedelta(days=settings.days)).date().isoformat()
     new = [
@@ -68,10 +59,12 @@ def _kept(
         )
         new = []
     closed = [_closed(task, flagged.get(patient), writer, now) for patient, task in sorted(held.items())]
-    entries = [bundles.create(task, _search_name(task)) for task in new]
-    entries += [bundles.update(task, task["meta"]["versionId"]) for task in closed if task is not None]
+    entries = [bundles.create("Task", task, _search_name(task)) for task in new]
+    entries += [
+        bundles.update(f"Task/{task['id']}", task, task["meta"]["versionId"]) for task in closed if task is not None
+    ]
     for part in batches(entries, bundle_entries):
-        _count(counts, part, bundles.send_batch(client, part, "a batch of Tasks"))
+        _count(counts, part, store.write_tasks(part))
     return counts
 
 

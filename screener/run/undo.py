@@ -12,21 +12,21 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from screener.assessment.identity import Canonical, assessment_uuid
+from screener.assessment.identity import assessment_uuid
 from screener.assessment.reconcile import TAKEN_BACK, Action, Change
 from screener.assessment.resource import AssessmentWriter, Json
 from screener.assessment.retraction import BY_SITE, taken_back
-from screener.batches import batches
+from screener.base.batches import batches
+from screener.base.errors import ConfigurationError, ExitCode, as_screener_error
+from screener.base.plural import counted
+from screener.base.progress import Progress
 from screener.clinical.records import Method
 from screener.config.scopes import READ, READ_AND_WRITE, READ_WRITE_AND_DELETE, with_scopes
 from screener.config.settings import Settings
-from screener.errors import ConfigurationError, ExitCode, told
 from screener.fhir.time import instant_text
-from screener.plural import counted
-from screener.run.names import RunNames, run_start
 from screener.run.receipts import ledger_row
-from screener.run.rules import assessment_writer, load_model_and_tables
 from screener.run.servers import connect
+from screener.run.site import Site, open_site
 from screener.state import RunStart, State, SuppressionKind
 from screener.stores.protocols import Receipt, WriteResult
 from screener.stores.server_destination import ServerDestination
@@ -35,7 +35,6 @@ _ATTEMPTS = 3  # at an assessment that somebody else writes at the same time
 _GONE = (200, 202, 204, 404, 410)
 
 Confirm = Callable[[str], None]  # is shown what is about to happen; raises where it must not
-Progress = Callable[[int, int], None]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -62,106 +61,127 @@ class Undone(msgspec.Struct):
         return ExitCode.SOME_PATIENTS_FAILED if self.failed else ExitCode.DONE
 
 
-class _Place(NamedTuple):
-    """The destination, opened."""
+class Place(NamedTuple):
+    """A site and its destination, opened to take assessments back."""
 
+    site: Site
     host: str
-    name: str
     store: ServerDestination
-    state: State
-    writer: AssessmentWriter
     start: RunStart
+    dry: bool
+    lease_seconds: float
+    bundle_entries: int
+    with_tasks: bool
+
+    @property
+    def name(self) -> str:
+        """The destination, as the state names it."""
+        return self.site.names.destination
+
+    @property
+    def state(self) -> State:
+        """The site's."""
+        return self.site.state
+
+    @property
+    def writer(self) -> AssessmentWriter:
+        """The site's."""
+        return self.site.writer
 
 
-def retract(settings: Settings, target: Target, *, dry: bool, confirm: Confirm, progress: Progress) -> Undone:
-    """Mark the assessments as entered in error, and suppress the target. ConfigurationError for a target that is not known."""
-    with ExitStack() as stack:
-        place = _open(settings, stack, "retract", dry=dry)
-        found = Undone(place.host, dry=dry)
-        target = _whole_name(place, target)
-        identities = _to_take_back(place, target, found)
-        found.found = len(identities)
-        if dry:
-            return found
-        confirm(
-            f"{counted(found.found, 'assessment')} on {place.host} to be marked as entered in error, and later runs leave them so until "
-            f"`screener suppressions lift`"
-        )
-        with _recorded(place, settings, found):
-            place.state.suppress(place.name, target.kind, target.name, instant_text(datetime.now(UTC)))
-            # Read again, part by part: whole assessments are not held for a whole hospital.
-            for part in batches(sorted(identities), settings.output.bundle_entries):
-                receipts = _write(place, part)
-                place.state.record_receipts(place.start.run_id, [ledger_row(receipt) for receipt in receipts])
-                written = sum(receipt.result is WriteResult.DONE for receipt in receipts)
-                found.done += written
-                found.failed += len(receipts) - written
-                progress(found.done + found.failed, found.found)
-        return found
-
-
-def purge(settings: Settings, *, dry: bool, confirm: Confirm, progress: Progress) -> Undone:
-    """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
-    with ExitStack() as stack:
-        place = _open(settings, stack, "purge", dry=dry)
-        tasks = place.store.tasks() if settings.tasks.owner else iter(())
-        found_there = chain(tasks, place.store.ours(), place.store.devices())
-        addresses = [f"{r['resourceType']}/{r['id']}" for r in found_there]
-        others = sum(not address.startswith("RiskAssessment/") for address in addresses)
-        found = Undone(place.host, found=len(addresses), dry=dry)
-        if dry:
-            return found
-        confirm(
-            f"{counted(len(addresses) - others, 'assessment')} and {counted(others, 'Device or Task', 'Devices and Tasks')} to be deleted from "
-            f"{place.host}. This cannot be taken back"
-        )
-        with _recorded(place, settings, found):
-            place.state.forget_watermarks(place.name)
-            # What refers to something first: a server may refuse to delete what something refers to.
-            for kind in ("Task/", "RiskAssessment/", "Device/"):
-                of_kind = [address for address in addresses if address.startswith(kind)]
-                for part in batches(of_kind, settings.output.bundle_entries):
-                    deleted = sum(result.status in _GONE for result in place.store.delete(part))
-                    found.done += deleted
-                    found.failed += len(part) - deleted
-                    progress(found.done + found.failed, len(addresses))
-        return found
-
-
-def _open(settings: Settings, stack: ExitStack, mode: Literal["retract", "purge"], *, dry: bool) -> _Place:
+@contextmanager
+def open_place(settings: Settings, mode: Literal["retract", "purge"], *, dry: bool) -> Iterator[Place]:
+    """Connect to the server that takes the assessments. ConfigurationError where it must not be written to."""
     if not dry and settings.write == "off":
         raise ConfigurationError('write = "off" in the configuration', 'Set write = "on", or look with --dry-run')
     scope = READ if dry else READ_WRITE_AND_DELETE if mode == "purge" else READ_AND_WRITE
     settings = with_scopes(settings, reads=False, assessments=scope)
-    loaded = load_model_and_tables(settings)
-    names = RunNames(settings)
-    there = connect(settings.written_to, stack)
-    store = ServerDestination(there.client, settings.written_to, Canonical(settings.output.canonical), settings.output)
-    stack.callback(store.close)
-    state = stack.enter_context(State.to_read(settings.state.url) if dry else State.open(settings.state.url))
-    start = run_start(str(uuid.uuid4()), mode, instant_text(datetime.now(UTC)), names, loaded, settings)
-    writer = assessment_writer(settings, loaded)
-    return _Place(there.client.host, names.destination, store, state, writer, start)
+    with ExitStack() as stack:
+        site = open_site(settings, stack, state="read" if dry else "write")
+        there = connect(settings.written_to, stack)
+        store = ServerDestination(there.client, settings.written_to, site.writer.canonical, settings.output)
+        stack.callback(store.close)
+        yield Place(
+            site,
+            there.client.host,
+            store,
+            site.run_start(str(uuid.uuid4()), mode, instant_text(datetime.now(UTC))),
+            dry,
+            settings.state.lease_seconds,
+            settings.output.bundle_entries,
+            bool(settings.tasks.owner),
+        )
+
+
+def retract(place: Place, target: Target, confirm: Confirm, progress: Progress) -> Undone:
+    """Mark the assessments as entered in error, and suppress the target. ConfigurationError for a target that is not known."""
+    found = Undone(place.host, dry=place.dry)
+    target = _whole_name(place, target)
+    identities = _to_take_back(place, target, found)
+    found.found = len(identities)
+    if place.dry:
+        return found
+    confirm(
+        f"{counted(found.found, 'assessment')} on {place.host} to be marked as entered in error, and later runs leave them so until "
+        f"`screener suppressions lift`"
+    )
+    with _recorded(place, found):
+        place.state.suppress(place.name, target.kind, target.name, instant_text(datetime.now(UTC)))
+        # Read again, part by part: whole assessments are not held for a whole hospital.
+        for part in batches(sorted(identities), place.bundle_entries):
+            receipts = _write(place, part)
+            place.state.record_receipts(place.start.run_id, [ledger_row(receipt) for receipt in receipts])
+            written = sum(receipt.result is WriteResult.DONE for receipt in receipts)
+            found.done += written
+            found.failed += len(receipts) - written
+            progress(found.done + found.failed, found.found)
+    return found
+
+
+def purge(place: Place, confirm: Confirm, progress: Progress) -> Undone:
+    """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
+    tasks = place.store.tasks() if place.with_tasks else iter(())
+    found_there = chain(tasks, place.store.ours(), place.store.devices())
+    addresses = [f"{r['resourceType']}/{r['id']}" for r in found_there]
+    others = sum(not address.startswith("RiskAssessment/") for address in addresses)
+    found = Undone(place.host, found=len(addresses), dry=place.dry)
+    if place.dry:
+        return found
+    confirm(
+        f"{counted(len(addresses) - others, 'assessment')} and {counted(others, 'Device or Task', 'Devices and Tasks')} to be deleted from "
+        f"{place.host}. This cannot be taken back"
+    )
+    with _recorded(place, found):
+        place.state.forget_watermarks(place.name)
+        # What refers to something first: a server may refuse to delete what something refers to.
+        for kind in ("Task/", "RiskAssessment/", "Device/"):
+            of_kind = [address for address in addresses if address.startswith(kind)]
+            for part in batches(of_kind, place.bundle_entries):
+                deleted = sum(result.status in _GONE for result in place.store.delete(part))
+                found.done += deleted
+                found.failed += len(part) - deleted
+                progress(found.done + found.failed, len(addresses))
+    return found
 
 
 @contextmanager
-def _recorded(place: _Place, settings: Settings, found: Undone) -> Iterator[None]:
+def _recorded(place: Place, found: Undone) -> Iterator[None]:
     """In the ledger, and while no run may write."""
-    seconds = settings.state.lease_seconds
+    seconds = place.lease_seconds
     run_id = place.start.run_id
     with place.state.lease(place.name, run_id=run_id, ttl_seconds=seconds, heartbeat_seconds=seconds / 6):
         place.state.begin_run(place.start)
         try:
             yield
         except Exception as error:
-            said = told(error)
+            said = as_screener_error(error)
             place.state.end_run(run_id, instant_text(datetime.now(UTC)), int(said.exit_code), {"error": said.what})
             raise
         counts = {"done": found.done, "failed": found.failed}
         place.state.end_run(run_id, instant_text(datetime.now(UTC)), int(found.exit_code), counts)
 
 
-def _to_take_back(place: _Place, target: Target, found: Undone) -> set[str]:
+def _to_take_back(place: Place, target: Target, found: Undone) -> set[str]:
     """The identities of the assessments that stand; those that were taken back before are counted."""
     identities = set()
     for resource in _aimed_at(place, target, found):
@@ -173,14 +193,14 @@ def _to_take_back(place: _Place, target: Target, found: Undone) -> set[str]:
     return identities
 
 
-def _identity_of(place: _Place, resource: Json) -> str:
+def _identity_of(place: Place, resource: Json) -> str:
     """The UUID; "" for what has no identity of ours."""
     system = place.writer.canonical.identifier
     names = (str(n.get("value", "")) for n in resource.get("identifier", ()) if n.get("system") == system)
     return next(names, "").removeprefix("urn:uuid:")
 
 
-def _whole_name(place: _Place, target: Target) -> Target:
+def _whole_name(place: Place, target: Target) -> Target:
     """The target with a run's whole id, of which the first letters are enough."""
     if target.kind != "run":
         return target
@@ -193,7 +213,7 @@ def _whole_name(place: _Place, target: Target) -> Target:
     return Target("run", known[0].start.run_id)
 
 
-def _aimed_at(place: _Place, target: Target, found: Undone) -> Iterable[Json]:
+def _aimed_at(place: Place, target: Target, found: Undone) -> Iterable[Json]:
     if target.kind == "run":
         wrote, later = place.state.identities_of(target.name), place.state.rewritten_after(target.name)
         found.later = len(wrote & later)
@@ -215,7 +235,7 @@ def _model_of(resource: Json, writer: AssessmentWriter) -> str:
     return ""
 
 
-def _changes(place: _Place, identities: Collection[str]) -> list[Change]:
+def _changes(place: Place, identities: Collection[str]) -> list[Change]:
     """The changes that take back what stands now under these identities."""
     canonical, texts = place.writer.canonical, place.writer.texts
     found = []
@@ -237,7 +257,7 @@ def _changes(place: _Place, identities: Collection[str]) -> list[Change]:
     return found
 
 
-def _write(place: _Place, identities: Collection[str]) -> list[Receipt]:
+def _write(place: Place, identities: Collection[str]) -> list[Receipt]:
     """Take them back; what somebody else wrote in between is read and taken back again."""
     receipts: dict[str, Receipt] = {}
     for _ in range(_ATTEMPTS):

@@ -10,10 +10,10 @@ import msgspec
 
 from model.atomic import write_whole
 from screener.assessment.values import per_cent
+from screener.base.errors import ConfigurationError, ListNotWritten, missing_package
+from screener.base.table_files import SUFFIXES, Kind, table_bytes
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method
-from screener.errors import ConfigurationError, ListNotWritten, lacking
-from screener.table_files import SUFFIXES, Kind, table_bytes
 
 COLUMNS: tuple[tuple[str, Kind], ...] = (
     ("patient", "text"),
@@ -31,7 +31,7 @@ COLUMNS: tuple[tuple[str, Kind], ...] = (
 )
 
 
-class Worked(msgspec.Struct, array_like=True):
+class WorkListRow(msgspec.Struct, array_like=True):
     """One patient: what came of her, and on what it rests. Outcome and reason are those at the run's end."""
 
     patient: str
@@ -48,10 +48,10 @@ class Worked(msgspec.Struct, array_like=True):
     caveats: tuple[str, ...] = ()
 
 
-def worked(verdict: Verdict) -> Worked:
+def row_of(verdict: Verdict) -> WorkListRow:
     """The line of a verdict. Risk and its day are the nomogram's; magnesium, its day and its side are the flag's, as on the two
     assessments: they may rest on different results."""
-    found = Worked(verdict.patient, verdict.outcome.value, verdict.reason)
+    found = WorkListRow(verdict.patient, verdict.outcome.value, verdict.reason)
     nomogram, flag = verdict.occasions.get(Method.NOMOGRAM), verdict.occasions.get(Method.FLAG)
     found.caveats = tuple(sorted({mark.partition(":")[0] for one in verdict.occasions.values() for mark in one.marks}))
     if flag is not None:
@@ -74,10 +74,10 @@ def check(file: Path) -> None:
     if file.suffix not in SUFFIXES:
         raise ConfigurationError(f"{file.name} is neither .csv nor .parquet", "Name the file by what it is to be")
     if file.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise lacking("pyarrow", "report", "write .csv")
+        raise missing_package("pyarrow", "report", "write .csv")
 
 
-def write(file: Path, rows: Sequence[Worked]) -> None:
+def write(file: Path, rows: Sequence[WorkListRow]) -> None:
     """The highest risks first, then the flagged, then the others; for its owner alone. ListNotWritten where it cannot be."""
     ordered = sorted(rows, key=lambda row: (-(row.risk or -1.0), not row.at_or_below, row.patient))
     try:
@@ -90,7 +90,7 @@ def write(file: Path, rows: Sequence[Worked]) -> None:
         ) from error
 
 
-def _cells(row: Worked) -> tuple[object, ...]:
+def _cells(row: WorkListRow) -> tuple[object, ...]:
     percents = (None if risk is None else float(per_cent(risk)) for risk in (row.risk, row.risk_low, row.risk_high))
     return (
         row.patient,

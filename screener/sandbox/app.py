@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError
 from screener.sandbox.bundles import Bundles
 from screener.sandbox.capability import statement
 from screener.sandbox.export import Exports

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from screener.batches import batches
+from screener.base.batches import batches
 from screener.fhir.time import instant_text
 from screener.sandbox.definitions import DEFINITIONS
 from screener.sandbox.interactions import Answer

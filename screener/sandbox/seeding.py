@@ -5,8 +5,8 @@ from itertools import islice
 from typing import Any
 
 from fhir_fixtures.population import bundles, transactions
-from screener.batches import batches
-from screener.errors import ServerError
+from screener.base.batches import batches
+from screener.base.errors import ServerError
 from screener.fhir import capability
 from screener.fhir.bundles import EntryResult, send_batch, send_transaction
 from screener.fhir.client import Client

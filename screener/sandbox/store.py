@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError
 from screener.fhir.time import instant_text
 from screener.sandbox.dates import Range
 from screener.sandbox.definitions import DEFINITIONS

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, select
 
-from screener.errors import LeaseHeld, LeaseLost, StateError
+from screener.base.errors import LeaseHeld, LeaseLost, StateError
 from screener.state.database import Database, insert_into
 from screener.state.processes import Process, boot_seconds, current_process
 from screener.state.tables import leases

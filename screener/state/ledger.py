@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, exists, func, select
 
-from screener.errors import ExitCode, StateError
+from screener.base.errors import ExitCode, StateError
 from screener.state.database import Database
 from screener.state.lease import holder
 from screener.state.processes import current_process

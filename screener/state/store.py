@@ -7,7 +7,7 @@ from typing import Self
 
 from sqlalchemy import func, select
 
-from screener.errors import StateError
+from screener.base.errors import StateError
 from screener.state import ledger, suppressed
 from screener.state.database import Database, insert_into, is_there, place_of
 from screener.state.lease import Lease

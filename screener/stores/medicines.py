@@ -6,10 +6,10 @@ from http import HTTPStatus
 import msgspec
 import structlog
 
-from screener.batches import batches
+from screener.base.batches import batches
+from screener.base.errors import AuthorisationError, RequestRefused, is_about_the_type
 from screener.clinical import statements
 from screener.clinical.records import Medicine
-from screener.errors import AuthorisationError, RequestRefused, is_about_the_type
 from screener.fhir.client import Client
 from screener.fhir.search import search
 

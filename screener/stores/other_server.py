@@ -95,7 +95,7 @@ class OtherServerDestination(ServerDestination):
         self._there = {patient: f"Patient/{next(iter(ids))}" for patient, ids in known.items() if len(ids) == 1}
         return [patient for patient in asked if patient not in self._there]
 
-    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def with_destination_references(self, changes: Sequence[Change]) -> Sequence[Change]:
         """With the references that hold at this server."""
         return [self._put_into_words(change) for change in changes]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from screener.batches import batches
+from screener.base.batches import batches
+from screener.base.errors import InputError
 from screener.clinical.mapping import Mapper
-from screener.errors import InputError
 from screener.fhir.answer import decode
 from screener.fhir.client import Client
 from screener.fhir.reads import Reference, WithIdentifiers, read
@@ -40,14 +40,14 @@ def patients_of_file(file: Path, named_by: str = "--patients-from") -> tuple[str
     return tuple(found)
 
 
-class Listed(NamedTuple):
+class NamedPatients(NamedTuple):
     """The patients that a list names, and how many of its lines name none."""
 
     patients: tuple[str, ...]
     left_out: int = 0
 
 
-def patients_of_numbers(client: Client, file: Path, system: str, batch_patients: int) -> Listed:
+def patients_of_numbers(client: Client, file: Path, system: str, batch_patients: int) -> NamedPatients:
     """The ids of the Patients that have these business identifiers (one a line) in a system.
 
     A number that no Patient has, or that several have, is left out and counted. InputError where none is left.
@@ -76,7 +76,7 @@ def patients_of_numbers(client: Client, file: Path, system: str, batch_patients:
             f"{client.host} has no Patient with a number of {file.name} in the identifier system that was given",
             "Look at Patient.identifier.system of one patient on the server",
         )
-    return Listed(patients, unknown + shared)
+    return NamedPatients(patients, unknown + shared)
 
 
 def _lines(file: Path, named_by: str) -> list[tuple[int, str]]:

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import structlog
 
+from screener.base.errors import RequestRefused, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from screener.fhir.search import Found, Parameters, search

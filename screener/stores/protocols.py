@@ -140,7 +140,7 @@ class Destination(Protocol):
     def unknown(self, patients: Collection[str]) -> Collection[str]:
         """Those of the patients, about to get their first assessment, whom the destination does not know."""
 
-    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def with_destination_references(self, changes: Sequence[Change]) -> Sequence[Change]:
         """The changes as they will be written, patients and evidence named as the destination names them. Must follow `standing` and
         `unknown` of their patients; `apply` may come much later."""
 

@@ -10,11 +10,11 @@ from screener.assessment.identity import Canonical, device_uuid
 from screener.assessment.owned_fields import difference
 from screener.assessment.reconcile import Action, Change
 from screener.assessment.resource import AssessmentWriter, Json, device, local_id
-from screener.batches import batches
+from screener.base.batches import batches
+from screener.base.errors import ServerError
 from screener.clinical.records import Method
 from screener.config.servers import ServerSettings
 from screener.config.settings import OutputSettings
-from screener.errors import ServerError
 from screener.fhir import bundles
 from screener.fhir.answer import Answer, decode
 from screener.fhir.client import Client
@@ -165,6 +165,10 @@ class ServerDestination:
             if self._is_ours(found):
                 yield _plain(found)
 
+    def write_tasks(self, entries: Sequence[Json]) -> list[bundles.EntryResult]:
+        """Write one batch of Tasks; a result for each, in the same order."""
+        return bundles.send_batch(self._client, entries, "a batch of Tasks")
+
     def devices(self) -> Iterator[Json]:
         """Every Device of ours."""
         for found in search(
@@ -186,7 +190,7 @@ class ServerDestination:
         """Nobody: the patients are on this server."""
         return ()
 
-    def addressed(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def with_destination_references(self, changes: Sequence[Change]) -> Sequence[Change]:
         """As they are: the results are on this server."""
         return changes
 
@@ -202,11 +206,12 @@ class ServerDestination:
 
     def _by_our_device(self, change: Change) -> Change:
         """The change with the id that the server gave to the Device."""
-        resource = change.resource or {}
-        if not self._created_device or resource.get("performer") != {"reference": self._to_come}:
+        if not self._created_device:
             return change
-        performed = {**resource, "performer": {"reference": self._created_device}}
-        return msgspec.structs.replace(change, draft=None, altered=performed)
+        encoded = change.encoded or bundles.ENCODER.encode(change.resource)
+        # The placeholder holds a UUID of ours: it occurs nowhere else in the resource.
+        named = encoded.replace(b'"%s"' % self._to_come.encode(), b'"%s"' % self._created_device.encode())
+        return msgspec.structs.replace(change, encoded=named)
 
     def _send(self, client: Client, part: Sequence[Change]) -> list[Receipt]:
         entries = [self._entry(change) for change in part]
@@ -255,10 +260,10 @@ class ServerDestination:
         """Nothing to do: a server has stored what it was sent."""
 
     def _entry(self, change: Change) -> dict[str, object]:
-        assert change.resource is not None  # noqa: S101 - only changes that write come here
+        body = msgspec.Raw(change.encoded or bundles.ENCODER.encode(change.resource))
         if change.action is Action.CREATE:
-            return bundles.create(change.resource, f"{self._canonical.identifier}|urn:uuid:{change.identity}")
-        return bundles.update(change.resource, change.version)
+            return bundles.create("RiskAssessment", body, f"{self._canonical.identifier}|urn:uuid:{change.identity}")
+        return bundles.update(f"RiskAssessment/{change.target}", body, change.version)
 
     def _methods(self) -> str:
         return ",".join(f"{self._canonical.method}|{method.value}" for method in Method)

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from screener.assessment.evidence import Basis
+from screener.base.errors import RequestRefused, ServerError, is_about_the_type
 from screener.clinical import eligibility
 from screener.clinical.dates import US_PER_SECOND, epoch_us, instant_us
 from screener.clinical.mapping import Mapped, Mapper
@@ -23,7 +24,6 @@ from screener.clinical.records import (
     UnresolvedMedication,
 )
 from screener.config.servers import ServerSettings
-from screener.errors import RequestRefused, ServerError, is_about_the_type
 from screener.fhir.answer import decode
 from screener.fhir.client import Client
 from screener.fhir.reads import WithIdentifiers, WithSubject, read
@@ -57,18 +57,18 @@ class ServerSource:
         settings: ServerSettings,
         mapper: Mapper,
         needs: Mapping[str, str],
-        may_matter: "MayMatter",
         *,
         by_code: Sequence[str] = ("code",),
         many: bool = True,
+        tolerant: bool = False,
     ) -> None:
-        """`needs`: required, optional or off for each excluding resource type. `may_matter` says from the rows read
-        so far whether a patient's exclusions can still make a difference. `by_code`: the searches that together
+        """`needs`: required, optional or off for each excluding resource type. `by_code`: the searches that together
         find Observations by the codes of themselves and of their components; `many`: the server searches for several patients at
-        once."""
+        once. `tolerant`: a required type that cannot be read is noted in `reading` and does not raise."""
+        self._tolerant = tolerant
         self._patients = PatientSearch(client, settings, many=many)
         self._client, self._settings, self._mapper = client, settings, mapper
-        self._needs, self._may_matter = needs, may_matter
+        self._needs = needs
         self.reading = Reading()
         self._control = ""  # the id of some Observation that the server has shown us
         self._by_code = tuple(by_code)
@@ -170,7 +170,7 @@ class ServerSource:
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
         eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
         rows += self._results(eligible)
-        matter = self._may_matter(rows, eligible, standing)
+        matter = _with_magnesium(rows, eligible, standing)
         unchecked: dict[str, list[str]] = {patient: [] for patient in patients}
         for kind, need in self._needs.items():
             read = self._excluding(kind, need, matter)
@@ -195,7 +195,7 @@ class ServerSource:
         if need == "off":
             self.reading.unchecked[kind] = "switched off"
             return None
-        if need == "optional" and kind in self.reading.unchecked:
+        if kind in self.reading.unchecked:
             return None
         try:
             return list(self._rows(kind, patients))
@@ -206,7 +206,7 @@ class ServerSource:
                 log.info("type_not_offered", type=kind)
                 self._not_offered.add(kind)
                 return []
-            if need == "required":
+            if need == "required" and not self._tolerant:
                 raise type(error)(
                     f"{error.what}, and exclusions.{_setting(kind)} is required",
                     f"{error.remedy}. To go on without it, set it to optional: every assessment will then say so",
@@ -339,10 +339,7 @@ def _named_medicines(rows: Iterable[Mapped]) -> set[str]:
     return {row.medicine for row in rows if isinstance(row, UnresolvedMedication) and row.medicine}
 
 
-MayMatter = Callable[[Sequence[Mapped], Sequence[str], Collection[str]], list[str]]
-
-
-def with_magnesium(rows: Sequence[Mapped], patients: Sequence[str], standing: Collection[str]) -> list[str]:
+def _with_magnesium(rows: Sequence[Mapped], patients: Sequence[str], standing: Collection[str]) -> list[str]:
     """The patients whose exclusions can make a difference: those with a usable Mg result, or with an assessment."""
     measured = {row.patient for row in rows if isinstance(row, Fact) and row.analyte is Analyte.MG}
     return [patient for patient in patients if patient in measured or patient in standing]

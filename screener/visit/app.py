@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from screener.errors import told
+from screener.base.errors import as_screener_error
 from screener.visit.clients import Clients
 from screener.visit.hooks import SERVICE_ID, Refused, answer, read_call
 from screener.visit.service import Service
@@ -41,7 +41,7 @@ def create_app(service: Service, clients: Clients | None, seconds: float) -> Sta
         except TimeoutError:
             return _refused(Refused(504, f"There is no answer within {seconds:g} s"))
         except Exception as error:  # noqa: BLE001 - a traceback may quote patient data
-            said = told(error)
+            said = as_screener_error(error)
             log.error("call_failed", error=said.what)
             return _refused(Refused(500, "The service met an error of its own; its log has more"))
         log.info("call_answered", cards=len(cards), milliseconds=round(1000 * (time.monotonic() - began)))

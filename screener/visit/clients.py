@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError
 from screener.visit.hooks import Refused
 
 _ALGORITHMS = ["ES384", "RS384"]

@@ -4,26 +4,22 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 
-import msgspec
 import structlog
 from pydantic import SecretStr
 
-from screener.assessment.identity import Canonical
-from screener.assessment.reconcile import STANDS, Rules
+from screener.assessment.reconcile import ACTIVE
 from screener.assessment.resource import Json
-from screener.assessment.suppression import obeyed
-from screener.clinical.judge import Verdict, judge
+from screener.base.errors import AuthorisationError, ScreenerError, ServerError
+from screener.clinical.judge import Verdict
 from screener.clinical.records import PatientRecord
 from screener.config.servers import ServerSettings
-from screener.config.settings import Settings
-from screener.errors import AuthorisationError, ScreenerError, ServerError
+from screener.config.settings import OutputSettings, VisitSettings
 from screener.fhir import capability
 from screener.fhir.client import Client
-from screener.run.names import RunNames
-from screener.run.rules import assessment_writer, load_model_and_tables, make_rules, suppressed_at
+from screener.run.deciding import cannot_judge, judge
+from screener.run.opening import open_server
 from screener.run.servers import ServerFeatures
-from screener.run.setup import open_server
-from screener.state import State
+from screener.run.site import Site
 from screener.stores.server_destination import ServerDestination
 from screener.visit import prefetch
 from screener.visit.cards import card
@@ -33,55 +29,45 @@ log = structlog.get_logger()
 
 
 class Service:
-    """The service, made once from its settings. Calls may come from several threads."""
+    """The service of a site. Calls may come from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        """ConfigurationError for a model, tables or a list of objections that cannot be used."""
-        self._settings = settings
-        self._loaded = load_model_and_tables(settings)
-        self._writer = msgspec.structs.replace(assessment_writer(settings, self._loaded), device="Device/none")
-        self._needs = settings.exclusions.needs()
+    def __init__(self, site: Site, visit: VisitSettings, server: ServerSettings, output: OutputSettings) -> None:
+        """`server`: the one that calls may name where `visit` names none. InputError for a list of objections that cannot be read."""
+        self._site, self._visit, self._server, self._output = site, visit, server, output
         self._statements: dict[str, capability.Capability] = {}
-        self._rules(datetime.now(UTC))  # what cannot be read is said now
+        site.rules(datetime.now(UTC))  # what cannot be read is said now
 
     def discovery(self) -> Json:
         """The answer of /cds-services."""
         service = {
             "hook": HOOK,
             "id": SERVICE_ID,
-            "title": self._writer.texts("assessment"),
+            "title": self._site.writer.texts("assessment"),
             "description": "Says what is known of the risk of osteoporosis from results on record. It writes nothing.",
-            "prefetch": prefetch.templates(self._loaded.mapper, self._needs),
+            "prefetch": prefetch.templates(self._site.mapper, self._site.needs),
             "usageRequirements": "A FHIR access token that may read what the prefetch names, or the prefetch itself.",
         }
         return {"services": [service]}
 
     def cards(self, call: Call) -> list[Card]:
         """The card of the call's patient, or none. Refused where the call does not let her be read."""
-        now = datetime.now(UTC)
+        site = self._site
         links: Sequence[Link] = ()
-        if lacking := prefetch.missing(call.prefetch, self._needs):
+        if lacking := prefetch.missing(call.prefetch, site.needs):
             record, links = self._read(call, lacking)
         else:
-            record = prefetch.record(call.patient, call.prefetch, self._loaded.mapper, self._needs)
-        verdict = self._judged(record, now)
-        found = card(verdict, self._writer, self._settings.visit.risk_percent, links)
+            record = prefetch.record(call.patient, call.prefetch, site.mapper, site.needs)
+        found = card(self._judged(record), site.writer, self._visit.risk_percent, links)
         return [found] if found else []
 
-    def _judged(self, record: PatientRecord, now: datetime) -> Verdict:
-        rules = self._rules(now)
-        (verdict,) = judge([record], rules.policy, self._loaded.artefact, rules.now_us)
-        if rules.suppressions.any:
-            verdict = obeyed(verdict, rules.suppressions, self._writer.source_system)
+    def _judged(self, record: PatientRecord) -> Verdict:
+        """By the rules of this moment: whoever objected a minute ago is left out."""
+        with self._site.with_state_of_now() as site:
+            rules = site.rules(datetime.now(UTC))
+        (verdict,) = judge([record], rules, cannot_judge)
         if verdict.reason == "patient_missing":
             raise Refused(404, "There is no such patient, or the call's token does not show her")
         return verdict
-
-    def _rules(self, now: datetime) -> Rules:
-        """The rules of this moment: whoever objected a minute ago is left out."""
-        with State.to_read(self._settings.state.url) as state:
-            suppressed = suppressed_at(state, RunNames(self._settings).destination)
-        return make_rules(self._settings, self._writer, self._writer.device, now, suppressed)
 
     def _read(self, call: Call, lacking: Sequence[str]) -> tuple[PatientRecord, Sequence[Link]]:
         """Her record from the call's FHIR server by the call's token, and links to the assessments that stand."""
@@ -90,12 +76,12 @@ class Service:
                 412,
                 f"The prefetch lacks {', '.join(lacking)}, and the call brings no fhirServer with fhirAuthorization",
             )
-        expected = self._settings.visit.fhir_server or self._settings.server.base_url
+        expected = self._visit.fhir_server or self._server.base_url
         if call.fhir_server != expected.rstrip("/"):
             raise Refused(403, "The call names another FHIR server than this service is for (visit.fhir_server)")
         with ExitStack() as stack:
             server = self._connected(call, stack)
-            source = open_server(server, self._settings, self._loaded.mapper, stack)
+            source = open_server(server, self._server, self._site.mapper, self._site.needs, stack)
             try:
                 (record,) = source.records([call.patient], {call.patient})
             except AuthorisationError as error:
@@ -119,19 +105,18 @@ class Service:
         """The site's settings of the server, with the call's token in place of the job's own credentials."""
         none = {"token_file": None, "username": "", "password": None, "password_file": None, "credential_command": ""}
         own = {"base_url": call.fhir_server, "token": SecretStr(call.token), "client_id": "", "private_keys": None}
-        limits = {"attempts": 1, "timeout_seconds": self._settings.visit.seconds}
-        return self._settings.server.model_copy(update={**none, **own, **limits})
+        limits = {"attempts": 1, "timeout_seconds": self._visit.seconds}
+        return self._server.model_copy(update={**none, **own, **limits})
 
     def _links(self, client: Client, patient: str) -> Sequence[Link]:
         """To the assessments that stand, where the token may see them."""
-        settings = self._settings
-        canonical = Canonical(settings.output.canonical)
+        canonical = self._site.writer.canonical
         with (
             suppress(ScreenerError),
-            closing(ServerDestination(client, settings.server, canonical, settings.output)) as destination,
+            closing(ServerDestination(client, self._server, canonical, self._output)) as destination,
         ):
             standing = destination.standing([patient]).get(patient, ())
-            found = [resource for resource in standing if resource.get("status") in STANDS]
+            found = [resource for resource in standing if resource.get("status") in ACTIVE]
             return [Link(_label(resource), f"{client.base_url}/RiskAssessment/{resource['id']}") for resource in found]
         return ()
 

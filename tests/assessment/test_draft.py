@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screener.assessment.draft import Draft, Forms
+from screener.assessment.draft import Draft, Templates
 from screener.assessment.identity import NAMESPACE, assessment_uuid
 from screener.assessment.values import per_cent, shown_points
 from screener.clinical.records import Method
@@ -26,7 +26,7 @@ def dressed(resource: Json, identity: str) -> Json:
 
 
 # Kept over all examples: a form that is made of one woman is filled in for others.
-FORMS = tuple(Forms(dressed) for _ in WRITERS)
+TEMPLATES = tuple(Templates(dressed) for _ in WRITERS)
 
 
 @given(records(oddly=False), st.sampled_from(range(len(WRITERS))))
@@ -35,9 +35,9 @@ def test_a_form_gives_what_the_ordinary_way_gives(resources: list[Json], which: 
     for method in found.occasions:
         draft = Draft(found, method, WRITERS[which])
         for _ in range(4):  # the first ones are written by the ordinary way
-            written = FORMS[which].encode(draft)
+            written = TEMPLATES[which].encode(draft)
         assert written == encode(dressed(draft.json, draft.identity))
-        assert FORMS[which]._forms[draft.kind] is not None
+        assert TEMPLATES[which]._templates[draft.shape] is not None
 
 
 @given(st.floats(0, 1), st.floats(-300, 300))

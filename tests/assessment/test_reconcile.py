@@ -285,7 +285,7 @@ def test_a_label_of_ours_that_somebody_took_away_is_put_back(labels: str) -> Non
     assert found.resource["meta"][labels] == created.resource["meta"][labels]
 
 
-def test_a_security_label_of_the_site_is_beside_the_confidentiality_and_amends_what_stands() -> None:
+def test_security_label_of_the_site_amends_what_stands() -> None:
     """`output.label`: that an algorithm asserted it (HL7 AI Transparency on FHIR)."""
     patient = record(*(msgspec.structs.replace(one, security=("R",)) for one in complete()))
     asserted = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "AIAST")

@@ -17,7 +17,7 @@ def test_a_resource_that_is_not_valid_costs_no_other_one_of_its_kind() -> None:
     found = verdict(COMPLETE)
     wrong, right = (Draft(found, Method.FLAG, writer()) for _ in range(2))
     wrong._json = {**wrong.json, "status": []}
-    assert wrong.kind is right.kind
+    assert wrong.shape is right.shape
     for every in (False, True):
         validator = Validator(every=every)
         assert validator.problem_of(created(wrong)) == "status"

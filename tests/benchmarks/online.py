@@ -37,7 +37,7 @@ from screener.sandbox.seeding import seed
 from screener.stores.patient_order import in_order
 from screener.stores.protocols import Mode, Scope
 from screener.stores.server_destination import ServerDestination
-from screener.stores.server_source import ServerSource, with_magnesium
+from screener.stores.server_source import ServerSource
 from tests.benchmarks.measure import Command, once
 from tests.command import screener
 
@@ -150,7 +150,7 @@ class Online:
     def source(self) -> ServerSource:
         """As a run makes it."""
         needs = ExclusionSettings().needs()
-        return ServerSource(self.client, self.settings, self.mapper, needs, with_magnesium, by_code=("combo-code",))
+        return ServerSource(self.client, self.settings, self.mapper, needs, by_code=("combo-code",))
 
     def change(self, share: float, salt: int) -> None:
         """New Mg results for some of the patients, stamped after `since`."""

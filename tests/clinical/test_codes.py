@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
+from screener.base.errors import ConfigurationError
 from screener.clinical import wire
 from screener.clinical.codes import LOINC, CodeMap, CodeRow, code_table, read_rows, system_aliases
 from screener.clinical.records import Analyte
-from screener.errors import ConfigurationError
 
 SNOMED = "http://snomed.info/sct"
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from screener.base.errors import ConfigurationError
 from screener.clinical.exclusions import CodeList, ExclusionRow, exclusion_table, window
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.merge import merge
 from screener.clinical.records import Exclusion, Menopause, Span, Unreadable, Version
 from screener.clinical.statements import medicine
-from screener.errors import ConfigurationError
 from tests.builders import record
 
 SNOMED = "http://snomed.info/sct"

@@ -1,7 +1,9 @@
 """One odd record costs itself and nobody else, and a site's own model may need more results than the published one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from model import Artefact, load_artefact
 from model.artefact import Predictor
 from model.predictors import FURTHER, OCN
-from screener.clinical.judge import judge
+from screener.assessment.reconcile import Rules
+from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Fact, Method, Outcome, PatientRecord
-from screener.run.pipeline import judge_records
+from screener.run import deciding
 from tests.builders import NOW_US, complete, desired, fact, record, writer
 
 
@@ -33,16 +36,18 @@ def test_values_that_no_model_takes_together_leave_the_flag_and_every_other_woma
     assert found[0].scores == found[2].scores
 
 
-def test_a_record_that_breaks_a_rule_is_told_and_the_others_are_judged() -> None:
-    def rule(records: object) -> list[object]:
-        patients = [one.patient for one in records]  # type: ignore[attr-defined]
-        if "odd" in patients:
+def test_a_record_that_breaks_a_rule_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(records: Sequence[PatientRecord], *given: Any) -> list[Verdict]:
+        if any(one.patient == "odd" for one in records):
             raise KeyError("odd")
-        return [f"judged {patient}" for patient in patients]
+        return judge(records, *given)
 
-    records = [msgspec.structs.replace(record(), patient=name) for name in ("p1", "odd", "p2")]
+    monkeypatch.setattr(deciding, "judge_records", breaks)
+    records = [msgspec.structs.replace(record(*complete()), patient=name) for name in ("p1", "odd", "p2")]
     failed: list[str] = []
-    assert judge_records(records, rule, failed.append) == ["judged p1", "judged p2"]  # type: ignore[arg-type,comparison-overlap]
+    found = deciding.judge(records, Rules(Policy(), writer(), NOW_US), failed.append)
+    assert [one.patient for one in found] == ["p1", "p2"]
+    assert found[0].outcome is Outcome.SCORED
     assert failed == ["odd"]
 
 

@@ -76,7 +76,7 @@ def request(**elements: object) -> dict[str, object]:
     }
 
 
-def test_an_excluding_resource_of_the_wrong_shape_is_unreadable_unless_its_code_is_none_of_ours() -> None:
+def test_excluding_resource_of_a_wrong_shape_is_unreadable() -> None:
     unreadable = (Unreadable("p1", "MedicationRequest", "m1", Version()),)
     alendronate, other = ({"coding": [{"system": ATC, "code": code}]} for code in ("M05BA04", "C07AB02"))
     assert mapped(request(medicationCodeableConcept=alendronate, authoredOn=2023)) == unreadable

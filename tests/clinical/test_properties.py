@@ -18,7 +18,7 @@ from screener.clinical import ucum
 from screener.clinical.codes import Match
 from screener.clinical.judge import Verdict
 from screener.clinical.records import NO_PATIENT, Analyte, Demographics, MalformedResource, Method, Outcome
-from screener.clinical.units import Reading, UnitTable, range_table, unit_table
+from screener.clinical.units import Conversion, UnitTable, range_table, unit_table
 from screener.clinical.wire import decode_quantity
 from tests.builders import desired
 from tests.clinical.judged import MAPPER, NEEDS, RULES, Json, mapped, verdict
@@ -144,7 +144,7 @@ def test_a_value_survives_the_way_there_and_back(row: Any, share: Decimal) -> No
     quantity = {"value": 0, "system": "http://unitsofmeasure.org", "code": row.unit} if row.kind == "ucum" else {}
     text = json.dumps(quantity or {"value": 0, "unit": row.unit}).replace('"value": 0', f'"value": {sent:f}')
     found = UnitTable(UNITS, range_table()).read(Match(row.analyte), decode_quantity(text))
-    assert isinstance(found, Reading), found
+    assert isinstance(found, Conversion), found
     assert abs(found.value - value) <= value * Decimal("1e-25")
 
 

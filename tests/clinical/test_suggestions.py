@@ -2,8 +2,8 @@
 
 import pytest
 
+from screener.analysis.suggestions import Suggestions
 from screener.clinical.records import Analyte
-from screener.clinical.suggestions import Suggestions
 from screener.clinical.units import unit_table
 
 SUGGESTIONS = Suggestions(unit_table(()))

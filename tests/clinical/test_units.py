@@ -8,13 +8,13 @@ import pytest
 from screener.clinical import wire
 from screener.clinical.codes import Match
 from screener.clinical.records import Analyte
-from screener.clinical.units import Reading, UnitTable, range_table, unit_table
+from screener.clinical.units import Conversion, UnitTable, range_table, unit_table
 
 UCUM = "http://unitsofmeasure.org"
 UNITS = UnitTable(unit_table(()), range_table())
 
 
-def read(analyte: str, value: str, *, match: Match | None = None, **quantity: str) -> Reading | str:
+def read(analyte: str, value: str, *, match: Match | None = None, **quantity: str) -> Conversion | str:
     found = match or Match(Analyte(analyte))
     return UNITS.read(found, wire.Quantity(value=msgspec.Raw(value.encode()), **quantity))
 
@@ -27,7 +27,7 @@ def text(analyte: str, value: str, unit: str) -> str:
     return shown(read(analyte, value, unit=unit))
 
 
-def shown(found: Reading | str) -> str:
+def shown(found: Conversion | str) -> str:
     return found if isinstance(found, str) else f"{found.value.normalize():f}"
 
 
@@ -154,11 +154,11 @@ def test_code_and_text_together() -> None:
 
 def test_the_unit_decides_and_the_mismatch_is_marked() -> None:
     molar = Match(Analyte.MG, quantity="molar")
-    assert read("mg", "2.0537725", match=molar, code="mg/dL") == Reading(
+    assert read("mg", "2.0537725", match=molar, code="mg/dL") == Conversion(
         Decimal("0.845"), "", ("unit_unlike_code",), "mg/dL"
     )
-    assert read("mg", "0.845", match=molar, code="mmol/L") == Reading(Decimal("0.845"), unit="mmol/L")
-    assert read("mg", "1.69", match=molar, code="meq/L") == Reading(Decimal("0.845"), unit="meq/L")
+    assert read("mg", "0.845", match=molar, code="mmol/L") == Conversion(Decimal("0.845"), unit="mmol/L")
+    assert read("mg", "1.69", match=molar, code="meq/L") == Conversion(Decimal("0.845"), unit="meq/L")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_no_value() -> None:
 )
 def test_unusual_values_are_marked(analyte: str, value: str, marks: tuple[str, ...]) -> None:
     code = {"ctx": "ng/mL", "p1np": "ng/mL", "weight": "kg"}.get(analyte, "mmol/L")
-    assert read(analyte, value, code=code) == Reading(Decimal(value), "", marks, code)
+    assert read(analyte, value, code=code) == Conversion(Decimal(value), "", marks, code)
 
 
 @pytest.mark.parametrize(
@@ -245,12 +245,12 @@ def test_unusual_values_are_marked(analyte: str, value: str, marks: tuple[str, .
 def test_a_comparator_on_mg_is_used_only_where_the_side_is_certain(
     comparator: str, value: str, *, certain: bool
 ) -> None:
-    expected = Reading(Decimal(value), comparator, unit="mmol/L") if certain else "comparator"
+    expected = Conversion(Decimal(value), comparator, unit="mmol/L") if certain else "comparator"
     assert read("mg", value, code="mmol/L", comparator=comparator) == expected
 
 
 def test_a_comparator_in_another_unit_is_compared_exactly() -> None:
-    assert read("mg", "1.69", code="meq/L", comparator="<=") == Reading(Decimal("0.845"), "<=", unit="meq/L")
+    assert read("mg", "1.69", code="meq/L", comparator="<=") == Conversion(Decimal("0.845"), "<=", unit="meq/L")
     assert read("mg", "1.7", code="meq/L", comparator="<=") == "comparator"
 
 
@@ -261,7 +261,7 @@ def test_a_comparator_on_anything_else_is_refused() -> None:
 def test_a_site_adds_a_unit() -> None:
     units = UnitTable(unit_table([{"analyte": "mg", "unit": "mmol per L"}]), range_table())
     quantity = wire.Quantity(value=msgspec.Raw(b"0.84"), unit="mmol per L")
-    assert units.read(Match(Analyte.MG), quantity) == Reading(Decimal("0.84"), unit="mmol per L")
+    assert units.read(Match(Analyte.MG), quantity) == Conversion(Decimal("0.84"), unit="mmol per L")
 
 
 def test_every_shipped_row_has_a_source() -> None:

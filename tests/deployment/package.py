@@ -87,7 +87,7 @@ def works_with_postgresql(installed: Installed) -> None:
 
 def works_with_spark(installed: Installed) -> None:
     """The engine's modules load; the cluster is for the tests."""
-    installed.python("-c", "import pyspark, pyarrow, screener.run.spark_plan")
+    installed.python("-c", "import pyspark, pyarrow, screener.run.spark_engine")
 
 
 def works_with_sandbox(installed: Installed) -> None:

@@ -21,7 +21,7 @@ import yaml
 from kubernetes_validate import validate
 
 from screener import __version__
-from screener.cli import cli
+from screener.commands.cli import cli
 from screener.config.loading import examine
 from tests.deployment import render
 

@@ -339,7 +339,7 @@ def test_what_cannot_be_done_is_said(out: Path, arguments: Sequence[str], words:
 
 
 def test_parquet_without_pyarrow_is_refused_before_anything_is_read(out: Path, tmp_path: Path) -> None:
-    hidden = "import sys; sys.modules['pyarrow'] = None; from screener.cli import main; main()"
+    hidden = "import sys; sys.modules['pyarrow'] = None; from screener.commands.cli import main; main()"
     arguments = ("model", "cohort", "--from", "nowhere", "--out", str(out.with_suffix(".parquet")))
     ended = subprocess.run(
         [sys.executable, "-c", hidden, *arguments],

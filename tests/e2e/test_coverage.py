@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_fixtures.population import generate, write_ndjson
+from screener.base.small_counts import shown
 from screener.config.servers import ServerSettings
 from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.seeding import seed
-from screener.small_counts import shown
 from tests.command import Ended, screener
 from tests.e2e.site import Site
 from tests.fhir_samples import observation, patient

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
 from screener.assessment.identity import Canonical
-from screener.cli import cli
-from screener.errors import ScreenerError
+from screener.base.errors import ScreenerError
+from screener.commands.cli import cli
+from screener.run.job import execute
 from screener.run.options import Options
-from screener.run.runner import execute
 from tests.e2e.expectations import ENCODER, check, settings
 from tests.e2e.site import Site, writes
 from tests.fhir_samples import observation, patient

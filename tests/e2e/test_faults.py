@@ -100,7 +100,7 @@ def test_a_fault_of_an_export_and_the_run_after_it(
 def test_killed_at_every_request(answered: bool, undisturbed: list[dict[str, Any]], ward: Ward) -> None:  # noqa: FBT001
     """A night is killed at its first request, the next at its second, and so on until one ends: nothing is lost or written twice."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.faults", "screener.run.runner", "screener.commands.run"])
+    processes.set_forkserver_preload(["tests.faults", "screener.run.job", "screener.commands.run"])
     larger = {"SCREENER_SERVER_BATCH_PATIENTS": "50", "SCREENER_SERVER_PAGE_SIZE": "50"}
     with ward.again(**larger) as (site, faults):
         for deadly in range(1, 100):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from screener.errors import ExitCode
+from screener.base.errors import ExitCode
 from tests.faults import CANARY, NOTHING_WRONG, Ward, night
 from tests.proxy import Ask, Fault
 from tests.scripted import Reply, Request

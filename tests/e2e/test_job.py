@@ -215,7 +215,7 @@ def test_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_run(site: Sit
     assert site.run("--backfill").summary["writes"] == writes(unchanged=24)
 
 
-def test_the_nightly_run_needs_a_backfill_first_and_a_patient_run_moves_no_watermark(site: Site) -> None:
+def test_nightly_run_needs_a_backfill_and_named_run_moves_no_watermark(site: Site) -> None:
     site.woman()
     site.stay("w1", DAY)
     ended = site.run(expect=2)

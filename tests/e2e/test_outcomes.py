@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fhir_fixtures.population import generate, write_ndjson
-from screener.cohort.outcomes import quarters
+from screener.analysis.cohort.outcomes import quarters
 from tests.command import screener
 from tests.e2e.site import Site
 from tests.fhir_samples import patient

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from screener.base.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, ServerError
 from screener.fhir import authorisation, keys
 from screener.fhir.authorisation import in_version
 from screener.fhir.client import Client

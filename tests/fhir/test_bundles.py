@@ -4,13 +4,16 @@ import json
 
 import pytest
 
+from screener.base.errors import RequestRefused
 from screener.config.servers import ServerSettings
-from screener.errors import RequestRefused
 from screener.fhir import bundles
 from screener.fhir.client import Client
 from tests.scripted import Reply, Request, Script, scripted
 
-ENTRIES = [bundles.update({"resourceType": "RiskAssessment", "id": f"r{number}"}, "1") for number in range(7)]
+ENTRIES = [
+    bundles.update(f"RiskAssessment/r{number}", {"resourceType": "RiskAssessment", "id": f"r{number}"}, "1")
+    for number in range(7)
+]
 
 
 def sent(script: Script) -> tuple[list[tuple[int, str]], int]:

@@ -17,8 +17,8 @@ import stamina
 import structlog
 from pydantic import SecretStr
 
+from screener.base.errors import AuthorisationError, ConfigurationError, NotAuthenticated, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import AuthorisationError, ConfigurationError, NotAuthenticated, ServerError
 from screener.fhir import capability
 from screener.fhir.answer import Answer, retry_after
 from screener.fhir.client import Client
@@ -70,7 +70,7 @@ def test_a_run_that_has_used_up_its_retries_ends_at_the_next_failure() -> None:
     assert next(number) == 7  # three failures made good, and one that is not
 
 
-def test_before_a_new_attempt_it_is_said_what_failed_how_often_and_when_the_next_comes() -> None:
+def test_retry_is_logged_with_its_cause_number_and_wait() -> None:
     number = count()
     with structlog.testing.capture_logs() as lines:
         get(lambda _: Reply(503, headers={"Retry-After": "0"}) if next(number) < 2 else Reply(body=b"{}"))

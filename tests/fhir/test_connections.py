@@ -6,8 +6,8 @@ import time
 import pytest
 import structlog
 
+from screener.base.errors import RequestRefused, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
 from screener.fhir.search import search

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 import structlog
 
+from screener.base.errors import RequestRefused, ServerError
 from screener.config.servers import ServerSettings
-from screener.errors import RequestRefused, ServerError
 from screener.fhir.client import Client
 from screener.fhir.search import search
 from tests.scripted import Reply, Request, Script, bundle, named, scripted

@@ -15,8 +15,8 @@ from model.evidence.checks import checks
 from model.local.cohort import read_cohort
 from model.local.validate import validate
 from model.predictors import FURTHER, OCN
-from screener.cli import cli
-from screener.errors import ScreenerError
+from screener.base.errors import ScreenerError
+from screener.commands.cli import cli
 
 MakeSite = Callable[..., Path]
 ARTEFACTS = files("model") / "artefacts"

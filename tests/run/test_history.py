@@ -79,7 +79,7 @@ def test_what_was_before_an_accepted_change_or_a_purge_is_no_longer_the_rule(sta
     assert compared_with(state) == [4]
 
 
-def test_what_changed_since_the_last_run_is_named_and_what_was_before_is_not_compared_with(state: State) -> None:
+def test_new_model_or_policy_resets_comparison(state: State) -> None:
     ended(state, "b1", 1, mode="backfill")
     found = history(state, replace(RUN, config_hash="c1", artefact_hash="a1", policy_hash="p1"))
     assert found.changed == ["the model", "the policy, the exclusions or server.only_tag"]

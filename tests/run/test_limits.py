@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from screener.config.settings import LimitSettings
+from screener.run.counts import Counts
 from screener.run.figures import AnalyteFigures, Figures, analyte_figures, kept, size_of, together
 from screener.run.limits import History, exceeded
-from screener.run.tally import Counts
 from screener.stores.protocols import Mode
 
 MG = AnalyteFigures(used=400, refused=20, units={"mmol/L": 400}, median=0.84)

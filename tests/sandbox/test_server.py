@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from screener.errors import ConfigurationError
+from screener.base.errors import ConfigurationError
 from screener.sandbox import app
 from screener.sandbox.app import SandboxServer
 

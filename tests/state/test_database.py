@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from screener.errors import ConfigurationError, ExitCode, StateError
+from screener.base.errors import ConfigurationError, ExitCode, StateError
 from screener.state import State, tables
 from tests import postgres
 from tests.state.racing import open_together

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from screener.errors import ExitCode, LeaseHeld, LeaseLost
+from screener.base.errors import ExitCode, LeaseHeld, LeaseLost
 from screener.state import State
 from screener.state import lease as lease_module
 from screener.state.processes import Process, current_process

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from screener.errors import StateError
+from screener.base.errors import StateError
 from screener.state import ReceiptRow, RetryRow, RunRow, RunStart, State
 from screener.state import ledger as ledger_module
 from screener.state.processes import Process

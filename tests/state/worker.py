@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from screener.errors import LeaseHeld, LeaseLost
+from screener.base.errors import LeaseHeld, LeaseLost
 from screener.state import State
 
 

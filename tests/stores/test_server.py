@@ -11,20 +11,22 @@ import pytest
 from screener.assessment.reconcile import Change, Rules, reconcile
 from screener.assessment.resource import device
 from screener.assessment.validate import Validator
+from screener.base.errors import ServerError
 from screener.clinical.judge import judge
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Method
 from screener.config.servers import ServerSettings
 from screener.config.settings import OutputSettings
-from screener.errors import ServerError
 from screener.fhir.client import Client
-from screener.run.pipeline import Plan, Stores, run
-from screener.run.shards import Unwatched
-from screener.run.tally import RunTally
+from screener.run.batch_engine import BatchEngine
+from screener.run.counts import RunTally
+from screener.run.deciding import Stores
+from screener.run.engine import NoJournal, NoPace, Plan
+from screener.run.pending import Pending
 from screener.stores.protocols import Mode, Reading, Receipt, Scope, WriteResult
 from screener.stores.server_destination import ServerDestination
-from screener.stores.server_source import ServerSource, with_magnesium
+from screener.stores.server_source import ServerSource
 from tests.builders import NOW_US, complete, record, writer
 from tests.fhir_samples import observation, patient
 from tests.scripted import Json, Reply, Request, Script, bundle, scripted
@@ -45,7 +47,6 @@ def source(script: Script, needs: Mapping[str, str] = NEEDS, *, components: bool
                 settings,
                 Mapper(MappingTables.default()),
                 needs,
-                with_magnesium,
                 by_code=("code", "component-code") if components else ("code",),
             )
 
@@ -233,7 +234,7 @@ class _Conflicts:
     def unknown(self, patients: list[str]) -> list[str]:
         return []
 
-    def addressed(self, changes: list[Change]) -> list[Change]:
+    def with_destination_references(self, changes: list[Change]) -> list[Change]:
         return changes
 
     def begin(self) -> None: ...
@@ -249,10 +250,19 @@ class _Conflicts:
 def test_two_conflicts_of_one_woman_are_looked_at_once_and_counted_once() -> None:
     store, tally = _Conflicts(), RunTally()
     plan = Plan(Scope(Mode.BACKFILL, oldest="2024-01-01"), 10, dry=False)
-    run(plan, RULES, Stores(_OneWoman(), store), Validator(every=True), Unwatched(), tally)  # type: ignore[arg-type]
-    assert tally.writes() == {"created": 2, "amended": 0, "retracted": 0, "unchanged": 0, "stands": 0, "failed": 0}
+    with Pending() as pending:
+        engine = BatchEngine(Stores(_OneWoman(), store), RULES, Validator(every=True), tally, pending)  # type: ignore[arg-type]
+        engine.write(engine.decide(plan, NoPace()), NoPace(), NoJournal())
+    assert tally.counts.writes_by_column == {
+        "created": 2,
+        "amended": 0,
+        "retracted": 0,
+        "unchanged": 0,
+        "stands": 0,
+        "failed": 0,
+    }
     assert store.applied == [[Method.NOMOGRAM, Method.FLAG], [Method.NOMOGRAM], [Method.FLAG]]
-    assert (tally.flagged, tally.outcomes()["scored"]) == (1, {"complete": 1})
+    assert (tally.counts.flagged, tally.counts.outcomes_by_reason["scored"]) == (1, {"complete": 1})
 
 
 def test_where_the_server_can_search_them_panels_are_asked_for_their_components_too() -> None:
@@ -334,7 +344,7 @@ def test_a_server_that_searches_one_patient_at_a_time_is_asked_so(known: bool) -
         settings = ServerSettings(base_url=server.base_url, attempts=1)
         with Client(settings) as client:
             mapper = Mapper(MappingTables.default())
-            read = ServerSource(client, settings, mapper, NEEDS, with_magnesium, many=not known)
+            read = ServerSource(client, settings, mapper, NEEDS, many=not known)
             found = {name: read.records([name, "w3"], ()) for name in ("w1", "w2")}
             read.close()
     for name, records in found.items():
@@ -362,7 +372,7 @@ def test_what_is_refused_for_one_patient_as_for_many_stays_refused() -> None:
         read.records(["w1", "w2"], ())
 
 
-def test_a_server_that_empties_a_batch_is_asked_what_it_wrote_and_not_for_brevity_again() -> None:
+def test_server_that_empties_a_batch_is_not_asked_for_minimal_answers_again() -> None:
     """Medplum: `Prefer: return=minimal` leaves nothing of the Bundle, and the writes have landed."""
     stored: dict[str, Json] = {}
 

@@ -164,7 +164,7 @@ def test_the_continuous_model_can_be_recalibrated_too(make_site: MakeSite, tmp_p
     assert site.predictors[2].centre == pytest.approx(0.853, abs=0.01)
 
 
-def test_too_small_a_cohort_for_the_interval_of_c_is_told_and_the_bootstrap_gives_another(make_site: MakeSite) -> None:
+def test_small_cohort_gets_its_interval_of_c_from_the_bootstrap(make_site: MakeSite) -> None:
     small = read_cohort(make_site(110, intercept=-2.6))
     assert small.events < 15
     found = validate(small, PUBLISHED, resamples=400)

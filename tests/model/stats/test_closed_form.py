@@ -59,7 +59,7 @@ def test_observed_over_expected_by_hand() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(0.25 / 3))
 
 
-def test_hosmer_lemeshow_of_women_to_whom_nothing_was_fitted_has_as_many_degrees_of_freedom_as_groups() -> None:
+def test_hosmer_lemeshow_in_a_validation_has_a_degree_of_freedom_for_each_group() -> None:
     """With true risks the statistic is the sum of ten squared deviations, each of mean 1; fitting would take two of them away."""
     random = np.random.default_rng(6)
     risk = random.uniform(0.1, 0.9, 1000)

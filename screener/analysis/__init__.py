@@ -1,0 +1,1 @@
+"""Words and counts about verdicts: no rule of its own."""

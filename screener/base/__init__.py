@@ -1,0 +1,1 @@
+"""What every room may use: errors, batches, plurals, small counts, tables as files. Nothing clinical."""
