@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast bench lint types docs lock chart sbom package clean
+.PHONY: help setup demo test test-fast coverage mutants bench lint types docs lock chart sbom package clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,15 @@ test: lint types docs ## lint, types, documentation and every test, those agains
 
 test-fast: setup ## the tests that need no HAPI FHIR and no Spark
 	$(BIN)/python -m pytest -m "not hapi and not spark"
+
+coverage: setup ## statements and branches that the tests without HAPI FHIR and Spark reach; fails below the floor
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup -q -m "not hapi and not spark"
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report
+
+mutants: setup ## small changes of the rules and assessments that no test notices (MUTANTS="--draw 400 --seed 1"); an hour
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 bench: setup ## measure against peers and limits; BENCH="--only offline" for one row
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -39,8 +40,11 @@ def arguments_of(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "screener", *arguments]
 
 
-def screener(*arguments: str, cwd: Path, expect: int | None = 0, **environment: str) -> Ended:
-    """Run it here, away from any configuration but `environment`; the exit code must be the expected one (None: any)."""
+def screener(*arguments: str, cwd: Path, expect: Any = 0, **environment: str) -> Ended:
+    """Run it here, away from any configuration but `environment`; the exit code must be the expected one (None: any).
+
+    `expect` has no type, for a checker takes each value of `**environment` for it, too.
+    """
     out, err = io.StringIO(), io.StringIO()
     with _as_if_started(arguments, cwd, environment), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -54,9 +58,9 @@ def screener(*arguments: str, cwd: Path, expect: int | None = 0, **environment: 
 def screener_process(
     *arguments: str,
     cwd: Path,
-    expect: int | None = 0,
-    timeout: float = 280,
-    largest_file_bytes: int = 0,
+    expect: Any = 0,
+    timeout: Any = 280,
+    largest_file_bytes: Any = 0,
     **environment: str,
 ) -> Ended:
     """The same in a process of its own. `largest_file_bytes`: no file may grow beyond it, as on a disk that is full."""

@@ -53,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     count: dict[str, int] = defaultdict(int)
     for reports in terminalreporter.stats.values():
         for report in reports:
-            if isinstance(report, pytest.TestReport):
+            if type(report) is pytest.TestReport:  # a subtest is part of its test
                 seconds[_tier(report)] += report.duration
                 count[_tier(report)] += report.when == "call"
     terminalreporter.section("tiers")

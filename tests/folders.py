@@ -39,7 +39,7 @@ def export(folder: Path, resources: Sequence[Json], *, zipped: bool = False) -> 
 
 
 def backfill(
-    tmp_path: Path, *arguments: str, complete: str = "true", expect: int | None = None, **environment: str
+    tmp_path: Path, *arguments: str, complete: str = "true", expect: Any = None, **environment: str
 ) -> tuple[Ended, Json]:
     """`screener run` away from any configuration; what it said, and its summary."""
     summary = tmp_path / "summary.json"

@@ -126,7 +126,7 @@ def _app(front: Guarded) -> Flask:
             return new
 
         def resolve_client_public_key(self, client: _Client) -> KeySet:
-            return KeySet.import_key_set(front.keys)
+            return KeySet.import_key_set(front.keys)  # type: ignore[arg-type]
 
         def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> Json:
             """As Authlib does it, with the algorithms that SMART asks for: Authlib takes RS256 and its like only."""

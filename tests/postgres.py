@@ -45,7 +45,7 @@ class Cluster:
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         """A connection of the tests' own."""
         parts = {"host": "127.0.0.1", "port": self.port, "user": "screener", "password": PASSWORD}
-        return psycopg.connect(dbname="postgres", autocommit=True, **parts)
+        return psycopg.connect(dbname="postgres", autocommit=True, **parts)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _init(programs: Path, folder: Path, user: str | None) -> None:
     password_file.write_text(PASSWORD, encoding="ascii")
     command = [programs / "initdb", "--pgdata", folder / "data", "--username=screener", f"--pwfile={password_file}"]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-    done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)  # type: ignore[arg-type]
     if done.returncode != 0:
         raise RuntimeError(f"initdb failed: {done.stderr}")
 

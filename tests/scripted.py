@@ -52,7 +52,7 @@ class _Quiet(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever breaks off (a client that does not trust the certificate) is no error of the test's; a script that fails is."""
         if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -250,7 +250,7 @@ def test_a_type_that_is_read_if_offered(status: int, code: int, tmp_path: Path) 
         *METADATA["rest"][0]["resource"],
         {"type": "MedicationDispense", "interaction": [{"code": "search-type"}]},
     ]
-    statement = {**METADATA, "rest": [{**METADATA["rest"][0], "resource": offered}]}
+    statement = {**METADATA, "rest": [{**METADATA["rest"][0], "resource": offered}]}  # type: ignore[dict-item]
 
     def answer(request: Request) -> Reply:
         if "metadata" in request.path:

@@ -12,7 +12,7 @@ from screener.assessment.reconcile import Action, Change, Rules, basis_to_read, 
 from screener.assessment.validate import Validator
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
+from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, Method, PatientRecord, Version
 from tests.builders import NOW_US, PATIENT, complete, fact, moment, record, refusal, woman, writer
 
 WRITER = writer()
@@ -169,8 +169,8 @@ def test_what_no_longer_applies_says_so_once_and_is_found_by_no_search() -> None
         assert "she has died" in change.resource["text"]["div"]
         assert Validator(every=True).problem(change.resource) == ""
     lapsed = [change.resource for change in found.values()]
-    assert actions(changes(dead, lapsed)) == both(Action.STANDS, "deceased")
-    alive = changes(record(*complete()), lapsed)
+    assert actions(changes(dead, lapsed)) == both(Action.STANDS, "deceased")  # type: ignore[arg-type]
+    alive = changes(record(*complete()), lapsed)  # type: ignore[arg-type]
     assert {change.action for change in alive.values()} == {Action.AMEND}
     for method, change in alive.items():
         assert change.resource is not None
@@ -184,7 +184,7 @@ def test_a_second_reason_replaces_the_first() -> None:
     treated = Exclusion(PATIENT, "MedicationRequest", "m1", Version(1, 1), "antiresorptive", moment(30).day)
     once = [c.resource for c in changes(record(*complete(), exclusions=(treated,)), standing).values()]
     assert "a medicine against bone loss" in once[0]["note"][0]["text"]
-    dead = changes(record(*complete(), exclusions=(treated,), person=woman(deceased=True)), once)
+    dead = changes(record(*complete(), exclusions=(treated,), person=woman(deceased=True)), once)  # type: ignore[arg-type]
     assert actions(dead) == both(Action.AMEND, "no_longer_applies")
     for change in dead.values():
         said = [note["text"] for note in change.resource["note"] if "no longer applies" in note["text"]]
@@ -347,3 +347,125 @@ def test_a_result_that_only_our_tables_refuse_now_stands_and_says_so() -> None:
     held = stands(record(fact(Analyte.MG, "0.84", version=Version(1_000_000, 1))))
     now = refusal(Analyte.MG, "implausible", version=Version(1_000_000, 1))
     assert actions(changes(record(now), held)) == {Method.FLAG: (Action.STANDS, "magnesium_refused")}
+
+
+# What no search may find any longer, and what is no evidence
+
+
+def at(
+    policy: Policy, patient: PatientRecord, standing: list[dict[str, Any]], now_us: int = NOW_US
+) -> dict[Method, Any]:
+    """Action and reason under a site's policy, at an instant."""
+    (verdict,) = judge([patient], policy, WRITER.artefact, now_us)
+    return actions({c.method: c for c in reconcile(verdict, standing, {}, Rules(policy, WRITER, now_us))})
+
+
+def test_results_that_grew_too_old_lapse_on_the_day_after_the_lookback() -> None:
+    patient, standing = record(*complete()), stands(record(*complete()))
+    last = int(moment(730).instant_us)
+    assert at(POLICY, patient, standing, last) == both(Action.UNCHANGED) | at(POLICY, patient, standing, last)
+    assert not any(reason == "no_longer_applies" for _, reason in at(POLICY, patient, standing, last).values())
+    beyond = at(POLICY, patient, standing, int(moment(731).instant_us))
+    assert beyond == both(Action.AMEND, "no_longer_applies")
+    (verdict,) = judge([patient], POLICY, WRITER.artefact, int(moment(731).instant_us))
+    (change, _) = reconcile(verdict, standing, {}, Rules(POLICY, WRITER, int(moment(731).instant_us)))
+    assert change.resource is not None
+    said = next(e for e in change.resource["extension"] if e["url"].endswith("/no-longer-applies"))
+    assert said["valueCodeableConcept"]["coding"][0]["code"] == "out_of_lookback"
+
+
+def test_results_that_grew_too_old_of_a_woman_who_is_not_shown_are_left() -> None:
+    standing = stands(record(*complete()))
+    hidden = PatientRecord(patient=PATIENT, facts=complete())
+    assert at(POLICY, hidden, standing, int(moment(731).instant_us)) == both(Action.STANDS, "patient_missing")
+
+
+def test_a_higher_minimum_age_of_the_site_takes_nothing_back() -> None:
+    """She was 67 and her birth date is as it was: only the site's policy changed."""
+    patient, standing = record(*complete()), stands(record(*complete()))
+    assert at(Policy(minimum_age_years=70), patient, standing) == both(Action.STANDS, "too_young")
+
+
+def test_a_birth_date_that_makes_her_too_young_by_a_day_retracts() -> None:
+    standing = stands(record(*complete()))
+    for born, retracts in (("1975-06-01", False), ("1975-06-02", True), ("1975", False)):
+        found = at(POLICY, record(*complete(), person=woman(birth_date=born)), standing)
+        assert all(reason == "birth_date_corrected" for _, reason in found.values()) is retracts
+
+
+@pytest.mark.parametrize(
+    ("sex", "reason"), [("male", "sex_corrected"), ("other", "sex_corrected"), ("unknown", "sex_unknown")]
+)
+def test_only_a_stated_sex_takes_back(sex: str, reason: str) -> None:
+    standing = stands(record(*complete()))
+    action = Action.RETRACT if reason == "sex_corrected" else Action.STANDS
+    assert at(POLICY, record(*complete(), person=woman(sex=sex)), standing) == both(action, reason)
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [({"deceased": True}, "deceased"), ({"active": False}, "inactive"), ({"merged": True}, "merged")],
+)
+def test_each_end_of_her_record_lapses_with_its_reason(person: dict[str, bool], reason: str) -> None:
+    standing = stands(record(*complete()))
+    found = changes(record(*complete(), person=woman(**person)), standing)
+    assert actions(found) == both(Action.AMEND, "no_longer_applies")
+    for change in found.values():
+        assert change.resource is not None
+        codes = [
+            e["valueCodeableConcept"]["coding"][0]["code"]
+            for e in change.resource["extension"]
+            if e["url"].endswith("/no-longer-applies")
+        ]
+        assert codes == [reason]
+
+
+def test_the_strictest_label_of_patient_results_and_caveats_is_on_the_assessment() -> None:
+    def label(*facts: Fact, person: Demographics | None = None, **fields: Any) -> list[str]:
+        written = changes(record(*facts, person=person, **fields))[Method.NOMOGRAM].resource
+        assert written is not None
+        return [one["code"] for one in written["meta"].get("security", ())]
+
+    mg, *others = complete()
+    assert label(mg, *others) == []
+    assert label(mg, *others, person=woman(security=("R",))) == ["R"]
+    assert label(msgspec.structs.replace(mg, security=("V",)), *others, person=woman(security=("R",))) == ["V"]
+    assert label(mg, *others, person=woman(security=("N", "U"))) == ["N"]
+    caveat = Exclusion(PATIENT, "Condition", "c1", Version(1, 1), "mgus", caveat=True, security=("R",))
+    assert label(mg, *others, exclusions=(caveat,)) == ["R"]
+    assert label(mg, *others, fact(Analyte.CALCIUM, "2.3", security=("R",))) == ["R"]
+    assert label(mg, *others, fact(Analyte.OCN, "20", security=("R",))) == []
+    assert label(mg, *others, person=woman(security=("ETHUD",))) == []
+
+
+def test_what_she_rests_on_is_evidence_in_each_of_its_ways() -> None:
+    """Each Observation that an assessment rests on, read by its id because the record does not hold it."""
+    whole = [msgspec.structs.replace(one, version=Version(5_000_000, 1)) for one in complete()]
+    standing = stands(record(*whole))
+    mg, *others = whole
+    without = record(*others)
+
+    def reason(basis: Basis) -> dict[Method, tuple[Action, str]]:
+        return actions(changes(without, standing, {mg.id: basis}))
+
+    assert reason(Basis(seen=True, withdrawn=True)) == both(Action.RETRACT, "basis_withdrawn")
+    assert reason(Basis(seen=True, gone=True)) == both(Action.RETRACT, "basis_gone")
+    assert reason(Basis(seen=False)) == both(Action.STANDS, "evidence_not_visible")
+    assert reason(Basis(seen=True, rows=(mg,))) == both(Action.STANDS, "out_of_lookback")
+    other = msgspec.structs.replace(mg, value=Decimal("0.85"))
+    assert reason(Basis(seen=True, rows=(other,))) == both(Action.RETRACT, "basis_changed")
+    moved = msgspec.structs.replace(mg, patient="somebody")
+    assert reason(Basis(seen=True, rows=(moved,))) == both(Action.RETRACT, "basis_changed")
+    for why, retracts in (
+        ("haemolysed", True),
+        ("value_absent", True),
+        ("value_not_quantity", True),
+        ("implausible", False),
+    ):
+        refused = refusal(Analyte.MG, why, id=mg.id, version=mg.version)
+        found = reason(Basis(seen=True, rows=(refused,), updated_us=mg.version.updated_us))
+        assert (found == both(Action.RETRACT, "basis_changed")) is retracts
+        later = Basis(seen=True, rows=(refused,), updated_us=mg.version.updated_us + 1_000)
+        assert reason(later) == both(Action.RETRACT, "basis_changed")
+    gone = refusal(Analyte.MG, "withdrawn", id=mg.id, withdrawn=True)
+    assert reason(Basis(seen=True, rows=(gone,))) == both(Action.RETRACT, "basis_withdrawn")

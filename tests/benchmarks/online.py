@@ -281,7 +281,7 @@ def measure(name: str, patients: int, rounds: int, say: Callable[[str], None]) -
             f"nightly read, {name}": {"facts": facts, "seconds": reading},
             f"write back, {name}": {"facts": {"assessments": 400}, "seconds": writing},
         }
-        return {**rows, **_backfills(online, rounds, say)}
+        return {**rows, **_backfills(online, rounds, say)}  # type: ignore[dict-item]
 
 
 def _backfills(online: Online, rounds: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:

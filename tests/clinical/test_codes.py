@@ -153,8 +153,8 @@ def test_a_site_adds_codes_and_opts_in() -> None:
         {"system": "urn:local", "code": "MG", "analyte": "mg", "unit": "mmol/L"},
         {"system": LOINC, "code": "21377-7", "analyte": "mg", "use": "accept", "specimen": "whole_blood"},
     )
-    assert found(("urn:local", "MG"), extra=extra) == ("mg", "")
-    assert found((LOINC, "21377-7"), extra=extra) == ("mg", "")
+    assert found(("urn:local", "MG"), extra=extra) == ("mg", "")  # type: ignore[arg-type]
+    assert found((LOINC, "21377-7"), extra=extra) == ("mg", "")  # type: ignore[arg-type]
     codes = CodeMap(code_table(extra), {})
     assert sorted(codes.coded([Analyte.MG])) == [
         (LOINC, "19123-9"),

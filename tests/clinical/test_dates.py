@@ -112,6 +112,6 @@ def test_age_of_no_date_is_an_error_without_the_text() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    squares = dates.Remembered(lambda number: number * number, limit=3)
+    squares = dates.Remembered(lambda number: number * number, limit=3)  # type: ignore[var-annotated]
     assert [squares[number] for number in (1, 2, 3, 4, 2)] == [1, 4, 9, 16, 4]
     assert len(squares) <= 3

@@ -324,7 +324,7 @@ def settled(medicines: list[dict[str, Any]], status: str = "active", reference: 
     """A prescription that names a Medication, once `medicines` are known."""
     rows = mapped("MedicationRequest", status=status, medicationReference={"reference": reference})
     known = [medicine(json.dumps({"resourceType": "Medication", **held}).encode()) for held in medicines]
-    return list(MAPPER.resolve_medications(rows, {row.id: row for row in known if row}))
+    return list(MAPPER.resolve_medications(rows, {row.id: row for row in known if row}))  # type: ignore[arg-type]
 
 
 ALENDRONATE = {"id": "7", "code": coded(ATC, "M05BA04")}
@@ -361,7 +361,7 @@ def test_a_medicine_that_we_cannot_see_is_said_to_be_unreadable(reference: str) 
 
 def test_a_medicine_named_only_by_an_identifier_is_unreadable() -> None:
     rows = mapped("MedicationRequest", status="active", medicationReference={"identifier": {"value": "55"}})
-    assert list(MAPPER.resolve_medications(rows, {})) == [Unreadable("p1", "MedicationRequest", "x1", Version())]
+    assert list(MAPPER.resolve_medications(rows, {})) == [Unreadable("p1", "MedicationRequest", "x1", Version())]  # type: ignore[arg-type]
 
 
 def test_what_was_not_meant_does_not_count_whatever_the_medicine() -> None:

@@ -280,6 +280,6 @@ def test_the_three_labels(
 
 def test_a_label_says_what_it_rests_on() -> None:
     both = [diagnosis(-100), score("-1", 3)]
-    assert label(both, MG_DAY, EITHER) == Label(True, "diagnosis", "", Decimal(-1), 3)
+    assert label(both, MG_DAY, EITHER) == Label(True, "diagnosis", "", Decimal(-1), 3)  # type: ignore[arg-type]
     assert label([], MG_DAY, DIAGNOSIS) == Label(False, "no-diagnosis")
     assert label([], MG_DAY, EITHER) == Label(reason="no_dxa")

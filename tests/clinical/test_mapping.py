@@ -153,7 +153,7 @@ TYPES = (
     "MedicationDispense",
     "Procedure",
 )
-ODD = (
+ODD = (  # type: ignore[var-annotated]
     None,
     True,
     7,
@@ -210,8 +210,8 @@ def test_what_may_exclude_and_does_not_say_whom_is_no_resource(kind: str) -> Non
     }[kind]
     for subject in ({"identifier": {"system": "urn:mrn", "value": "1"}}, None):
         with pytest.raises(MalformedResource, match="does not say which patient"):
-            mapped({"resourceType": kind, "id": "x", "subject": subject, **coded})
-    assert mapped({"resourceType": kind, "id": "x", "subject": {"reference": "Group/1"}, **coded}) == ()
+            mapped({"resourceType": kind, "id": "x", "subject": subject, **coded})  # type: ignore[dict-item]
+    assert mapped({"resourceType": kind, "id": "x", "subject": {"reference": "Group/1"}, **coded}) == ()  # type: ignore[dict-item]
     harmless = {"code": {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}}
     if kind != "MedicationRequest":
         assert mapped({"resourceType": kind, "id": "x", "subject": {"display": "A"}, **harmless}) == ()

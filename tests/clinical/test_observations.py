@@ -111,7 +111,7 @@ def test_preliminary_by_opt_in() -> None:
     ],
 )
 def test_when(changes: dict[str, object], day: int) -> None:
-    (row,) = mapped(**changes)
+    (row,) = mapped(**changes)  # type: ignore[arg-type]
     assert isinstance(row, Fact)
     assert row.moment.day == day
 
@@ -129,7 +129,7 @@ def test_when(changes: dict[str, object], day: int) -> None:
     ],
 )
 def test_unusable_dates(changes: dict[str, object], expected: str) -> None:
-    assert reason(**changes) == expected
+    assert reason(**changes) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_unusable_dates(changes: dict[str, object], expected: str) -> None:
     ],
 )
 def test_no_quantity(changes: dict[str, object], expected: str) -> None:
-    assert reason(valueQuantity=None, **changes) == expected
+    assert reason(valueQuantity=None, **changes) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_no_quantity(changes: dict[str, object], expected: str) -> None:
     ],
 )
 def test_haemolysed(changes: dict[str, object]) -> None:
-    assert reason(**changes) == "haemolysed"
+    assert reason(**changes) == "haemolysed"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_haemolysed(changes: dict[str, object]) -> None:
     ],
 )
 def test_remarks_that_forbid_nothing(changes: dict[str, object]) -> None:
-    assert reason(**changes) == "used"
+    assert reason(**changes) == "used"  # type: ignore[arg-type]
 
 
 def test_a_denial_must_stand_right_before_the_word() -> None:
@@ -265,7 +265,7 @@ def test_about_a_patient_who_cannot_be_told(subject: object) -> None:
     ],
 )
 def test_wrong_types_in_an_accepted_code_are_refused(changes: dict[str, object]) -> None:
-    assert reason(**changes) == "malformed"
+    assert reason(**changes) == "malformed"  # type: ignore[arg-type]
 
 
 def test_a_withdrawal_is_seen_even_where_something_else_is_malformed() -> None:

@@ -122,7 +122,7 @@ def test_a_woman_without_a_readable_patient_is_never_assessed(resources: list[Js
 def test_an_excluding_resource_that_cannot_be_read_never_lets_her_through(resources: list[Json], kind: str) -> None:
     """With it she is failed, or was kept out before; she is not scored."""
     unreadable = {"resourceType": kind, "id": "bad", "subject": {"reference": "Patient/p1"}, "status": ["active"]}
-    unreadable |= {"code": 7, "medicationCodeableConcept": 7}
+    unreadable |= {"code": 7, "medicationCodeableConcept": 7}  # type: ignore[dict-item]
     found = verdict([*resources, unreadable])
     assert found.occasions == {}
 

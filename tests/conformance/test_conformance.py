@@ -214,7 +214,7 @@ def test_what_the_plan_says_in_fhirpath_is_what_the_job_does() -> None:
     about_her = ("sex_", "deceased", "inactive", "merged", "too_young", "age_uncertain", "birth_date")
     agree = 0
     for case in cases.load():
-        (person, *more) = [r for r in case.resources if r["resourceType"] == "Patient"] or [None]
+        (person, *more) = [r for r in case.resources if r["resourceType"] == "Patient"] or [None]  # type: ignore[list-item]
         reason = case.expected["reason"]
         if person is None or more or case.site or case.invalid or _beyond_fhirpath(person, reason):
             continue

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
@@ -27,7 +28,7 @@ class Installed:
         what = f"osteoporosis-screener[{extra}] @ {file.as_uri()}" if extra else str(file)
         subprocess.run([*uv, "pip", "install", "--quiet", "--python", self._bin / "python", what], check=True)
 
-    def screener(self, *arguments: str, expect: int = 0, **environment: str) -> str:
+    def screener(self, *arguments: str, expect: Any = 0, **environment: str) -> str:
         """What a command says on both streams."""
         return self._called([self._bin / "screener", *arguments], expect, environment)
 

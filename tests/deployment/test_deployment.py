@@ -61,7 +61,7 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
     assert all((ROOT / name).exists() for name in copied)
     entry, arguments = (
         json.loads(re.search(rf"^{word} (\[.*\])$", text, re.MULTILINE)[1]) for word in ("ENTRYPOINT", "CMD")
-    )  # type: ignore[index]
+    )
     assert entry == ["screener"]
     check_arguments(arguments)
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
@@ -80,7 +80,7 @@ def test_what_an_installation_runs_is_locked_as_the_tests_have_it() -> None:
 def test_the_compose_file_follows_the_specification() -> None:
     file = DEPLOY / "compose" / "compose.yaml"
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)  # type: ignore[arg-type]
     services = yaml.safe_load(file.read_text())["services"]
     check_arguments(list(services["seed"]["command"]))
     settings = {
@@ -179,16 +179,16 @@ def test_systemd_takes_the_units(units: Path) -> None:
 @pytest.mark.parametrize("unit", [unit.name for unit in UNITS if unit.suffix == ".service"])
 def test_a_service_is_hardened_and_calls_what_there_is(unit: str, units: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", units / unit]  # 2.0 of 10
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # type: ignore[arg-type]
     assert ended.returncode == 0, ended.stdout[-300:]
     text = (DEPLOY / "systemd" / unit).read_text()
-    call = shlex.split(re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
+    call = shlex.split(re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1])
     check_arguments([word.replace("${STATE_DIRECTORY}", str(units)) for word in call[1:]])
 
 
 def test_the_timers_start_once_a_night_and_once_a_week() -> None:
     for unit in (unit for unit in UNITS if unit.suffix == ".timer"):
-        calendar = re.search(r"^OnCalendar=(.*)$", unit.read_text(), re.MULTILINE)[1]  # type: ignore[index]
+        calendar = re.search(r"^OnCalendar=(.*)$", unit.read_text(), re.MULTILINE)[1]
         said = subprocess.run(
             ["systemd-analyze", "calendar", calendar], capture_output=True, text=True, check=True
         ).stdout

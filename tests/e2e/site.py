@@ -133,14 +133,14 @@ class Site:
             **self.environment,
         }
 
-    def run(self, *arguments: str, expect: int | None = 0, **environment: str) -> RunEnded:
+    def run(self, *arguments: str, expect: Any = 0, **environment: str) -> RunEnded:
         """`screener run` with a summary; the exit code must be the expected one."""
         summary = self.folder / f"summary-{uuid.uuid4().hex}.json"
         ended = self.call("run", *arguments, "--summary", str(summary), expect=expect, **environment)
         written = json.loads(summary.read_text()) if summary.exists() else {}
         return RunEnded(ended.exit_code, ended.stdout, ended.stderr, written)
 
-    def call(self, *arguments: str, expect: int | None = 0, **environment: str) -> Ended:
+    def call(self, *arguments: str, expect: Any = 0, **environment: str) -> Ended:
         """Any command with this site's settings."""
         return screener(*arguments, cwd=self.folder, expect=expect, **{**self.settings(), **environment})
 

@@ -50,7 +50,7 @@ def test_a_server_that_takes_none_is_named_before_anything_is_read(sandbox: Site
     def fault(request: Request, ask: Ask) -> Reply:
         answer = ask()
         return (
-            Reply(200, bytes(answer.body).replace(b'"AuditEvent"', b'"Basic"'), answer.headers)
+            Reply(200, bytes(answer.body).replace(b'"AuditEvent"', b'"Basic"'), answer.headers)  # type: ignore[arg-type]
             if "metadata" in request.path
             else answer
         )

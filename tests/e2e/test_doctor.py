@@ -21,7 +21,7 @@ Json = dict[str, Any]
 DAY = (datetime.now(UTC) - timedelta(days=60)).date().isoformat()
 
 
-def findings(site: Site, *arguments: str, expect: int = 0, **environment: str) -> dict[str, list[Json]]:
+def findings(site: Site, *arguments: str, expect: Any = 0, **environment: str) -> dict[str, list[Json]]:
     """What is said, by what was looked at."""
     said = json.loads(site.call("doctor", "--json", *arguments, expect=expect, **environment).stdout)
     assert said["exit_code"] == expect

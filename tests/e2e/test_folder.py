@@ -218,7 +218,7 @@ def test_what_is_named_like_data_and_cannot_be_read_stops_the_run(tmp_path: Path
         "dangling link": lambda: entry.symlink_to("nowhere"),
         "pipe": lambda: os.mkfifo(entry),
     }
-    make[kind]()
+    make[kind]()  # type: ignore[no-untyped-call]
     ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=2)
     assert "Condition.001.ndjson is named like data and is no file that can be read" in ended.stderr
 

@@ -17,7 +17,7 @@ from tests.scripted import Reply, Request
 
 GOOD_ORDER = {ExitCode.DONE, ExitCode.SOME_PATIENTS_FAILED, ExitCode.SERVER, ExitCode.TOO_LARGE}
 DEEP = "deep"  # becomes lists in lists
-ODD = [
+ODD = [  # type: ignore[var-annotated]
     None,
     True,
     -1,

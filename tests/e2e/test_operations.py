@@ -64,7 +64,7 @@ def test_every_event_of_a_run_names_the_run(sandbox: Site) -> None:
 
 def test_a_second_run_leaves_with_5_and_says_who_is_at_work(sandbox: Site) -> None:
     with State.open(f"sqlite:///{sandbox.folder / 'state.sqlite'}") as state:
-        state.begin_run(RunStart("r1", "backfill", "2026-01-31T02:00:00Z", "s", "d", *["h"] * 4, "m", "0"))
+        state.begin_run(RunStart("r1", "backfill", "2026-01-31T02:00:00Z", "s", "d", *["h"] * 4, "m", "0"))  # type: ignore[call-arg]
         with state.lease(sandbox.base_url, run_id="r1"):
             ended = sandbox.run("--backfill", expect=5)
             assert str(os.getpid()) in ended.stderr

@@ -247,7 +247,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _require_tools() -> None:
     missing = [tool for tool in ("java", "mvn") if tool in tools.missing_tools()]
     if missing:
-        raise HapiUnavailable(tools.what_to_install(missing))
+        raise HapiUnavailable(tools.what_to_install(missing))  # type: ignore[arg-type]
 
 
 # The command line.

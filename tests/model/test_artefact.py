@@ -117,7 +117,7 @@ def test_every_coefficient_and_range_says_where_it_comes_from() -> None:
 def test_the_model_cannot_be_changed_by_accident() -> None:
     artefact = load_artefact()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        artefact.intercept = 0.0  # type: ignore[misc]
+        artefact.intercept = 0.0
     with pytest.raises(ValueError, match="read-only"):
         artefact.covariance[0, 0] = 0.0
 

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -109,9 +110,8 @@ def test_a_model_with_a_further_predictor_goes_through_every_command(make_site: 
     assert "Osteocalcin" not in page.read_text("utf-8")
     refused_words = refused("recalibrate", "--cohort", cohort, "--add", OCN, "--id", "x", "--out", tmp_path / "x.json")
     assert "Take --method refit" in refused_words
-    (added,) = (
-        option for option in cli.get_command(None, "model").commands["recalibrate"].params if option.name == "further"
-    )
+    group: Any = cli.get_command(click.Context(cli), "model")
+    (added,) = (option for option in group.commands["recalibrate"].params if option.name == "further")
     assert tuple(added.type.choices) == tuple(FURTHER)
 
 

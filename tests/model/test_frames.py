@@ -72,7 +72,7 @@ def test_an_arrow_table_gives_one_back_with_nulls_where_nothing_applies() -> Non
 def test_decimals_are_exact_at_the_cut_off(kind: str) -> None:
     """0.8450000000000000001 is the float 0.845: only a decimal tells it from the cut-off."""
     exact = [Decimal("0.845"), Decimal("0.8450000000000000001"), Decimal("0.95")]
-    table: Any = WOMEN.assign(mg_mmol_l=exact)
+    table: Any = WOMEN.assign(mg_mmol_l=exact)  # type: ignore[arg-type]
     if kind == "arrow":
         column = pa.array(exact, type=pa.decimal128(25, 20))
         plain = pa.Table.from_pandas(WOMEN.drop(columns="mg_mmol_l"), preserve_index=False)
@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused(table: Any, options: Any, message: str) 
 
 def test_nobody_is_an_empty_table() -> None:
     for options in ({}, {"reduced": True}):
-        found = assess_table(ARTEFACT, WOMEN.iloc[:0], **options)
+        found = assess_table(ARTEFACT, WOMEN.iloc[:0], **options)  # type: ignore[arg-type]
         assert len(found) == 0
         assert "other_side_risk" in found.columns
 
@@ -159,7 +159,7 @@ def test_a_narrow_float_is_the_decimal_it_was_read_from(width: str, value: float
     """0.845 as float32 is 0.84500002... in wider bits: it is 0.845 all the same, and at the cut-off."""
     if width == "float16":  # three digits are all it has
         value = round(value, 2) - 0.05
-    narrow = WOMEN.assign(mg_mmol_l=pd.array([value] * 3, dtype=width))
+    narrow = WOMEN.assign(mg_mmol_l=pd.array([value] * 3, dtype=width))  # type: ignore[call-overload]
     wide = WOMEN.assign(mg_mmol_l=[value] * 3)
     assert list(assess_table(ARTEFACT, narrow)["mg_at_or_below_cut_off"]) == [True] * 3
     assert np.array_equal(assess_table(ARTEFACT, narrow)["risk"], assess_table(ARTEFACT, wide)["risk"])

@@ -94,7 +94,7 @@ def test_agrees_with_decimal_arithmetic_to_1e_12() -> None:
             *((exact.points[name] / 100, found.points[name][i] / 100) for name in NAMES),
             (sum(exact.points.values()) / 100, found.total_points[i] / 100),
         ]
-        worst = max(worst, *(abs(float(a - Decimal(float(b)))) for a, b in pairs))
+        worst = max(worst, *(abs(float(a - Decimal(float(b)))) for a, b in pairs))  # type: ignore[operator]
     assert worst < 1e-12
 
 
@@ -248,7 +248,7 @@ def test_columns_that_do_not_fit_are_refused() -> None:
     with pytest.raises(PredictorError, match="not one truth value a row"):
         assess(ARTEFACT, columns, columns["mg_mmol_l"])
     with pytest.raises(PredictorError, match="p_mmol_l does not hold numbers"):
-        assess(ARTEFACT, {**columns, "p_mmol_l": np.array(["low"] * 10)}, side)  # type: ignore[dict-item]
+        assess(ARTEFACT, {**columns, "p_mmol_l": np.array(["low"] * 10)}, side)
 
 
 def test_nobody_is_an_empty_assessment() -> None:

@@ -77,7 +77,7 @@ def test_a_fault_of_its_own_says_nothing_of_the_resource(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("CANARY")
 
-    monkeypatch.setattr(app.Interactions, "read", fails)
+    monkeypatch.setattr(app.Interactions, "read", fails)  # type: ignore[attr-defined]
     answer = requests.get(f"{sandbox.base_url}/Patient/a", timeout=10)
     assert answer.status_code == 500
     assert "CANARY" not in answer.text + caplog.text

@@ -50,7 +50,7 @@ def not_root() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_the_file_is_made_for_its_owner_alone(tmp_path: Path):
+def test_the_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     before = os.umask(0)
@@ -64,7 +64,7 @@ def test_the_file_is_made_for_its_owner_alone(tmp_path: Path):
     assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
 
 
-def test_path_may_be_relative_or_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_path_may_be_relative_or_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -74,7 +74,7 @@ def test_path_may_be_relative_or_below_the_home(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "home/below.db").is_file()
 
 
-def test_foreign_file_is_refused_and_left_alone(tmp_path: Path):
+def test_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     text = b"patient,mg\n" * 100
     path.write_bytes(text)
@@ -83,7 +83,7 @@ def test_foreign_file_is_refused_and_left_alone(tmp_path: Path):
     assert path.read_bytes() == text
 
 
-def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path):
+def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -93,14 +93,14 @@ def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path):
     assert path.read_bytes() == content
 
 
-def test_truncated_database_is_refused(sqlite_url: str, tmp_path: Path):
+def test_truncated_database_is_refused(sqlite_url: str, tmp_path: Path) -> None:
     State.open(sqlite_url).close()
     path = tmp_path / "state.db"
     path.write_bytes(path.read_bytes()[:5000])
     assert f"{path} is damaged. Move it aside" in opening_fails(sqlite_url)
 
 
-def test_locked_database_is_told(sqlite_url: str, tmp_path: Path):
+def test_locked_database_is_told(sqlite_url: str, tmp_path: Path) -> None:
     State.open(sqlite_url).close()
     connection = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
@@ -111,7 +111,7 @@ def test_locked_database_is_told(sqlite_url: str, tmp_path: Path):
     connection.close()
 
 
-def test_folder_that_may_not_be_written_is_told(public_folder: Path):
+def test_folder_that_may_not_be_written_is_told(public_folder: Path) -> None:
     public_folder.chmod(0o555)
     path = public_folder / "state.db"
     with not_root():
@@ -122,7 +122,7 @@ def test_folder_that_may_not_be_written_is_told(public_folder: Path):
 
 
 @pytest.mark.parametrize("folder_mode", [0o755, 0o555])
-def test_file_that_may_not_be_read_is_told(public_folder: Path, folder_mode: int):
+def test_file_that_may_not_be_read_is_told(public_folder: Path, folder_mode: int) -> None:
     path = public_folder / "state.db"
     State.open(f"sqlite:///{path}").close()
     path.chmod(0o000)
@@ -132,7 +132,7 @@ def test_file_that_may_not_be_read_is_told(public_folder: Path, folder_mode: int
     assert message.startswith(f"The state database {path} cannot be opened. The user that runs the job must be able")
 
 
-def test_file_that_may_only_be_read_is_told_at_the_first_write(public_folder: Path):
+def test_file_that_may_only_be_read_is_told_at_the_first_write(public_folder: Path) -> None:
     path = public_folder / "state.db"
     State.open(f"sqlite:///{path}").close()
     path.chmod(0o444)
@@ -144,19 +144,19 @@ def test_file_that_may_only_be_read_is_told_at_the_first_write(public_folder: Pa
     state.close()
 
 
-def test_folder_in_place_of_the_file_is_told(tmp_path: Path):
+def test_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
     assert f"{tmp_path} is not a file" in opening_fails(f"sqlite:///{tmp_path}")
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])
-def test_no_folder_is_made_for_it(folder: str, tmp_path: Path):
+def test_no_folder_is_made_for_it(folder: str, tmp_path: Path) -> None:
     """Its name may be a typing error."""
     (tmp_path / "file").touch()
     assert f"there is no folder {tmp_path}/{folder}" in opening_fails(f"sqlite:///{tmp_path}/{folder}/state.db")
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_state_to_read_is_made_nowhere(tmp_path: Path, postgresql_url: str):
+def test_a_state_to_read_is_made_nowhere(tmp_path: Path, postgresql_url: str) -> None:
     for url in (f"sqlite:///{tmp_path}/state.db", postgresql_url):
         assert not State.is_there(url)
         with State.to_read(url) as state:
@@ -170,22 +170,22 @@ def test_a_state_to_read_is_made_nowhere(tmp_path: Path, postgresql_url: str):
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:state?mode=memory&uri=true"])
-def test_database_without_a_file_is_refused(url: str):
+def test_database_without_a_file_is_refused(url: str) -> None:
     assert "names no file of its own. Set SCREENER_STATE_URL to sqlite:///FILE" in opening_fails(url)
 
 
-def test_other_databases_are_refused():
+def test_other_databases_are_refused() -> None:
     assert opening_fails("mysql://me:secret@host/db").startswith("The state cannot be kept in mysql. Set SCREENER_")
 
 
-def test_unreadable_url_is_not_repeated():
+def test_unreadable_url_is_not_repeated() -> None:
     message = opening_fails("secret")
     assert message.startswith("The state's URL cannot be read. Set SCREENER_STATE_URL")
     assert "secret" not in message
 
 
 @pytest.mark.parametrize(("version", "age"), [(1, "an older"), (4, "a newer")])
-def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str):
+def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str) -> None:
     with State.open(url) as state, state._database.write() as connection:
         connection.execute(update(tables.schema).values(version=version))
     message = opening_fails(url)
@@ -193,7 +193,7 @@ def test_other_schema_versions_say_what_to_do(url: str, version: int, age: str):
     assert "point SCREENER_STATE_URL to a new place and run a backfill" in message
 
 
-def test_the_state_of_the_release_before_is_taken_over(url: str):
+def test_the_state_of_the_release_before_is_taken_over(url: str) -> None:
     with State.open(url) as state:
         state.move_watermark("scope", "2026-01-31T02:00:00Z")
         with state._database.write() as connection:
@@ -205,15 +205,15 @@ def test_the_state_of_the_release_before_is_taken_over(url: str):
         assert [row.name for row in state.suppressions("server")] == ["r1"]
 
 
-def test_processes_may_make_the_same_sqlite_file_at_once(tmp_path: Path):
+def test_processes_may_make_the_same_sqlite_file_at_once(tmp_path: Path) -> None:
     assert open_together([f"sqlite:///{tmp_path}/{number}.db" for number in range(40)]) == 4 * 40
 
 
-def test_processes_may_make_the_same_postgresql_tables_at_once(postgres_cluster: postgres.Cluster):
+def test_processes_may_make_the_same_postgresql_tables_at_once(postgres_cluster: postgres.Cluster) -> None:
     assert open_together([postgres_cluster.make_schema(f"race{number}") for number in range(3)]) == 4 * 3
 
 
-def test_threads_and_connections_share_it(url: str):
+def test_threads_and_connections_share_it(url: str) -> None:
     """Two states on one database, two threads each: every write arrives."""
     ready = threading.Barrier(4)
 
@@ -227,27 +227,29 @@ def test_threads_and_connections_share_it(url: str):
         assert first.retry_patients("a#1")[0].count == 100
 
 
-def test_plain_postgresql_url_means_psycopg(postgresql_url: str):
+def test_plain_postgresql_url_means_psycopg(postgresql_url: str) -> None:
     with State.open(postgresql_url.replace("+psycopg", "")) as state:
         state.move_watermark("a#1", NIGHT)
     with State.open(postgresql_url) as state:
         assert state.watermark("a#1") == NIGHT
 
 
-def test_postgresql_that_does_not_answer_is_told_without_the_password():
+def test_postgresql_that_does_not_answer_is_told_without_the_password() -> None:
     message = opening_fails(f"postgresql+psycopg://screener:{postgres.PASSWORD}@127.0.0.1:1/state")
     assert message.startswith("The state database state on 127.0.0.1 cannot be used: ")
     assert "Check that PostgreSQL answers there" in message
     assert postgres.PASSWORD not in message
 
 
-def test_postgresql_refusing_the_password_is_told_without_it(postgresql_url: str):
+def test_postgresql_refusing_the_password_is_told_without_it(postgresql_url: str) -> None:
     message = opening_fails(postgresql_url.replace(postgres.PASSWORD, "wr0ng"))
     assert "password authentication failed" in message
     assert "wr0ng" not in message
 
 
-def test_postgresql_user_without_rights_is_told_what_to_grant(postgres_cluster: postgres.Cluster, postgresql_url: str):
+def test_postgresql_user_without_rights_is_told_what_to_grant(
+    postgres_cluster: postgres.Cluster, postgresql_url: str
+) -> None:
     schema = postgresql_url.rpartition("%3D")[2]
     with postgres_cluster.connect() as connection:
         connection.execute(f"CREATE ROLE limited LOGIN PASSWORD '{postgres.PASSWORD}'")
@@ -256,7 +258,7 @@ def test_postgresql_user_without_rights_is_told_what_to_grant(postgres_cluster: 
     assert f"permission denied for schema {schema}. Grant the user CREATE on the schema" in message
 
 
-def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError) as caught:
         State.open("postgresql+psycopg://screener@127.0.0.1:1/state")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -27,7 +28,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_of_four_processes_at_once_exactly_one_holds_it(url, start, tmp_path: Path):
+def test_of_four_processes_at_once_exactly_one_holds_it(url: str, start: Any, tmp_path: Path) -> None:
     go = tmp_path / "go"
     workers = [start(url, f"run-{number}", 30, 10, go) for number in range(4)]  # the database is made in the race too
 
@@ -37,7 +38,7 @@ def test_of_four_processes_at_once_exactly_one_holds_it(url, start, tmp_path: Pa
     assert answers == ["held", "refused", "refused", "refused"]
 
 
-def test_refusal_says_who_holds_it_since_when_until_when_and_what_to_do(url, start):
+def test_refusal_says_who_holds_it_since_when_until_when_and_what_to_do(url: str, start: Any) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     worker = start(url, "run-7", 60, 20)
     assert worker.hear() == "held"
@@ -56,7 +57,7 @@ def test_refusal_says_who_holds_it_since_when_until_when_and_what_to_do(url, sta
     assert caught.value.exit_code == ExitCode.LEASE_HELD
 
 
-def test_after_kill_9_the_next_run_starts_at_once(state: State, url, start):
+def test_after_kill_9_the_next_run_starts_at_once(state: State, url: str, start: Any) -> None:
     worker = start(url, "killed", 3600, 600)
     assert worker.hear() == "held"
     worker.process.send_signal(signal.SIGKILL)
@@ -70,7 +71,7 @@ def test_after_kill_9_the_next_run_starts_at_once(state: State, url, start):
     assert time.monotonic() - began < SOON_SECONDS
 
 
-def test_killed_and_reaped_holder_is_succeeded_at_once(state: State, url, start):
+def test_killed_and_reaped_holder_is_succeeded_at_once(state: State, url: str, start: Any) -> None:
     worker = start(url, "killed", 3600, 600)
     assert worker.hear() == "held"
     worker.process.kill()
@@ -80,7 +81,9 @@ def test_killed_and_reaped_holder_is_succeeded_at_once(state: State, url, start)
         lease.check()
 
 
-def test_process_number_used_again_by_another_process_counts_as_dead(state: State, monkeypatch: pytest.MonkeyPatch):
+def test_process_number_used_again_by_another_process_counts_as_dead(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     me = current_process()
     earlier = Process(me.host, me.pid, me.space, me.started - 1)
     with monkeypatch.context() as patch:
@@ -96,7 +99,7 @@ def test_process_number_used_again_by_another_process_counts_as_dead(state: Stat
 
 def test_silent_holder_on_another_host_is_succeeded_when_its_lease_is_out(
     state: State, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(lease_module, "current_process", lambda: ELSEWHERE)
         elsewhere = state.lease("job", run_id="far", ttl_seconds=1, heartbeat_seconds=0.9)
@@ -114,7 +117,7 @@ def test_silent_holder_on_another_host_is_succeeded_when_its_lease_is_out(
         elsewhere.check()
 
 
-def test_heartbeat_keeps_it_beyond_its_time_to_live(state: State):
+def test_heartbeat_keeps_it_beyond_its_time_to_live(state: State) -> None:
     with state.lease("job", ttl_seconds=1.2, heartbeat_seconds=0.1) as lease:
         time.sleep(1.5)
 
@@ -123,7 +126,7 @@ def test_heartbeat_keeps_it_beyond_its_time_to_live(state: State):
             pass
 
 
-def test_process_that_was_stopped_too_long_finds_its_lease_lost(state: State, url, start):
+def test_process_that_was_stopped_too_long_finds_its_lease_lost(state: State, url: str, start: Any) -> None:
     worker = start(url, "stopped", 1.5, 0.3)
     assert worker.hear() == "held"
     assert worker.check() == "ours"
@@ -139,7 +142,7 @@ def test_process_that_was_stopped_too_long_finds_its_lease_lost(state: State, ur
             pass
 
 
-def test_heartbeat_notices_a_lease_that_was_taken(state: State):
+def test_heartbeat_notices_a_lease_that_was_taken(state: State) -> None:
     with state.lease("job", run_id="ours", ttl_seconds=60, heartbeat_seconds=0.05) as lease:
         with state._database.write() as connection:
             connection.execute(update(leases).values(token="theirs", run_id="other"))
@@ -150,7 +153,7 @@ def test_heartbeat_notices_a_lease_that_was_taken(state: State):
     assert caught.value.exit_code == ExitCode.LEASE_HELD
 
 
-def test_lease_is_lost_when_the_database_does_not_answer_until_it_is_out(state: State, url):
+def test_lease_is_lost_when_the_database_does_not_answer_until_it_is_out(state: State, url: str) -> None:
     with (
         State.open(url) as other,
         state.lease("job", ttl_seconds=0.5, heartbeat_seconds=0.1) as lease,
@@ -163,7 +166,9 @@ def test_lease_is_lost_when_the_database_does_not_answer_until_it_is_out(state: 
             lease.check()
 
 
-def test_heartbeat_outlasts_a_database_that_is_locked_for_a_while(sqlite_url: str, caplog: pytest.LogCaptureFixture):
+def test_heartbeat_outlasts_a_database_that_is_locked_for_a_while(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with (
         State.open(f"{sqlite_url}?timeout=0.05") as state,
         State.open(sqlite_url) as other,
@@ -177,7 +182,7 @@ def test_heartbeat_outlasts_a_database_that_is_locked_for_a_while(sqlite_url: st
     assert "is locked by another program" in caplog.text
 
 
-def test_it_is_given_back_on_exit_even_when_the_run_fails(state: State):
+def test_it_is_given_back_on_exit_even_when_the_run_fails(state: State) -> None:
     with pytest.raises(ZeroDivisionError), state.lease("job") as failed:
         raise ZeroDivisionError
     with pytest.raises(LeaseLost, match="has been given back"):
@@ -187,17 +192,17 @@ def test_it_is_given_back_on_exit_even_when_the_run_fails(state: State):
         pass
 
 
-def test_a_lease_that_was_never_taken_is_not_ours(state: State):
+def test_a_lease_that_was_never_taken_is_not_ours(state: State) -> None:
     with pytest.raises(LeaseLost, match="has not been taken"):
         state.lease("job").check()
 
 
-def test_heartbeat_must_be_shorter_than_the_time_to_live(state: State):
+def test_heartbeat_must_be_shorter_than_the_time_to_live(state: State) -> None:
     with pytest.raises(ValueError, match="less than ttl_seconds"):
         state.lease("job", ttl_seconds=20, heartbeat_seconds=20)
 
 
-def test_a_process_of_another_container_is_not_declared_dead():
+def test_a_process_of_another_container_is_not_declared_dead() -> None:
     me = current_process()
     boot = me.space.split()[0]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -152,6 +153,21 @@ def test_too_few_women_for_a_method(make_site: MakeSite, method: Method, least: 
         recalibrate(cohort, PUBLISHED, method, SITE)
 
 
+@pytest.mark.parametrize("rare", [True, False])
+def test_the_smaller_class_decides_whether_there_are_enough(make_site: MakeSite, rare: bool) -> None:  # noqa: FBT001
+    """Of 1,000 women, 19 and 20 with osteoporosis, or without."""
+    cohort = read_cohort(make_site(1000))
+    for few in (19, 20):
+        outcome = np.full(cohort.size, not rare)
+        outcome[:few] = rare
+        sparse = replace(cohort, osteoporosis=outcome.astype(cohort.osteoporosis.dtype))
+        if few < 20:
+            with pytest.raises(ModelError, match="19 women in the smaller class are too few"):
+                recalibrate(sparse, PUBLISHED, "intercept", SITE)
+        else:
+            assert recalibrate(sparse, PUBLISHED, "intercept", SITE)["calibration"] == "local"
+
+
 def test_a_model_that_ranks_the_wrong_way_round_is_refused(make_site: MakeSite) -> None:
     with pytest.raises(ModelError, match="wrong way round"):
         recalibrate(read_cohort(make_site(2000, slope=-1)), PUBLISHED, "slope", SITE)
@@ -181,14 +197,14 @@ def test_small_cohort_gets_its_interval_of_c_from_the_bootstrap(make_site: MakeS
 )
 def test_when_the_interval_of_c_is_called_too_narrow(women: int, events: int, *, too_narrow: bool) -> None:
     estimate = Estimate(0.7, 0.05, 0.6, 0.8)
-    judged = Judged("all", women, events, *[estimate] * 5, 0.2, 0.3)
+    judged = Judged("all", women, events, *[estimate] * 5, 0.2, 0.3)  # type: ignore[arg-type,call-arg]
     assert interval_of_c_too_narrow(judged) is too_narrow
 
 
 def test_with_few_women_a_rare_outcome_is_too_few() -> None:
     estimate = Estimate(0.7, 0.05, 0.6, 0.8)
     # 15 of 149 are 10.07 %, 15 of 151 are 9.9 %: only below 150 women and 10 % together is it called so.
-    assert not interval_of_c_too_narrow(Judged("all", 151, 15, *[estimate] * 5, 0.2, 0.3))
+    assert not interval_of_c_too_narrow(Judged("all", 151, 15, *[estimate] * 5, 0.2, 0.3))  # type: ignore[arg-type,call-arg]
 
 
 def test_a_moved_artefact_says_that_its_intervals_are_wide(make_site: MakeSite, tmp_path: Path) -> None:

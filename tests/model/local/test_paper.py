@@ -60,7 +60,7 @@ def test_the_sample_returns_model_2(results: dict[str, Any]) -> None:
 
 
 def test_lasso_selects_the_papers_six_at_lambda_min(results: dict[str, Any]) -> None:
-    assert results["lasso"]["lambda_min"]["selected"] == list(paper.PREDICTORS)
+    assert results["lasso"]["lambda_min"]["selected"] == list(paper.PREDICTORS)  # type: ignore[attr-defined]
     assert len(results["lasso"]["lambda_1se"]["selected"]) < 6
 
 

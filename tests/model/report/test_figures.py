@@ -86,7 +86,7 @@ each_nomogram = pytest.mark.parametrize("drawing", DRAWINGS.values(), ids=DRAWIN
 def texts(figure: Figure) -> list[Text]:
     """What is written, laid out as it is saved."""
     with style.drawn():
-        FigureCanvasAgg(figure).draw()
+        FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     found = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_visible() and text.get_text()]
     return [text for text in found if text not in beyond(figure)]
 
@@ -103,7 +103,7 @@ def beyond(figure: Figure) -> set[Text]:
 def outside(figure: Figure) -> list[str]:
     """What is written and does not fit on the canvas, but for a pixel of rounding."""
     boxes = {text.get_text(): text.get_window_extent() for text in texts(figure)}
-    width, height = figure.bbox.max + 1
+    width, height = figure.bbox.max + 1  # type: ignore[operator]
     return [text for text, box in boxes.items() if box.x0 < -1 or box.y0 < -1 or box.x1 > width or box.y1 > height]
 
 
@@ -195,7 +195,7 @@ def test_png_has_300_dots_per_inch(tmp_path: Path) -> None:
         (-1.5, 1.5, [-1.5, -1.0, -0.5, 0, 0.5, 1.0, 1.5]),
     ],
 )
-def test_ticks_are_round_and_mark_both_ends_where_a_round_step_can(low: float, high: float, expected: list) -> None:
+def test_ticks_are_round_and_mark_both_ends_where_a_round_step_can(low: float, high: float, expected: list) -> None:  # type: ignore[type-arg]
     assert pretty(low, high) == expected
     assert "-0" not in [f"{value:g}" for value in pretty(low, high)]
 
@@ -249,7 +249,7 @@ def test_lasso_draws_coefficients_and_counts_and_marks_both_penalties() -> None:
     figure = a_lasso()
     path, choice = figure.axes
     assert [line.get_ydata()[-1] for line in path.lines[:2]] == [0.26, 0.26]
-    assert {line.get_xdata()[0] for line in choice.lines if len(set(line.get_xdata())) == 1} == {
+    assert {line.get_xdata()[0] for line in choice.lines if len(set(line.get_xdata())) == 1} == {  # type: ignore[arg-type]
         np.log(0.01),
         np.log(0.02),
     }
@@ -274,7 +274,7 @@ def test_roc_labels_cover_neither_their_own_curve_nor_another() -> None:
     }
     drawn = []
     for name, (false_positive, true_positive, at) in curves.items():
-        line = RocCurve(np.arange(len(true_positive)), np.array(true_positive), 1 - np.array(false_positive))
+        line = RocCurve(np.arange(len(true_positive)), np.array(true_positive), 1 - np.array(false_positive))  # type: ignore[arg-type]
         cut = CutOff(0.835, true_positive[at], 1 - false_positive[at], 0.2)
         drawn.append(Drawn(name, line, Auc(0.6, 0.02, 0.55, 0.65), cut, "0.835"))
     figure = roc(drawn)
@@ -291,7 +291,7 @@ def test_roc_labels_cover_neither_their_own_curve_nor_another() -> None:
 def test_calibration_shows_groups_and_every_woman() -> None:
     figure = a_calibration()
     (panel,) = figure.axes
-    heights = np.array([patch.get_height() for patch in panel.patches])
+    heights = np.array([patch.get_height() for patch in panel.patches])  # type: ignore[attr-defined]
     scale = heights.max() / max(np.histogram(RISK[OUTCOME == 1], np.linspace(0, 1, 61))[0])
     ratio = -heights[heights < 0].sum() / heights[heights > 0].sum()
     assert scale > 0
@@ -318,7 +318,7 @@ def test_agreement_counts_every_woman_by_her_weight() -> None:
     assert "50 % of women\nmore than 5\npoints apart" in words(figure)
     _, differences, _ = figure.axes
     bars = differences.patches[1:]
-    assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(100)  # type: ignore[attr-defined]
 
 
 def test_agreement_shows_the_cliff_where_it_is() -> None:

@@ -425,7 +425,7 @@ def test_the_token_goes_to_our_server_only_and_only_where_the_manifest_asks(tmp_
                 "requiresAccessToken": required,
                 "output": output,
             }
-            server = ServerSettings(base_url=running.base_url, token="canary", attempts=1)  # type: ignore[arg-type]
+            server = ServerSettings(base_url=running.base_url, token="canary", attempts=1)
             export(Settings(server=server), REQUEST, tmp_path / str(required), quiet)
         tokens = {request.headers.get("Authorization") for request in running.asked if "/file/0" in request.path}
     assert tokens == {"Bearer canary", None}
