@@ -176,7 +176,7 @@ class UnresolvedMedication(Row, frozen=True, array_like=True, tag=7):
     version: Version
     medicine: str
     span: Span
-    stands: bool
+    counts: bool
     route: str = ""  # "systemic", "local" or not known
 
 

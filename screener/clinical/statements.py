@@ -68,7 +68,7 @@ class Statements:
         done = observation.status not in spans.NOT_MEANT and bool(day)
         about = (patient, "Observation", observation.id or "", version(observation.meta))
         once = Span(day, day, over=True, documented_end=True)
-        return _excluded(about, rules, once, stands=done, labels=security(observation.meta))
+        return _excluded(about, rules, once, counts=done, labels=security(observation.meta))
 
     def condition(self, condition: wire.Condition, raw: bytes | msgspec.Raw) -> Said:
         """A diagnosis."""
@@ -78,16 +78,16 @@ class Statements:
         if not patient:
             return ()
         copy, id_ = version(condition.meta), condition.id or content_id(raw)
-        span, stands = spans.condition_span(condition, copy), not spans.refuted(condition)
+        span, counts = spans.condition_span(condition, copy), not spans.refuted(condition)
         about = (patient, "Condition", id_, copy)
         # Menopause does not end; a status before it does.
         statuses = tuple(
             Menopause(
-                *about, row.status, span.start_day, stands and (row.status == "post" or not span.over), row.surgical
+                *about, row.status, span.start_day, counts and (row.status == "post" or not span.over), row.surgical
             )
             for row in states[:1]
         )
-        return (*_excluded(about, rules, span, stands=stands, labels=security(condition.meta)), *statuses)
+        return (*_excluded(about, rules, span, counts=counts, labels=security(condition.meta)), *statuses)
 
     def procedure(self, procedure: wire.Procedure, raw: bytes | msgspec.Raw) -> Said:
         """An operation or treatment."""
@@ -100,7 +100,7 @@ class Statements:
         span, done = spans.procedure_span(procedure), spans.meant(procedure)
         finished = done and procedure.status == "completed"
         statuses = tuple(Menopause(*about, row.status, span.start_day, finished, row.surgical) for row in states[:1])
-        return (*_excluded(about, rules, span, stands=done, labels=security(procedure.meta)), *statuses)
+        return (*_excluded(about, rules, span, counts=done, labels=security(procedure.meta)), *statuses)
 
     def medicated(self, resource: wire.Medicated, raw: bytes | msgspec.Raw) -> Said:
         """A prescription, a statement or an administration of a medicine."""
@@ -112,12 +112,12 @@ class Statements:
             return ()
         copy = version(resource.meta)
         about = (patient, kind, resource.id or content_id(raw), copy)
-        stands = spans.meant(resource)
+        counts = spans.meant(resource)
         if code is not None:
             span, labels = spans.medication_span(resource, copy), security(resource.meta)
-            return _excluded(about, rules, span, stands=stands, route=_route(resource), labels=labels)
+            return _excluded(about, rules, span, counts=counts, route=_route(resource), labels=labels)
         held = self._medication(resource.medicationReference)
-        return (UnresolvedMedication(*about, held, spans.medication_span(resource, copy), stands, _route(resource)),)
+        return (UnresolvedMedication(*about, held, spans.medication_span(resource, copy), counts, _route(resource)),)
 
     def _patient_of(self, subject: wire.Reference | None) -> str:
         """The patient; "" where the statement is about something else. MalformedResource where it does not say about whom: it would
@@ -133,9 +133,9 @@ class Statements:
         medicine = medicines.get(row.medicine)
         if medicine is None:
             # It may be one that excludes.
-            return (Unreadable(*about),) if row.stands else ()
+            return (Unreadable(*about),) if row.counts else ()
         rules = self._rules[row.resource, medicine.concept]
-        return _excluded(about, rules, row.span, stands=row.stands, route=row.route)
+        return _excluded(about, rules, row.span, counts=row.counts, route=row.route)
 
     def matters(self, medicine: Medicine) -> bool:
         """Whether some rule is about a medicine, however it is stated."""
@@ -212,7 +212,7 @@ def _excluded(
     rules: tuple[ExclusionRow, ...],
     span: Span,
     *,
-    stands: bool,
+    counts: bool,
     route: str = "",
     labels: tuple[str, ...] = (),
 ) -> tuple[Exclusion, ...]:
@@ -229,7 +229,7 @@ def _excluded(
             rule if effect == row.effect else f"{row.rule}_local",
             start,
             end,
-            counts and stands,
+            counts and counts,
             effect == "caveat",
             row.token if row.system else "",
             row.words,

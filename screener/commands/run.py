@@ -62,7 +62,6 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     default="folder",
     help="Work on folders on this machine, or on Apache Spark (see deploy/spark).",
 )
-@click.option("--parquet", is_flag=True, help="With Spark: assessments as Parquet (patient, id, text), not as NDJSON.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="Only this patient (repeatable).")
 @click.option(
     "--patients-from",
@@ -127,7 +126,6 @@ def run(
     bulk_folder: Path | None,
     to_folder: str | None,
     engine: Literal["folder", "spark"],
-    parquet: bool,
     patients: tuple[str, ...],
     patients_from: str,
     identifier_system: str,
@@ -172,7 +170,6 @@ def run(
         engine=engine,
         source_uri=from_folder or "",
         destination_uri=to_folder or "",
-        parquet=parquet,
         workers=workers or 0,
     )
     _run_and_tell(common, options, only_tag, Files(summary_file, report_file, list_file))
@@ -310,8 +307,6 @@ def _check(options: "Options") -> None:
         raise ConfigurationError(
             "--identifier-system says what the numbers of a file are", "Name the file: --patients-from FILE"
         )
-    if options.parquet and options.engine != "spark":
-        raise ConfigurationError("Only the Spark engine writes Parquet", "Add --engine spark")
 
 
 def check_patient_ids(patients: Sequence[str]) -> None:

@@ -113,11 +113,6 @@ class ExclusionSettings(Section):
     )
     procedure: Need = "required"
 
-    def at_most_optional(self) -> "ExclusionSettings":
-        """The same, with nothing required."""
-        needs = {name: getattr(self, name) for name in type(self).model_fields}
-        return ExclusionSettings(**{name: "optional" if need == "required" else need for name, need in needs.items()})
-
     def needs(self) -> dict[str, Need]:
         """The same by resource type."""
         return {

@@ -67,6 +67,6 @@ def _spark_engine(
     now = options.now or clock
     name = device_uuid(site.writer.source_system)
     task = _shard_task(options, site, site.rules(now, f"Device/{name}"), now, tally)
-    locations = Locations(options.source_uri, options.destination_uri, options.parquet)
+    locations = Locations(options.source_uri, options.destination_uri)
     device_ = {"id": name, **device(site.writer)}
     return SparkEngine(stack.enter_context(spark_session()), task, locations, settings, device_, tally)

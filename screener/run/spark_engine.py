@@ -38,14 +38,10 @@ _DEVICES, _ASSESSMENTS = "Device.ndjson", "RiskAssessment.ndjson"
 
 
 class Locations(NamedTuple):
-    """Where to read and where to write: folders, or whatever Spark's file systems reach (s3a://..., abfss://..., hdfs://...).
-
-    `parquet`: assessments as a table of patient, id and text instead of NDJSON.
-    """
+    """Where to read and where to write: folders, or whatever Spark's file systems reach (s3a://..., abfss://..., hdfs://...)."""
 
     source: str
     destination: str
-    parquet: bool = False
 
 
 class DecidedSpark(Decided, kw_only=True):
@@ -177,17 +173,11 @@ class SparkEngine:
 
     def _replace(self, lines: DataFrame) -> None:
         ordered = lines.orderBy("shard_key", "patient", "id")
-        name = "RiskAssessment.parquet" if self._locations.parquet else _ASSESSMENTS
-        new = self._files.path(f"_{name}.new")
-        if self._locations.parquet:
-            ordered.select("patient", "id", F.col("text").cast("string").alias("text")).write.mode("overwrite").parquet(
-                new
-            )
-        else:
-            ordered.select(F.col("text").cast("string").alias("value")).write.mode("overwrite").text(new)
+        new = self._files.path(f"_{_ASSESSMENTS}.new")
+        ordered.select(F.col("text").cast("string").alias("value")).write.mode("overwrite").text(new)
         devices = self._spark.createDataFrame([(ENCODER.encode(self._device).decode(),)], "value string").coalesce(1)
         devices.write.mode("overwrite").text(self._files.path(_DEVICES))
-        self._files.replace(f"_{name}.new", name)
+        self._files.replace(f"_{_ASSESSMENTS}.new", _ASSESSMENTS)
 
 
 class _Files:

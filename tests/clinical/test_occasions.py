@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from screener.clinical.occasions import (
@@ -16,7 +17,7 @@ from screener.clinical.occasions import (
     until_now,
 )
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Fact, Version
+from screener.clinical.records import Analyte, Fact, Moment, Version
 from tests.builders import NOW_US, OCCASION, complete, fact, moment
 
 POLICY = Policy()
@@ -141,11 +142,19 @@ def test_what_the_newest_magnesium_with_a_value_lacks() -> None:
 def test_results_after_the_runs_instant_are_left_out() -> None:
     now_us = moment(3).instant_us
     before, at, after = fact(P, "1", 2), fact(P, "1", 3), fact(P, "1", 3.00001)
-    day_only = fact(P, "1", 3)
     assert [one.id for one in until_now([before, at, after], now_us)] == [before.id, at.id]
     assert not_in_future(at, now_us)
     assert not not_in_future(after, now_us)
-    assert until_now([day_only], now_us) == [day_only]
+
+
+def test_a_result_of_which_only_the_day_is_known_may_be_of_its_morning() -> None:
+    """Noon UTC stands for the day, which begins 14 hours before midnight UTC in the east."""
+    day = OCCASION.toordinal()
+    noon_us = moment(0).instant_us + 4 * 3_600_000_000
+    day_only = msgspec.structs.replace(MG, moment=Moment(OCCASION.isoformat(), day, noon_us))
+    hour_us = 3_600_000_000
+    shown = [hours for hours in (1, 12, 25, 26, 27, 40) if until_now([day_only], noon_us - hours * hour_us)]
+    assert shown == [1, 12, 25, 26]
 
 
 def test_what_became_of_each_result() -> None:

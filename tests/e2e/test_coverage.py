@@ -25,6 +25,7 @@ from tests.scripted import Reply, Request, bundle, scripted
 Json = dict[str, Any]
 NOW = "2026-01-31T02:00:00Z"
 LOCAL = "urn:oid:1.2.3.4"
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 STAY = {"mg": "0.84", "p": "1.10", "ctx": "0.47", "p1np": "54.0", "weight": "60.0", "height": "158.0"}
 
 
@@ -328,3 +329,41 @@ def _range_of(others: list[int | None], least: int) -> tuple[int, int]:
     counts = [count for count in others if count]
     slack = least // 2 * len(counts)
     return max(sum(counts) - slack, 0), sum(counts) + slack + 1
+
+
+ABOUT = {"subject": {"reference": "Patient/w1"}}
+UNREADABLE: list[Json] = [
+    {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "medicationReference": {"reference": "Medication/gone"},
+        **ABOUT,
+    },
+    {
+        "resourceType": "Condition",
+        "id": "c1",
+        "clinicalStatus": "active",
+        "code": {"coding": [{"system": ICD, "code": "C50.9"}]},
+        **ABOUT,
+    },
+    {"resourceType": "Procedure", "id": "p1", "status": "completed", "code": "mastectomy", **ABOUT},
+]
+
+
+@pytest.mark.parametrize("resource", UNREADABLE, ids=lambda one: f"{one['resourceType']}-{len(one)}")
+@pytest.mark.parametrize("need", ["required", "optional"])
+def test_coverage_counts_as_the_run_does_where_a_resource_cannot_be_understood(
+    tmp_path: Path, resource: Json, need: str
+) -> None:
+    stay = [observation(f"w1-{name}", "w1", name, value, "2025-11-01T08:00:00Z") for name, value in STAY.items()]
+    folder = export(tmp_path / "in", [patient("w1"), *stay, resource])
+    kind = "".join(f"_{c}" if c.isupper() else c for c in resource["resourceType"]).strip("_").upper()
+    environment = {"SCREENER_FOLDER_COMPLETE": "true", f"SCREENER_EXCLUSIONS_{kind}": need}
+    own = ("run", "--backfill", "--dry-run", "--now", NOW, "--from", str(folder), "--to", "out", "--summary", "s.json")
+    command(tmp_path, *own, expect=None, **environment)
+    of_run = json.loads((tmp_path / "s.json").read_text())["outcomes"]
+    found = covered(tmp_path, "--from", str(folder), "--least-count", "1", **environment)["outcomes"]
+    assert found == {outcome: reasons for outcome, reasons in of_run.items() if reasons}
+    assert found.keys() == {"failed" if need == "required" else "scored"}

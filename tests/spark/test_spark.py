@@ -65,30 +65,24 @@ def test_it_writes_what_the_folder_engine_writes_and_then_nothing_more(tmp_path:
     assert text(tmp_path / "spark" / "RiskAssessment.ndjson") == second != expected
 
 
-def test_bad_lines_stop_it_before_it_writes_and_parquet_is_a_table(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - of the extra
-
+def test_bad_lines_stop_it_before_it_writes(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     lines = [json.dumps(resource) for resource in (patient("w1"), *stay("w1"))]
     (tmp_path / "in" / "a.ndjson").write_text("\n".join([*lines, '{"resourceType": "Obs']))
-    ended, _ = on_spark(tmp_path, "in", "out", "--parquet")
+    ended, _ = on_spark(tmp_path, "in", "out")
     assert ended.exit_code == 2
     assert "1 unreadable line, the first in a.ndjson" in ended.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "in" / "a.ndjson").write_text("\n".join(lines))
-    ended, summary = on_spark(tmp_path, "in", "out", "--parquet")
+    ended, summary = on_spark(tmp_path, "in", "out")
     assert ended.exit_code == 0, ended.stderr
     assert (summary["outcomes"]["scored"], summary["writes"]["created"]) == ({"complete": 1}, 2)
-    table = pq.read_table(tmp_path / "out" / "RiskAssessment.parquet")
-    assert table.column_names == ["patient", "id", "text"]
-    assert {json.loads(value)["id"] for value in table["text"].to_pylist()} == set(table["id"].to_pylist())
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--engine", "spark", "--backfill", "--from", "in"), "from folder to folder"),
-        (("--parquet", "--backfill", "--from", "in", "--to", "out"), "Only the Spark engine writes Parquet"),
     ],
 )
 def test_what_spark_does_not_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

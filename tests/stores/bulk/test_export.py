@@ -71,6 +71,14 @@ def filled() -> Iterator[str]:
         yield server.base_url
 
 
+def test_results_of_a_further_predictor_are_asked_for_where_the_model_has_it() -> None:
+    for further in (False, True):
+        mapper = Mapper(MappingTables.default(), further=further)
+        filters = needed({}, "", types=("Observation",), mapper=mapper).filters
+        assert len(filters) == 2
+        assert ["2697-1" in one for one in filters] == [further, further]
+
+
 def test_everything_arrives_once_and_is_the_owners_only(filled: str, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     whole = export(settings(filled), asked(), tmp_path / "e", lambda done, total: told.append((done, total)))
