@@ -469,3 +469,33 @@ def test_what_she_rests_on_is_evidence_in_each_of_its_ways() -> None:
         assert reason(later) == both(Action.RETRACT, "basis_changed")
     gone = refusal(Analyte.MG, "withdrawn", id=mg.id, withdrawn=True)
     assert reason(Basis(seen=True, rows=(gone,))) == both(Action.RETRACT, "basis_withdrawn")
+
+
+def test_a_birth_date_that_is_gone_is_no_evidence() -> None:
+    standing = stands(record(*complete()))
+    for written in ("", "malformed"):
+        gone = changes(record(*complete(), person=woman(birth_date=written)), standing)
+        assert actions(gone) == both(Action.STANDS, "birth_date_missing")
+
+
+def test_nothing_is_read_for_what_was_taken_back() -> None:
+    standing = [{**resource, "status": "entered-in-error"} for resource in stands(record(*complete()))]
+    (verdict,) = judge([record()], POLICY, WRITER.artefact, NOW_US)
+    assert basis_to_read(verdict, standing, WRITER) == set()
+
+
+def test_of_two_without_times_the_one_of_the_lower_id_is_kept() -> None:
+    created = changes(record(*complete()))[Method.FLAG].resource
+    assert created is not None
+    copies = [{**created, "id": name, "meta": {}} for name in ("b", "a")]
+    (verdict,) = judge([record(*complete())], POLICY, WRITER.artefact, NOW_US)
+    found = [c for c in reconcile(verdict, copies, {}, RULES) if c.method is Method.FLAG]
+    assert [(c.target, c.action) for c in found if c.action is Action.RETRACT] == [("b", Action.RETRACT)]
+
+
+def test_a_lapse_leaves_what_others_added() -> None:
+    theirs = {"url": "https://theirs.example", "valueCode": "x"}
+    standing = [{**r, "extension": [*r["extension"], theirs]} for r in stands(record(*complete()))]
+    for change in changes(record(*complete(), person=woman(deceased=True)), standing).values():
+        assert change.resource is not None
+        assert change.resource["extension"][1:] == next(r["extension"] for r in standing if r["id"] == change.target)

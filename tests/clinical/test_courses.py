@@ -45,3 +45,11 @@ def test_other_statements_are_left_as_they_are() -> None:
     other = Exclusion("p1", "Condition", "c1", Version(1, 1), "malignancy", 5, 0)
     assert added_up([other, course(1, 10)]) == (other,)
     assert added_up([other]) == (other,)
+
+
+def test_the_year_has_365_days() -> None:
+    """45 days, eleven single ones that hold the series together, and 34 that end on the 365th or on the 366th day."""
+    between = [course(day, day, f"b{day}") for day in range(70, 325, 25)]
+    assert len(between) == 11
+    for last, counts in ((365, True), (366, False)):
+        assert bool(added_up([course(1, 45, "first"), *between, course(last - 33, last, "last")])) is counts

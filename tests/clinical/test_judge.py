@@ -34,6 +34,8 @@ def test_values_that_no_model_takes_together_leave_the_flag_and_every_other_woma
     ]
     assert [set(v.occasions) for v in found] == [set(Method), {Method.FLAG}, set(Method)]
     assert found[0].scores == found[2].scores
+    assert found[1].reasons == {Method.FLAG: "", Method.NOMOGRAM: "predictors_implausible"}
+    assert (found[1].scores, found[1].days) == (None, found[0].days)
 
 
 def test_a_record_that_breaks_a_rule_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:

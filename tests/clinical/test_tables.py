@@ -6,13 +6,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from screener.base.errors import ConfigurationError
 from screener.clinical import judge as judging
 from screener.clinical import shipped, suspicions, wire
 from screener.clinical.codes import LOINC, CodeMap, code_table, system_aliases
-from screener.clinical.exclusions import CodeList, ExclusionRow, policy_of, shipped_rules
+from screener.clinical.dates import instant_text, instant_us
+from screener.clinical.exclusions import (
+    CodeList,
+    ExclusionRow,
+    effective,
+    exclusion_table,
+    given,
+    policy_of,
+    shipped_rules,
+    value_set_names,
+)
 from screener.clinical.judge import judge
+from screener.clinical.labels import LabelTables
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, Outcome
@@ -221,3 +234,54 @@ def test_menopause_is_said_to_be_presumed_below_65(years: str, presumed: bool) -
     assert "age_from_partial_birth_date" not in found.occasions[Method.FLAG].marks
     (partial,) = judge([record(*complete(), person=woman(birth_date="1960"))], Policy(), writer().artefact, NOW_US)
     assert "age_from_partial_birth_date" in partial.occasions[Method.FLAG].marks
+
+
+# What the effective tables are made from
+
+
+def test_the_digest_of_the_list_is_over_rules_value_sets_and_the_sites_rows() -> None:
+    texts = [(DATA / "rules.csv").read_text(encoding="utf-8")]
+    texts += [(DATA / "valuesets" / f"{name}.csv").read_text(encoding="utf-8") for name in value_set_names()]
+    own = [
+        {"rule": "paget", "resources": "Condition", "system": "urn:x", "code": "1", "window": "ever", "source": "us"}
+    ]
+    further = [{"value_set": "paget", "system": "urn:x", "code": "2", "source": "tx"}]
+    for site, expanded in (((), ()), (own, ()), ((), further), (own, further)):
+        rows = [[sorted(row.items()) for row in listed] for listed in (site, expanded)]
+        expected = hashlib.sha256(msgspec.json.encode([texts, *rows])).hexdigest()
+        assert effective(given(site), given(expanded)).digest == expected
+
+
+def test_a_code_from_a_terminology_server_is_matched_exactly_by_its_rules() -> None:
+    further = [{"value_set": "malignancy", "system": "urn:x", "code": "C5", "source": "tx"}]
+    added = [row for row in exclusion_table((), further) if row.system == "urn:x"]
+    assert {(row.rule, row.code, row.match, row.source) for row in added} == {("malignancy", "C5", "exact", "tx")}
+    shipped_matches = {row.match for row in exclusion_table(())}
+    assert shipped_matches == {"exact", "prefix"}
+    icd = [row for row in exclusion_table(()) if row.rule == "malignancy" and row.system.endswith("icd-10")]
+    assert {row.match for row in icd} == {"prefix"}
+
+
+def test_a_sites_own_diagnoses_and_t_scores_label_a_cohort() -> None:
+    ours = LabelTables.default()
+    site = LabelTables.default(
+        [{"system": "urn:x", "code": "T"}],
+        [{"resources": "Condition", "system": "urn:x", "code": "O", "match": "prefix"}],
+    )
+    assert [(row.system, row.code) for row in site.t_scores[len(ours.t_scores) :]] == [("urn:x", "T")]
+    assert [(row.code, row.match) for row in site.diagnoses[len(ours.diagnoses) :]] == [("O", "prefix")]
+    assert {row.match for row in ours.diagnoses} == {"exact", "prefix"}
+    with pytest.raises(ConfigurationError, match=r"cohort\.diagnoses: row 1"):
+        LabelTables.default((), [{"resources": "Condition"}])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "1970-01-01T00:00:00.000Z"), (59, "1970-01-01T00:00:59.000Z"), (60, "1970-01-01T00:01:00.000Z"),
+     (3_599, "1970-01-01T00:59:59.000Z"), (3_600, "1970-01-01T01:00:00.000Z"), (86_399, "1970-01-01T23:59:59.000Z"),
+     (86_400, "1970-01-02T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.000Z")],
+)  # fmt: skip
+def test_an_instant_as_fhir_writes_it(seconds: int, text: str) -> None:
+    assert instant_text(seconds * 1_000_000) == text
+    assert instant_us(text) == seconds * 1_000_000
+    assert instant_text(seconds * 1_000_000 + 5_999) == text.replace(".000Z", ".005Z")
