@@ -358,7 +358,7 @@ def test_options_that_cannot_be_read_have_a_summary(named: list[str], tmp_path: 
     ended = screener(tmp_path, "run", "--limit", "none", *named, "--log-format", "json")
     printed, written = json.loads(ended.stdout), json.loads((tmp_path / "s.json").read_text())
     assert printed == written
-    assert (written["exit_code"], written["next_action"], written["wrote"]) == (2, "mend", False)
+    assert (written["exit_code"], written["next_action"], written["wrote"]) == (2, "fix_configuration", False)
     assert "--limit" in written["error"]
     assert screener(tmp_path, "runs", "list", "--limit", "none", "--log-format", "json").stdout == ""
 

@@ -22,14 +22,18 @@ def run(*arguments: str) -> dict:
         summary = Path(folder) / "summary.json"
         call = [SCREENER, "run", *arguments, "--config", CONFIG, "--log-format", "json", "--summary", str(summary)]
         code = subprocess.run(call, check=False).returncode
-        found = json.loads(summary.read_text()) if summary.exists() else {"next_action": "mend", "exit_code": code}
+        found = (
+            json.loads(summary.read_text())
+            if summary.exists()
+            else {"next_action": "fix_configuration", "exit_code": code}
+        )
     what = f"exit code {found['exit_code']}: {found.get('error') or found.get('why_not_written') or 'see the log'}"
     action = found["next_action"]
     if action == "wait":
         raise AirflowSkipException(what)
     if action == "run_again":
         raise AirflowException(what)
-    if action in ("decide", "mend") or code == 1:
+    if action in ("decide", "fix_configuration") or code == 1:
         raise AirflowFailException(what)
     return {"run_id": found["run_id"], "wrote": found["wrote"], "writes": found["writes"], "exit_code": code}
 

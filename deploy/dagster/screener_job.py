@@ -47,7 +47,11 @@ def screener_run(context: OpExecutionContext, config: Kind) -> None:
             str(summary),
         ]
         code = subprocess.run(call, check=False).returncode
-        found = json.loads(summary.read_text()) if summary.exists() else {"next_action": "mend", "exit_code": code}
+        found = (
+            json.loads(summary.read_text())
+            if summary.exists()
+            else {"next_action": "fix_configuration", "exit_code": code}
+        )
     what = f"exit code {found['exit_code']}: {found.get('error') or found.get('why_not_written') or 'see the log'}"
     action = found["next_action"]
     if action == "wait":
@@ -55,7 +59,7 @@ def screener_run(context: OpExecutionContext, config: Kind) -> None:
         return
     if action == "run_again":
         raise RetryRequested(max_retries=3, seconds_to_wait=1200) from Failure(what)
-    if action in ("decide", "mend") or code == 1:
+    if action in ("decide", "fix_configuration") or code == 1:
         raise Failure(what, allow_retries=False)
     context.add_output_metadata({"run_id": found["run_id"], "wrote": found["wrote"], "exit_code": code})
 

@@ -162,7 +162,7 @@ def leaves_no_room(error: OSError) -> bool:
 _EXTRA = {"matplotlib": "report", "pyarrow": "report", "statsmodels": "report"}
 
 
-def missing_package(package: str, extra: str, otherwise: str = "") -> ConfigurationError:
+def missing_package_error(package: str, extra: str, otherwise: str = "") -> ConfigurationError:
     """The error of a package that only an extra brings. `otherwise`: what else can be done."""
     return ConfigurationError(
         f"This needs the package {package}, which is not installed",
@@ -176,7 +176,7 @@ def of_extra(extra: str, otherwise: str = "") -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise missing_package(error.name or "", extra, otherwise) from error
+        raise missing_package_error(error.name or "", extra, otherwise) from error
 
 
 def as_screener_error(error: BaseException) -> ScreenerError:
@@ -190,5 +190,5 @@ def as_screener_error(error: BaseException) -> ScreenerError:
             "Make room, also where TMPDIR points, and run again: what is whole is kept and nothing is half written",
         )
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRA.get((error.name or "").partition(".")[0])):
-        return missing_package(error.name or "", extra)
+        return missing_package_error(error.name or "", extra)
     return UnforeseenError.of(error)

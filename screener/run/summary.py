@@ -94,7 +94,7 @@ _NEXT = {
     ExitCode.DEADLINE: "run_again",
     ExitCode.LEASE_HELD: "wait",
     ExitCode.TOO_LARGE: "decide",
-    ExitCode.USAGE: "mend",
+    ExitCode.USAGE: "fix_configuration",
 }
 _RETRYABLE = frozenset({ExitCode.SERVER, ExitCode.DEADLINE, ExitCode.LEASE_HELD})
 

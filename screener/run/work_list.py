@@ -10,7 +10,7 @@ import msgspec
 
 from model.atomic import write_whole
 from screener.assessment.values import per_cent
-from screener.base.errors import ConfigurationError, ListNotWritten, missing_package
+from screener.base.errors import ConfigurationError, ListNotWritten, missing_package_error
 from screener.base.table_files import SUFFIXES, Kind, table_bytes
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Method
@@ -74,7 +74,7 @@ def check(file: Path) -> None:
     if file.suffix not in SUFFIXES:
         raise ConfigurationError(f"{file.name} is neither .csv nor .parquet", "Name the file by what it is to be")
     if file.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise missing_package("pyarrow", "report", "write .csv")
+        raise missing_package_error("pyarrow", "report", "write .csv")
 
 
 def write(file: Path, rows: Sequence[WorkListRow]) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from screener.base.errors import StateError, leaves_no_room, missing_package
+from screener.base.errors import StateError, leaves_no_room, missing_package_error
 from screener.state import tables
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def _postgresql_engine(url: URL) -> tuple[Engine, str]:
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
-        raise missing_package(error.name or "psycopg", "postgresql") from error
+        raise missing_package_error(error.name or "psycopg", "postgresql") from error
     return engine, place
 
 

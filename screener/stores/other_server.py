@@ -97,9 +97,9 @@ class OtherServerDestination(ServerDestination):
 
     def with_destination_references(self, changes: Sequence[Change]) -> Sequence[Change]:
         """With the references that hold at this server."""
-        return [self._put_into_words(change) for change in changes]
+        return [self._to_logical_references(change) for change in changes]
 
-    def _put_into_words(self, change: Change) -> Change:
+    def _to_logical_references(self, change: Change) -> Change:
         resource = change.resource or {}
         subject = self._subjects[change.target] if change.target else self._there[change.patient]
         words = _with_references(resource, self._logical)

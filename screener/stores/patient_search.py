@@ -99,7 +99,7 @@ def _subjects(kind: str, patients: Sequence[str]) -> tuple[str, str]:
     return "subject", ",".join(f"Patient/{patient}" for patient in patients)
 
 
-def needs_a_list(host: str, refused: RequestRefused) -> ServerError:
+def needs_a_list_error(host: str, refused: RequestRefused) -> ServerError:
     """The error of a server that does not search across patients, where somebody has to say which ones."""
     return ServerError(
         f"{host} does not search across patients: {refused.what}",

@@ -22,7 +22,7 @@ from screener.fhir.connections import Connections
 from screener.fhir.reads import WithIdentifiers, WithSubject, read
 from screener.fhir.search import Found, search
 from screener.stores.protocols import Receipt, WriteResult
-from screener.stores.server_source import ignored
+from screener.stores.server_source import ignored_parameter_error
 
 log = structlog.get_logger()
 
@@ -129,7 +129,7 @@ class ServerDestination:
                 continue
             patient = local_id(named.subject.reference)
             if patient not in asked:
-                raise ignored(self._client.host, "subject")
+                raise ignored_parameter_error(self._client.host, "subject")
             by_patient.setdefault(patient, {})[found.head.id] = _plain(found)
         return {patient: list(held.values()) for patient, held in by_patient.items()}
 

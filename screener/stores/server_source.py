@@ -31,7 +31,7 @@ from screener.fhir.search import Found, Meta, search
 from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
 from screener.stores.medicines import Medicines
-from screener.stores.patient_search import PatientSearch, needs_a_list
+from screener.stores.patient_search import PatientSearch, needs_a_list_error
 from screener.stores.protocols import Mode, R, Reading, RowMapper, Scope
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class ServerSource:
                 try:
                     self._any_result([ways[0], *dated])
                 except RequestRefused:
-                    raise needs_a_list(self._client.host, refused) from refused
+                    raise needs_a_list_error(self._client.host, refused) from refused
                 log.warning("nights_by_result_date", why=f"the server refused a search by _lastUpdated: {refused.what}")
             else:
                 return
@@ -156,13 +156,13 @@ class ServerSource:
         except RequestRefused as error:
             if perhaps_refused:
                 raise
-            raise needs_a_list(self._client.host, error) from error
+            raise needs_a_list_error(self._client.host, error) from error
 
     def _check_window(self, found: Found, not_before: datetime) -> None:
         """Check that the server has not ignored the search parameter: some servers do, and answer everything."""
         updated_us = instant_us(found.head.meta.lastUpdated)
         if updated_us and updated_us < epoch_us(not_before) - US_PER_SECOND:
-            raise ignored(self._client.host, "_lastUpdated")
+            raise ignored_parameter_error(self._client.host, "_lastUpdated")
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
         """Read Patients, then the results of those who may be assessed, then the exclusions of those with a result."""
@@ -246,7 +246,9 @@ class ServerSource:
                 self._control = self._control or found.head.id
             for row in self._mapped(to_rows, found):
                 if row.patient not in asked:
-                    raise ignored(self._client.host, "_id" if kind == "Patient" else "subject or patient")
+                    raise ignored_parameter_error(
+                        self._client.host, "_id" if kind == "Patient" else "subject or patient"
+                    )
                 yield row
 
     def _found(self, matches: Iterator[Found], params: Sequence[tuple[str, str]]) -> Iterator[Found]:
@@ -349,7 +351,7 @@ def _setting(kind: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
 
 
-def ignored(host: str, parameter: str) -> ServerError:
+def ignored_parameter_error(host: str, parameter: str) -> ServerError:
     """The error of a server that answers what was not asked for: nothing may be concluded from its answers."""
     return ServerError(
         f"{host} ignores the search parameter {parameter}: it answered what was not asked for",

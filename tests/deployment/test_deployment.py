@@ -208,7 +208,16 @@ def test_the_lines_of_cron_call_what_there_is() -> None:
 # Workflow engines: each file with a stand-in for its engine, and a command that ends as a run may.
 
 SUMMARY = {"run_id": "r", "writes": {}, "wrote": True, "error": "", "why_not_written": ""}
-ACTIONS = {0: "none", 1: "look", 2: "mend", 3: "look", 4: "run_again", 5: "wait", 6: "run_again", 7: "decide"}
+ACTIONS = {
+    0: "none",
+    1: "look",
+    2: "fix_configuration",
+    3: "look",
+    4: "run_again",
+    5: "wait",
+    6: "run_again",
+    7: "decide",
+}
 
 
 class Raised(Exception):

@@ -57,7 +57,7 @@ def test_every_exit_leaves_a_summary_that_says_what_to_do(sandbox: Site) -> None
     sandbox.stay("w1", DAY)
     nowhere = {"SCREENER_SERVER_BASE_URL": "http://127.0.0.1:9/fhir", "SCREENER_SERVER_ATTEMPTS": "1"}
     rows = [
-        (2, {"SCREENER_OUTPUT_LANGUAGE": "xx"}, False, "mend", "the run was stopped before it wrote"),
+        (2, {"SCREENER_OUTPUT_LANGUAGE": "xx"}, False, "fix_configuration", "the run was stopped before it wrote"),
         (4, nowhere, True, "run_again", "the run was stopped before it wrote"),
         (0, {"SCREENER_WRITE": "off"}, False, "none", 'write = "off" in the configuration'),
         (7, {"SCREENER_LIMITS_FIRST_BACKFILL": "1"}, False, "decide", "the difference is larger than the limits allow"),

@@ -45,6 +45,15 @@ def test_the_last_five_of_the_same_kind(state: State) -> None:
     assert compared_with(state, destination="elsewhere") == []
 
 
+def test_neither_itself_nor_a_run_that_began_later_is_compared_with(state: State) -> None:
+    """`screener runs report` looks at an older run: what came after it is no history of it."""
+    ended(state, "before", 1, started="2026-01-30T02:00:00Z")
+    ended(state, "now", 2)
+    ended(state, "after", 3, started="2026-02-01T02:00:00Z")
+    assert compared_with(state) == [1]
+    assert compared_with(state, run_id="later", started="2026-02-02T02:00:00Z") == [3, 2, 1]
+
+
 def test_a_first_backfill_says_nothing_of_what_a_reconcile_writes(state: State) -> None:
     """It amends nothing; a week later some results have grown old, and their assessments are amended to say so."""
     ended(state, "b1", 1000, mode="backfill")

@@ -14,7 +14,7 @@ from screener import __version__
 from screener.analysis.cohort.comparison import HEADER
 from screener.analysis.cohort.pull import Design, Pulled
 from screener.analysis.cohort.women import COLUMNS, Woman
-from screener.base.errors import AccountError, InputError, missing_package
+from screener.base.errors import AccountError, InputError, missing_package_error
 from screener.base.table_files import csv_bytes, table_bytes
 from screener.clinical import labels
 
@@ -41,7 +41,7 @@ def check_writable(out: Path) -> None:
     if not out.resolve().parent.is_dir():
         raise InputError(f"The folder for {out.name} does not exist", "Make it, or give --out another path")
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise missing_package("pyarrow", "report", "let --out end in .csv")
+        raise missing_package_error("pyarrow", "report", "let --out end in .csv")
 
 
 def in_order(women: Sequence[Woman]) -> list[tuple[Any, ...]]:

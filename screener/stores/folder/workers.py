@@ -52,7 +52,7 @@ def preload(module: str) -> None:
 
 
 def start_ahead() -> None:
-    """Start the process that workers are forked from, and do not wait: it imports beside what this process does next."""
+    """Start the process that workers are forked from, and do not wait: it starts early, while this process does other work."""
     if _method() == "forkserver":
         _context_of_processes()
         forkserver.ensure_running()
