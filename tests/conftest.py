@@ -41,7 +41,9 @@ def _tier(report: pytest.TestReport) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist: a file's tests stay together, for its fixtures; those with HAPI FHIR too, which then starts once."""
+    """The cases come first: what is wrong with the rules shows within seconds. With pytest-xdist a file's tests stay together, for its
+    fixtures; those with HAPI FHIR too, which then starts once."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/clinical/test_cases"))
     for item in items:
         group = "hapi" if item.get_closest_marker("hapi") else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))

@@ -221,7 +221,7 @@ def _excluded(
         effect = _effect(row, route)
         if effect == "none":
             continue
-        start, end, counts = exclusions.window(row, span)
+        start, end, by_window = exclusions.window(row, span)
         rule = f"{SUSPECTED}{row.rule}" if row.words else row.rule
         added_up = effect == "exclude" and exclusions.is_course(row, span)
         new = Exclusion(
@@ -229,7 +229,7 @@ def _excluded(
             rule if effect == row.effect else f"{row.rule}_local",
             start,
             end,
-            counts and counts,
+            by_window and counts,
             effect == "caveat",
             row.token if row.system else "",
             row.words,
