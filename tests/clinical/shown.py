@@ -15,6 +15,7 @@ from typing import Any
 
 from fhir_fixtures import cases
 from fhir_fixtures.cases import Case
+from screener.assessment.resource import AssessmentWriter
 from screener.clinical.judge import Verdict
 from screener.clinical.records import Exclusion, Method
 from screener.run.deciding import cannot_judge, judge
@@ -26,8 +27,8 @@ from tests.e2e.expectations import ENCODER, settings
 TABLE = Path(__file__).parent / "shown.json"
 
 
-def shown(case: Case, folder: Path) -> dict[str, Any]:
-    """Read the case as a folder, and judge p1, whom every case is about."""
+def judged(case: Case, folder: Path) -> tuple[Verdict, AssessmentWriter]:
+    """Read the case as a folder, and judge p1, whom every case is about; and who would write her assessments."""
     source, scratch = folder / "export", folder / "scratch"
     source.mkdir()
     scratch.mkdir()
@@ -38,6 +39,11 @@ def shown(case: Case, folder: Path) -> dict[str, Any]:
         reader = FolderSource(source, site.mapper, site.needs, configured.folder, Workspace(scratch, 1))
         rules = site.rules(datetime.fromisoformat(case.now))
         (verdict,) = judge(reader.records(["p1"], ()), rules, cannot_judge)
+    return verdict, rules.writer
+
+
+def shown(verdict: Verdict) -> dict[str, Any]:
+    """What a verdict shows, for the table."""
     return {
         "outcome": f"{verdict.outcome}: {verdict.reason}",
         **{method.value: _method(verdict, method) for method in Method},
@@ -77,7 +83,7 @@ def table() -> dict[str, Any]:
     found = {}
     for case in cases.load():
         with TemporaryDirectory() as folder:
-            found[case.name] = shown(case, Path(folder))
+            found[case.name] = shown(judged(case, Path(folder))[0])
     return found
 
 

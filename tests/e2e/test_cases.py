@@ -1,4 +1,4 @@
-"""The cases that differ on the wire, through both servers. All of them as folders: `test_explain`."""
+"""The cases that differ on the wire, through both servers. All of them as folders: `tests/clinical/test_cases.py`."""
 
 import json
 
