@@ -53,9 +53,9 @@ def export(
 
     settings = with_scopes(common.settings())
     with ExitStack() as stack:
-        site = open_site(settings, stack)
-        mapper = site.mapper if relevant else None
-        request = needed(site.needs, settings.bulk.level, types=types, since=since, mapper=mapper)
+        mapper = open_site(settings, stack, state="none").mapper if relevant else None
+        needs = settings.exclusions.needs()
+        request = needed(needs, settings.bulk.level, types=types, since=since, mapper=mapper)
         with progress_bar(common, "files") as progress:
             whole = Exporter(settings.server, settings.bulk).export(request, out, progress, restart=restart)
     resources = sum(file.resources for file in whole.files)

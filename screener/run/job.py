@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -26,7 +26,7 @@ from screener.run.opening import named_patients
 from screener.run.options import Options
 from screener.run.permission import check_may_write, why_dry
 from screener.run.servers import ServerFeatures, Servers, connect_all, scoped
-from screener.run.site import Site, open_site
+from screener.run.site import Site, StateAccess, open_site
 from screener.run.summary import Summary, Watermark
 from screener.run.tracing import Span, run_span
 from screener.run.work_list import WorkListRow
@@ -146,7 +146,7 @@ def _prepare(settings: Settings, options: Options, account: Account, stack: Exit
     return _Prepared(site, servers, memory, named, since)
 
 
-def _state_access(options: Options, *, dry: bool) -> Literal["read", "write", "write_existing"]:
+def _state_access(options: Options, *, dry: bool) -> StateAccess:
     """A dry run makes no state, and neither does a nightly run: where it finds none, its URL may hold a typing error."""
     if dry:
         return "read"

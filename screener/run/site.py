@@ -32,6 +32,7 @@ from screener.stores.patient_lists import patients_of_file
 
 log = structlog.get_logger()
 
+StateAccess = Literal["none", "read", "write", "write_existing"]
 NO_DEVICE = "Device/none"  # of rules by which nothing is written
 
 
@@ -150,12 +151,13 @@ def open_site(
     stack: ExitStack,
     options: Options | None = None,
     *,
-    state: Literal["read", "write", "write_existing"] = "read",
+    state: StateAccess = "read",
     further: bool = False,
 ) -> Site:
     """Open a site; the stack closes it. ConfigurationError for a model or tables that cannot be used, StateError for the state.
 
-    `state` "read" opens an empty one in memory where there is none, "write" makes it, "write_existing" is an error there. `further`:
+    `state` "read" opens an empty one in memory where there is none, "write" makes it, "write_existing" is an error there; "none" is for a
+    call that asks nothing of it. `further`:
     results of further predictors are read, whether the model uses them or not (for cohorts).
     """
     try:
@@ -186,7 +188,9 @@ def open_site(
     )
 
 
-def _opened(url: str, state: Literal["read", "write", "write_existing"]) -> State:
+def _opened(url: str, state: StateAccess) -> State:
+    if state == "none":
+        return State.in_memory()
     return State.to_read(url) if state == "read" else State.open(url, make=state == "write")
 
 

@@ -43,7 +43,12 @@ class State:
     @classmethod
     def to_read(cls, url: str) -> Self:
         """Open the state for a call that writes nothing: an empty one in memory where there is none yet. Raises StateError."""
-        return cls(Database.open(url) if is_there(url) else Database.in_memory())
+        return cls(Database.open(url)) if is_there(url) else cls.in_memory()
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """An empty one that is kept nowhere."""
+        return cls(Database.in_memory())
 
     @staticmethod
     def is_there(url: str) -> bool:

@@ -76,6 +76,13 @@ def test_without_write_nothing_is_sent_but_reads(small: Site) -> None:
     assert [path.name for path in small.folder.iterdir() if "state" in path.name] == []
 
 
+def test_a_state_that_cannot_be_opened_is_said_and_the_server_is_looked_at(small: Site, tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite").write_text("no database at all, but a file that somebody put there\n" * 100)
+    found = findings(small, expect=2, SCREENER_STATE_URL=f"sqlite:///{tmp_path / 'state.sqlite'}")
+    assert "configuration" in levels(found, "red")
+    assert {"server", "records"} <= levels(found, "green")
+
+
 def test_nobody_is_named(small: Site) -> None:
     said = small.call("doctor", "-v")
     assert small.name not in (said.stdout + said.stderr).replace(small.canonical, "").replace(str(small.folder), "")

@@ -24,7 +24,7 @@ def examine(found: Found, tell: Callable[[Finding], None], *, write: bool, folde
     writes = write or settings.write == "on"
     settings = with_scopes(settings, assessments=READ_AND_WRITE if writes else READ)
     with ExitStack() as stack:
-        site = open_site(settings, stack)
+        site = open_site(settings, stack, state="none")  # the state was looked at above
         source = server.reach(settings.server, findings, stack, "server")
         if source is not None:
             server.look_at_grants(source, settings.server.scopes, settings.server, findings)
