@@ -70,6 +70,13 @@ def test_each_difference_has_its_name(kept: Json, names: set[str]) -> None:
     assert difference(wanted(), kept, CANONICAL) == names
 
 
+def test_a_note_of_ours_is_compared_by_its_text() -> None:
+    ours, changed = ([{"authorString": PRODUCT, "text": text}] for text in ("one", "another"))
+    theirs_too = [{"authorString": PRODUCT, "text": "one", "time": "2025-07-01T00:00:00Z"}]
+    assert difference(altered(note=ours), altered(note=changed), CANONICAL) == {"note"}
+    assert difference(altered(note=ours), altered(note=theirs_too), CANONICAL) == set()
+
+
 def test_the_copy_that_was_used_is_not_compared() -> None:
     touched = wanted()
     first = touched["extension"][0]
@@ -179,3 +186,25 @@ def test_texts_of_a_caveat_by_its_details() -> None:
     assert texts.name("no such name") == "no such name"
     with pytest.raises(ValueError, match="no texts for the language 'xx'; choose one of: de, en"):
         Texts("xx")
+
+
+def test_derived_values_and_the_interval_carry_units_and_level() -> None:
+    url = CANONICAL.extension
+    values = {
+        entry["extension"][0]["valueCode"]: entry["extension"][1]["valueQuantity"]
+        for entry in wanted()["extension"]
+        if entry["url"] == url("evidence") and len(entry["extension"]) == 2  # derived ones have no source
+    }
+    assert {name: (value["unit"], value["code"]) for name, value in values.items()} == {
+        "age": ("a", "a"),
+        "bmi": ("kg/m2", "kg/m2"),
+    }
+    assert shown_bmi(Decimal("24.035")) == Decimal("24.04")
+    assert shown_bmi(Decimal("24.045")) == Decimal("24.04")  # half to even
+    interval = next(
+        entry["extension"]
+        for entry in wanted()["prediction"][0]["extension"]
+        if entry["url"] == url("model-uncertainty-interval")
+    )
+    assert interval[1] == {"url": "level", "valueDecimal": Decimal(95)}
+    assert {end["unit"] for end in interval[0]["valueRange"].values()} == {"%"}

@@ -228,3 +228,8 @@ def test_the_table_and_the_grammar_agree_wherever_both_know_a_code() -> None:
 def test_no_text_is_an_error(analyte: Analyte, code: str) -> None:
     found = factor(analyte, code)
     assert found in ("unit_unknown", "unit_no_factor") or Fraction(found[0]) > 0
+
+
+@pytest.mark.parametrize("code", ["mg/[foz_us]", "[gr]/[gal_us]", "mg/[cin_i]"])
+def test_a_unit_without_a_short_exact_factor_is_unknown(code: str) -> None:
+    assert factor(Analyte.MG, code) == "unit_unknown"
