@@ -240,9 +240,10 @@ def test_one_that_we_took_back_is_revived_by_a_new_result() -> None:
         assert not any("retraction" in entry["url"] for entry in change.resource["extension"])
 
 
-def test_of_two_for_one_identity_the_older_stays() -> None:
+@pytest.mark.parametrize("oldest", [{"lastUpdated": "2025-07-01T00:00:00.000Z"}, {}], ids=["dated", "no_time"])
+def test_of_two_for_one_identity_the_older_stays(oldest: dict[str, str]) -> None:
     patient = record(*complete())
-    first = stands(patient)
+    first = [{**r, "meta": {"tag": r["meta"]["tag"], "versionId": "1", **oldest}} for r in stands(patient)]
     later = [{**r, "id": f"{r['id']}-2", "meta": {**r["meta"], "lastUpdated": "2025-08-01T00:00:00Z"}} for r in first]
     (verdict,) = judge([patient], POLICY, WRITER.artefact, NOW_US)
     found = reconcile(verdict, [*later, *first], {}, RULES)
