@@ -69,9 +69,12 @@ def screener_process(
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes))
 
+    env = {**clean_environment(), **environment}
+    if largest_file_bytes:
+        env.pop("COVERAGE_PROCESS_CONFIG", None)  # the file of counts would be too large as well
     ended = subprocess.run(
         arguments_of(*arguments),
-        env={**clean_environment(), **environment},
+        env=env,
         capture_output=True,
         text=True,
         check=False,

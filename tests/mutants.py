@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutants"
 MUTMUT = [sys.executable, "-m", "mutmut"]
 _KILLED = {1, 3}  # a test failed, or pytest could not go on
-_TIMEOUT = {-24, 24, 36, 152, 255}
+_ENDED_OTHERWISE = {-24, 24, 36, 152, 255}  # no end in time, or the tests cannot start
 
 
 def copy_of_the_tree() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     drawn = sorted(random.Random(given.seed).sample(names, min(given.draw, len(names))))  # noqa: S311 - a sample
     mutmut("run", *drawn)
     after = results()
-    noticed = [name for name in drawn if after[name] in _KILLED | _TIMEOUT]
+    noticed = [name for name in drawn if after[name] in _KILLED | _ENDED_OTHERWISE]
     for name in drawn:
         if name not in noticed:
             print(f"\n## {name} ({after[name]})\n{mutmut('show', name)}")

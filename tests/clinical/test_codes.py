@@ -167,6 +167,12 @@ def test_a_site_adds_codes_and_opts_in() -> None:
     assert whole_blood.marks == ("specimen_whole_blood",)
 
 
+def test_a_site_refuses_a_code_with_or_without_a_reason() -> None:
+    row: dict[str, object] = {"system": "urn:local", "code": "MG", "analyte": "mg", "use": "refuse"}
+    assert found(("urn:local", "MG"), extra=(row,)) == ("mg", "code_refused")
+    assert found(("urn:local", "MG"), extra=({**row, "reason": "specimen_urine"},)) == ("mg", "specimen_urine")
+
+
 @pytest.mark.parametrize(
     "row",
     [
