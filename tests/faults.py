@@ -92,10 +92,14 @@ def once(matches: Matches, wrong: Wrong) -> Fault:
 
 
 CANARY = "CANARY4711"  # a name, a text, a header: it must be left nowhere
-_SAID: Json = {
-    "resourceType": "OperationOutcome",
-    "issue": [{"severity": "error", "code": CANARY, "diagnostics": CANARY, "details": {"text": CANARY}}],
-}
+
+
+def _outcome(severity: str, code: str) -> Json:
+    issue = {"severity": severity, "code": code, "diagnostics": CANARY, "details": {"text": CANARY}}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
+
+
+_SAID = _outcome("error", CANARY)
 
 
 def status(code: int, **headers: str) -> Wrong:
@@ -281,9 +285,16 @@ def _answers() -> Iterator[Row]:
         "not the JSON expected",
     )
     yield Row(
-        "an OperationOutcome among the matches",
-        lambda: always(RESULTS, edited(lambda b: b["entry"].append({"resource": _SAID}) if b.get("entry") else None)),
+        "a warning among the matches",
+        lambda: always(RESULTS, edited(lambda b: _add(b, "warning", "suppressed") if b.get("entry") else None)),
     )
+    for severity, code in (("error", "forbidden"), ("warning", "incomplete")):
+        yield Row(
+            f"an answer that says of itself that it is not whole ({severity}, {code})",
+            lambda what=(severity, code): always(CONDITIONS, edited(lambda b: _add(b, *what))),
+            SERVER,
+            "is not whole",
+        )
     yield Row(
         "a resource of another type among the matches",
         lambda: always(
@@ -309,6 +320,10 @@ def _answers() -> Iterator[Row]:
     )
     yield Row("the server's clock is two hours ahead", lambda: clock(hours=2), SERVER, "ahead of")
     yield Row("the server's clock is two hours behind", lambda: clock(hours=-2), SERVER, "behind")
+
+
+def _add(bundle: Json, severity: str, code: str) -> None:
+    bundle.setdefault("entry", []).append({"resource": _outcome(severity, code), "search": {"mode": "outcome"}})
 
 
 def _everybody(request: Request, ask: Ask) -> Reply:

@@ -155,6 +155,7 @@ def _rules(verdict: Verdict, rules: Rules, sources: _Sources) -> list[Rule]:
         found.append(_excluded(f"exclusions {place}", view, day, sources))
     unreadable = [f"{kind}: a resource that cannot be understood" for kind in view.unreadable]
     unchecked = [f"{kind}: not checked" for kind in view.unchecked]
+    unchecked += [f"{part}: read in part" for part in view.in_part]
     found.append(
         Rule("what can exclude is readable", "exclusions_unreadable" if unreadable else "", unreadable + unchecked)
     )
@@ -195,7 +196,7 @@ def _excluded(name: str, view: PatientView, day: int, sources: _Sources) -> Rule
 
 def _on_no_list(patient: str, source: FullSource, mapper: Mapper) -> Rule:
     """Diagnoses, procedures and medicines whose codes are on no list: they keep nobody out."""
-    reader = StatedReader(mapper, *sorted(EXCLUDING - source.reading.unchecked.keys()))
+    reader = StatedReader(mapper, *sorted(EXCLUDING - source.reading.not_readable.keys() - source.reading.not_offered))
     try:
         found = {(row.resource, row.id): row for row in source.read_more(reader, [patient])}.values()
     except ServerError as error:

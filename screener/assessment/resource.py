@@ -192,6 +192,7 @@ _FIRST = (
     "results_old",
     "uncalibrated",
     "exclusions_not_checked",
+    "read_in_part",
     "other_magnesium",
 )
 _RANK = {name: rank for rank, name in enumerate(_FIRST)}

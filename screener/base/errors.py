@@ -92,6 +92,10 @@ class RequestRefused(ServerError):
         self.status = status
 
 
+class NotWhole(ServerError):
+    """The server says itself that its answer is not all that there is."""
+
+
 class AuthorisationError(ServerError):
     """401 or 403."""
 
@@ -101,9 +105,9 @@ class NotAuthenticated(AuthorisationError):
 
 
 def is_about_the_type(error: Exception) -> bool:
-    """Whether a server's error says that a resource type cannot be read (403, or another refusal of the request), and not that the
-    token has expired or that the server is unwell."""
-    return isinstance(error, AuthorisationError | RequestRefused) and not isinstance(error, NotAuthenticated)
+    """Whether a server's error says that a resource type cannot be read (403, another refusal of the request, an answer that is not whole),
+    and not that the token has expired or that the server is unwell."""
+    return isinstance(error, AuthorisationError | RequestRefused | NotWhole) and not isinstance(error, NotAuthenticated)
 
 
 class PageExpired(ServerError):

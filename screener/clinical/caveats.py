@@ -43,6 +43,8 @@ def of_patient(view: PatientView, occasion_day: int, today: int, policy: Policy)
     if today - occasion_day > policy.old_results_days:
         found.add(f"results_old:{day_text(occasion_day)}")
     found |= {f"exclusions_not_checked:{resource}" for resource in view.unchecked}
+    found |= {f"read_in_part:{part}" for part in view.in_part}
+    found |= {f"read_by_category:{part}" for part in view.by_category}
     rows = [r for r in view.conditions if eligibility.holds(r, occasion_day) or _still_matters(r, today)]
     found |= {_condition(row) for row in rows if row.rule != _DXA}
     dxa = _dxa(view, rows, today)

@@ -37,6 +37,8 @@ class PatientView(msgspec.Struct, frozen=True):
     menopause: tuple[Menopause, ...]
     unchecked: tuple[str, ...]
     unreadable: tuple[str, ...]
+    in_part: tuple[str, ...] = ()
+    by_category: tuple[str, ...] = ()
     labelled: bool = False  # whether any of it has a confidentiality label
 
     @property
@@ -62,6 +64,8 @@ def merge(record: PatientRecord) -> PatientView:
         menopause=tuple([row for row in status.values() if row.counts]),
         unchecked=tuple(sorted(set(record.unchecked))),
         unreadable=tuple(sorted(set(record.unreadable))),
+        in_part=record.in_part,
+        by_category=record.by_category,
         labelled=labelled,
     )
 

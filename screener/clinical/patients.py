@@ -14,7 +14,9 @@ _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 SEX_EXTENSIONS = (f"{_US_CORE}individual-sex", f"{_US_CORE}sex", f"{_US_CORE}birthsex")
 _SEX = {"248152002": "female", "248153007": "male", "F": "female", "M": "male", "female": "female", "male": "male"}
 _GENDERS = frozenset({"female", "male", "other", "unknown"})
-_PATH = r"(?:^|/){kind}/([A-Za-z0-9.-]{{1,64}})(?:/_history/[A-Za-z0-9.-]{{1,64}})?"
+# An id that a server gives is opaque: Epic's have up to 109 characters, where R4 has 64. No character of it ends a path or a list.
+ID = r"(?!\.+(?:/|$))[A-Za-z0-9._~:=+@!*-]{1,512}"
+_PATH = rf"(?:^|/){{kind}}/({ID})(?:/_history/{ID})?".replace("{1,512}", "{{1,512}}")
 _NAMED_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)(?:/|\?|$)")
 _URN = "urn:uuid:"
 

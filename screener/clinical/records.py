@@ -192,7 +192,8 @@ class PatientRecord(msgspec.Struct, frozen=True):
     """All that is known of one patient, in any order, versions not yet merged.
 
     `unchecked` names the excluding resource types that were not read, by configuration or because the server would not;
-    `unreadable` those required ones in which a resource of this patient could not be understood.
+    `unreadable` those required ones in which a resource of this patient could not be understood. `in_part` are types that were read in
+    part, `by_category` those that were read by category, whole as the site says: "TYPE:CATEGORIES", or the type alone.
     """
 
     patient: str
@@ -203,6 +204,8 @@ class PatientRecord(msgspec.Struct, frozen=True):
     menopause: tuple[Menopause, ...] = ()
     unchecked: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    in_part: tuple[str, ...] = ()
+    by_category: tuple[str, ...] = ()
 
 
 class Method(StrEnum):

@@ -85,7 +85,11 @@ def table(result: Result, *, every_reason: bool) -> None:
             style="yellow",
         )
     for kind, why in summary.exclusions_not_checked.items():
-        console.print(f"Exclusions not checked: {kind} ({why})", style="yellow")
+        console.print(f"Exclusions not checked: {kind} ({why})", style="yellow", markup=False)
+    if summary.not_offered:
+        console.print(f"Not offered by the source, and not asked for: {', '.join(summary.not_offered)}")
+    if summary.results_without_patient:
+        console.print(f"Results that name no patient, left out: {summary.results_without_patient}", style="yellow")
     console.print(
         f"{counted(summary.requests, 'request')}, {summary.bytes_read / 1e6:.1f} MB read, {summary.seconds:.1f} s, "
         f"{summary.peak_rss_bytes / 1e6:.0f} MB at most"

@@ -86,7 +86,7 @@ def coverage(
         least_count=least_count,
         now=now,
     )
-    with site_to_read(settings, from_folder, tolerant=True) as (site, opened), progress_bar(common) as progress:
+    with site_to_read(settings, from_folder, survey=True) as (site, opened), progress_bar(common) as progress:
         found = cover(site, opened, request, progress)
     if as_json:
         import msgspec
@@ -138,6 +138,8 @@ def _show(found: "Coverage") -> None:
         )
     for kind, why in found.exclusions_not_checked.items():
         console.print(f"Exclusions not checked: {kind} ({safe(why)})", style="yellow")
+    if found.not_offered:
+        console.print(f"Not offered by the source, and not asked for: {', '.join(found.not_offered)}")
     console.print(f"\n[bold]Codes and units[/] of {say(found.women_sampled)} {_patients(found.women_sampled)}")
     _codes(console, found.mapped_codes, say)
     suggested = [seen for seen in found.unmapped_codes if seen.suggestion]

@@ -48,6 +48,17 @@ class ServerSettings(Section):
         le=10_000,
         description="limit for each connection; 0 for none (hospitals' servers are shared)",
     )
+    condition_categories: str = Field(
+        "",
+        pattern=r"^$|^[^\s,]+(,[^\s,]+)*$",
+        description="all categories that conditions have here, as a list with commas, for a server that shows them by category only; "
+        "until it is set, conditions count as read in part there",
+    )
+    observation_categories: str = Field(
+        "",
+        pattern=r"^$|^[^\s,]+(,[^\s,]+)*$",
+        description="all categories that results have here, for a server that shows them by category only, also where codes are named",
+    )
     page_size: int = Field(1000, ge=1, le=10_000, description="_count of searches")
     batch_patients: int = Field(
         100,

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from model.atomic import write_whole
-from screener.base.errors import RequestRefused, ServerError
+from screener.base.errors import InputError, RequestRefused, ServerError
 from screener.base.progress import Progress
 from screener.clinical.codes import TableRow, read_table
 from screener.clinical.exclusions import shipped_rules, value_set
@@ -22,6 +22,8 @@ from screener.fhir.client import Client
 
 PAGE = 1000
 _MOST_CODES = 1_000_000  # a server that never ends
+_SOURCE = "$expand is-a "
+_MOST_LOST = 0.1  # of the codes that the file has from a root
 _COLUMNS = ("value_set", "system", "code", "source")
 
 
@@ -54,33 +56,48 @@ class _ValueSet(msgspec.Struct):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """The result: how many codes were found, how many of them no shipped value set has, and the concepts that the server does not
-    know."""
+    """The result: how many codes were found, how many of them no shipped value set has, and how many rows of the old file are gone."""
 
     found: int
     new: int
-    unknown: tuple[str, ...]
+    gone: int
 
 
-def expand(client: Client, file: Path, today: date, progress: Progress) -> Expanded:
+def expand(client: Client, file: Path, today: date, progress: Progress, *, accept_smaller: bool = False) -> Expanded:
     """Ask for every root, and write the codes that are new into `file` when all were answered.
 
-    ServerError where the server cannot expand: the file is then as it was before.
+    ServerError where the server cannot expand, and, unless `accept_smaller`, where a root has no codes or has lost more than a tenth of
+    those that the file has from it: the file is then as it was before.
     """
     roots = read_table("roots.csv", RootRow)
     found: dict[str, dict[tuple[str, str], str]] = {}
-    unknown: list[str] = []
+    empty: list[str] = []
+    smaller: list[str] = []
+    before = _before(file)
     for done, root in enumerate(roots):
         progress(done, len(roots))
         codes = list(_descendants(client, root))
         if not codes:
-            unknown.append(f"{root.system}|{root.code}")
-        source = f"$expand is-a {root.code} at {client.host}, {today.isoformat()}"
+            empty.append(root.code)
+        earlier = before.get(root.code, set())
+        lost = len(earlier - set(codes))
+        if lost > _MOST_LOST * len(earlier):
+            smaller.append(f"{root.code} ({lost} of {len(earlier)})")
+        source = f"{_SOURCE}{root.code} at {client.host}, {today.isoformat()}"
         for system, code in codes:
             found.setdefault(root.value_set, {}).setdefault((system, code), source)
     progress(len(roots), len(roots))
-    if not found:
-        raise ServerError(f"{client.host} knows none of our concepts", "Load SNOMED CT into it, or ask another server")
+    if not found or (empty and not accept_smaller):
+        raise ServerError(
+            f"{client.host} expands {', '.join(empty)} to nothing: {file.name} is as it was",
+            "Load SNOMED CT into it, or ask another server; a list that lacks a concept would let women with it through. "
+            "--accept-smaller writes what there is",
+        )
+    if smaller and not accept_smaller:
+        raise ServerError(
+            f"{client.host} no longer gives codes that {file.name} has, of {', '.join(smaller)}: the file is as it was",
+            "Look at the edition that it holds; --accept-smaller writes the smaller list",
+        )
     rows = list(_new_rows(found))
     text = io.StringIO()
     text.write(f"# version: {today.isoformat()}\n# reviewed by:\n# reviewed:\n")
@@ -88,7 +105,25 @@ def expand(client: Client, file: Path, today: date, progress: Progress) -> Expan
     table.writerow(_COLUMNS)
     table.writerows(rows)
     write_whole(file, [text.getvalue().encode()])
-    return Expanded(sum(map(len, found.values())), len(rows), tuple(unknown))
+    gone = set().union(*before.values()) - {key for codes in found.values() for key in codes}
+    return Expanded(sum(map(len, found.values())), len(rows), len(gone))
+
+
+def _before(file: Path) -> dict[str, set[tuple[str, str]]]:
+    """The codes of the file as it is, by the root that they are from; {} where there is none."""
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {file.name}: {type(error).__name__}", "Name a new file after --out") from error
+    found: dict[str, set[tuple[str, str]]] = {}
+    for row in csv.DictReader(lines):
+        source = row.get("source") or ""
+        if source.startswith(_SOURCE):
+            root = source.removeprefix(_SOURCE).partition(" ")[0]
+            found.setdefault(root, set()).add((row.get("system") or "", row.get("code") or ""))
+    return found
 
 
 def _new_rows(found: dict[str, dict[tuple[str, str], str]]) -> Iterator[tuple[str, str, str, str]]:
@@ -113,7 +148,14 @@ def _descendants(client: Client, root: RootRow) -> Iterator[tuple[str, str]]:
         fresh = [key for key in codes if key not in seen]
         seen.update(fresh)
         yield from fresh
-        if not fresh or (page.total is not None and len(seen) >= page.total):
+        if page.total is not None and len(seen) >= page.total:
+            return
+        if not fresh:
+            if page.total is not None:
+                raise ServerError(
+                    f"{client.host} counts {page.total} codes below {root.code} and gives {len(seen)}",
+                    "Nothing was written; ask another terminology server",
+                )
             return
     raise ServerError(f"{client.host} does not come to the end of an expansion", "Ask another terminology server")
 
@@ -132,7 +174,9 @@ def _page(client: Client, root: RootRow, offset: int) -> _Expansion:
     what = "the expansion of a value set"
     try:
         answer = client.write("POST", "ValueSet/$expand", msgspec.json.encode(parameters), what=what)
-    except RequestRefused:
-        return _Expansion()  # a concept or a code system that the server does not know
+    except RequestRefused as refused:
+        raise ServerError(
+            f"{refused.what} (below {root.code})", "The file is as it was; load SNOMED CT, or ask another server"
+        ) from refused
     found: _ValueSet = decode(answer, _ValueSet, what, client.host)
     return found.expansion

@@ -5,15 +5,16 @@ A resource may come twice (on two pages, or because an expired search was asked 
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import msgspec
 import structlog
 
-from screener.base.errors import PageExpired, RequestRefused, ServerError
+from screener.base.errors import NotWhole, PageExpired, RequestRefused, ServerError
 from screener.fhir.answer import Answer, decode
 from screener.fhir.client import Client
-from screener.fhir.outcomes import type_name
+from screener.fhir.outcomes import outcome_codes, type_name
 from screener.fhir.reads import read
 
 log = structlog.get_logger()
@@ -26,6 +27,7 @@ _COMMA = re.compile(r"(?<!\\),")  # between values; an escaped one is part of a 
 _ASK_AGAIN = 3  # how often an expired search is started again
 # After so many pages without a new id the server is taken to page for ever, as HAPI does with _count=-1.
 _PAGES_WITHOUT_NEW = 5
+_LARGEST_PAGE = 10_000
 _COUNTED_TOO_MANY = 5  # matches, or one in a hundred: more is no miscount
 
 
@@ -63,6 +65,23 @@ class _Bundle(msgspec.Struct):
     total: int | None = None
     link: list[_Link] | None = None
     entry: list[_Entry] | None = None
+
+
+class _Issue(msgspec.Struct):
+    severity: str = "error"
+    code: str = ""
+
+
+class _Outcome(msgspec.Struct):
+    issue: list[_Issue] = []
+
+
+def says_not_whole(outcome: bytes | msgspec.Raw) -> bool:
+    """Whether an OperationOutcome beside the matches says that something is missing among them: an error, or a source that could not be
+    reached. Warnings such as Epic's, which stand in every answer, do not."""
+    found = read(outcome, _Outcome)
+    issues = found.issue if found else [_Issue()]
+    return any(one.severity in ("error", "fatal") or one.code in ("incomplete", "timeout") for one in issues)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -139,6 +158,8 @@ def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool
     what = f"the search for {resource_type}"
     walk = _Walk(client.host, what)
     yield from _walked(client, resource_type, params, walk, post=post)
+    if walk.is_doubtful:
+        yield from _in_order(client, resource_type, params, walk, post=post)
     if not walk.falls_short:
         return
     smaller = _Walk(client.host, what, page_size=max(walk.first_page // 2, 1))
@@ -153,6 +174,27 @@ def _pages(client: Client, resource_type: str, params: Parameters, *, post: bool
             why="its total was higher than its last page allows, and smaller pages gave the same resources",
         )
     client.counts_too_high[resource_type] += 1
+
+
+def _in_order(client: Client, resource_type: str, params: Parameters, walk: "_Walk", *, post: bool) -> Iterator[Found]:
+    """The same search once more after pages without a total repeated a match: one that moves between pages may also be left out
+    (medplum/medplum#4608). In a stable order, and where that repeats matches or is refused, on one page. ServerError where neither
+    proves that all is here."""
+    what = f"the search for {resource_type}"
+    size = min(2 * len(walk.ids) + 1, _LARGEST_PAGE)
+    without_count = [pair for pair in params if pair[0] != "_count"]
+    for again in ([*params, ("_sort", "_id")], [*without_count, ("_count", str(size))]):
+        other = _Walk(client.host, what)
+        with suppress(RequestRefused):
+            yield from _walked(client, resource_type, again, other, post=post)
+            if not other.is_doubtful and other.ids >= walk.ids:
+                log.info("search_asked_again", type=resource_type, why="its pages repeated a match")
+                return
+    raise ServerError(
+        f"{client.host} repeats matches on the pages of {what} and may leave others out",
+        "Nothing was concluded from them; raise server.page_size or lower server.batch_patients, so that one page holds all, and tell "
+        "the server's vendor",
+    )
 
 
 def _walked(client: Client, resource_type: str, params: Parameters, walk: "_Walk", *, post: bool) -> Iterator[Found]:
@@ -188,29 +230,44 @@ class _Walk:
         self.first_page = 0  # matches on it
         self._pages = 0
         self._larger = False  # whether a page was larger than asked for
-        self._ids: set[str] = set()
+        self.ids: set[str] = set()
+        self._repeats = False  # whether a page held a match of an earlier one
         self._links: set[str] = set()
         self._without_new = 0  # pages in a row
         self._total: int | None = None
 
     def matches(self, bundle: _Bundle, resource_type: str) -> Iterator[Found]:
         self._total = bundle.total if self._total is None else self._total
-        known, here = len(self._ids), 0
+        known, here = len(self.ids), 0
+        on_this_page: set[str] = set()
         for entry in bundle.entry or ():
-            if bytes(entry.resource) in (b"", b"null") or (entry.search and entry.search.mode not in ("match", None)):
+            mode = entry.search.mode if entry.search else None
+            if bytes(entry.resource) in (b"", b"null") or mode not in ("match", "outcome", None):
                 continue
             head = self._head(entry.resource)
             if head.resourceType == "OperationOutcome":
+                self._check_outcome(entry.resource)
+                continue
+            if mode == "outcome":
                 continue
             if head.resourceType != resource_type:
                 raise ServerError(f"{self._host} answered a {type_name(head.resourceType)} to {self._what}")
-            self._ids.add(head.id)
+            self._repeats |= head.id in self.ids and head.id not in on_this_page
+            on_this_page.add(head.id)
+            self.ids.add(head.id)
             here += 1
             yield Found(head, entry.resource)
         self.first_page = self.first_page if self._pages else here
         self._pages += 1
         self._larger |= bool(self.page_size) and here > self.page_size
-        self._without_new = 0 if len(self._ids) > known else self._without_new + 1
+        self._without_new = 0 if len(self.ids) > known else self._without_new + 1
+
+    def _check_outcome(self, outcome: msgspec.Raw) -> None:
+        if says_not_whole(outcome):
+            raise NotWhole(
+                f"{self._host} says that its answer to {self._what} is not whole{outcome_codes(bytes(outcome))}",
+                "Look at the server: a part of it may not have been reached",
+            )
 
     def _head(self, resource: msgspec.Raw) -> Head:
         head = read(resource, Head)
@@ -233,9 +290,14 @@ class _Walk:
         return following
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether a match came on two pages, and no total says that all came."""
+        return self._repeats and self._total is None
+
+    @property
     def falls_short(self) -> bool:
         """Whether the server counted more matches than it sent."""
-        return self._total is not None and len(self._ids) < self._total
+        return self._total is not None and len(self.ids) < self._total
 
     def check_whole(self, smaller: "_Walk") -> None:
         """ServerError unless a second walk by smaller pages shows that all is here: then the server counts what it does not show,
@@ -245,10 +307,10 @@ class _Walk:
         leaves out is rarely so little.
         """
         total = self._total or 0
-        little = total - len(self._ids) <= max(_COUNTED_TOO_MANY, total // 100)
-        if smaller._ids == self._ids and not smaller._larger and little:  # noqa: SLF001 - of the same class
+        little = total - len(self.ids) <= max(_COUNTED_TOO_MANY, total // 100)
+        if smaller.ids == self.ids and not smaller._larger and little:  # noqa: SLF001 - of the same class
             return
         raise ServerError(
-            f"{self._host} counted {total} matches for {self._what} but sent {len(self._ids)}",
+            f"{self._host} counted {total} matches for {self._what} but sent {len(self.ids)}",
             "Nothing was written for them; run again, and lower server.page_size if it stays",
         )

@@ -12,7 +12,8 @@ from screener.run.site import Site
 from screener.run.summary import Summary, Watermark, blank, concluded
 from screener.run.tasks import TaskCounts
 from screener.stores.folder.workers import peak_rss_bytes, peak_rss_bytes_of_workers
-from screener.stores.protocols import Mode, Reading, Scope
+from screener.stores.protocols import Mode, Scope
+from screener.stores.reading import Reading
 
 
 class Account:
@@ -42,7 +43,7 @@ class Account:
         return Compared(
             self.tally.decided().figures(),
             options.mode,
-            self.reading.unchecked,
+            self.reading.not_whole,
             options.accept_large_change,
             options.to_folder is not None,
         )
@@ -78,8 +79,11 @@ class Account:
             flagged=counts.flagged,
             refusals=nested(counts.refusals),
             caveats=dict(sorted(counts.caveats.items())),
-            exclusions_not_checked=dict(sorted(reading.unchecked.items())),
+            exclusions_not_checked=reading.not_whole,
+            reading=dict(sorted(reading.types.items())),
+            not_offered=sorted(reading.not_offered),
             bad_lines=reading.bad_lines,
+            results_without_patient=reading.without_patient,
             requests=sum(one.requests for one in traffic),
             retries=sum(one.retries for one in traffic),
             bytes_read=reading.bytes_read + sum(one.bytes_read for one in traffic),

@@ -13,7 +13,7 @@ from screener.assessment.validate import Validator
 from screener.base.batches import batches
 from screener.clinical.records import Method, Outcome
 from screener.run.counts import RunTally
-from screener.run.deciding import Decision, Stores, decide
+from screener.run.deciding import Decision, Stores, check_required, decide
 from screener.run.engine import Decided, Journal, NoJournal, Pace, Plan
 from screener.run.pending import Pending
 from screener.stores.patient_order import in_order, is_after
@@ -84,6 +84,7 @@ class BatchEngine:
         """Each patient once, in the order of their keys: two runs over the same patients write in the same order."""
         source, destination = self._stores
         found = set(source.population(plan.scope))
+        check_required(source)
         if source.reading.deleted:
             found.update(destination.resting_on(source.reading.deleted))
         if plan.scope.mode is Mode.BACKFILL:

@@ -40,6 +40,21 @@ class Decision(msgspec.Struct, frozen=True):
     changes: Sequence[Change]
 
 
+def read(source: Source, patients: Sequence[str], standing: Collection[str] = ()) -> list[PatientRecord]:
+    """The patients' records, to be judged. ScreenerError where a required type was not read whole: what was not read may be the reason not
+    to assess her. `standing`: see Source.records."""
+    records = source.records(patients, standing)
+    check_required(source)
+    return records
+
+
+def check_required(source: Source) -> None:
+    """ScreenerError where a required type was not read whole."""
+    lacking = source.reading.required(source.needs)
+    if lacking:
+        raise source.lacks(lacking)
+
+
 def judge(
     records: Sequence[PatientRecord], rules: Rules, failed: Failed, *, as_of_occasion: bool = False
 ) -> list[Verdict]:
@@ -69,7 +84,7 @@ def decide(
     with an assessment, are read whole even where the rules say early that there is nothing to assess.
     """
     standing = stores.destination.standing(patients)
-    records = stores.source.records(patients, standing.keys() | set(whole))
+    records = read(stores.source, patients, standing.keys() | set(whole))
     verdicts = judge(records, rules, failed)
     wanted: set[str] = set()
     for verdict in verdicts:

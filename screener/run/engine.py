@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from screener.run.counts import RunTally
-from screener.stores.protocols import Reading, Receipt, Scope
+from screener.stores.protocols import Receipt, Scope
+from screener.stores.reading import Reading
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from screener.assessment.validate import Validator
 from screener.clinical.mapping import Mapper
 from screener.run.batch_engine import BatchEngine
 from screener.run.counts import Counts, RunTally
-from screener.run.deciding import Stores
+from screener.run.deciding import Stores, check_required
 from screener.run.engine import Decided, Journal, NoJournal, NoPace, Pace, Plan
 from screener.stores.folder.destination import FolderDestination, FolderShardDestination, LineWriter, StandingFile
 from screener.stores.folder.scan import shard_of
@@ -56,6 +56,7 @@ class FolderEngine:
             lambda done, whole: pace.progress("lines", done, whole),
             may_be_asked=not self._destination.is_empty(),  # only for what an assessment that stands rests on
         )
+        check_required(self._source)
         standing = self._destination.scan(shards)
         decided = DecidedFolder()
         context = (self._task, plan, scanned, standing)

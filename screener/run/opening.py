@@ -44,17 +44,18 @@ class Opened(NamedTuple):
 
 @contextmanager
 def site_to_read(
-    settings: Settings, from_folder: Path | None = None, *, further: bool = False, tolerant: bool = False
+    settings: Settings, from_folder: Path | None = None, *, further: bool = False, survey: bool = False
 ) -> Iterator[tuple[Site, Opened]]:
-    """A site and its source, for a command that writes nothing. `further`: see open_site; `tolerant`: see open_server."""
+    """A site and its source, for a command that writes nothing. `further`: see open_site. `survey`: the question is what can be
+    read, so that nothing that cannot be stops the command."""
     options = Options(from_folder=from_folder)
     with ExitStack() as stack:
         site = open_site(settings, stack, options, further=further)
         scoped = with_scopes(settings)
         servers = (
-            Servers() if from_folder else Servers(connect_to_read(scoped.server, site.needs, stack, tolerant=tolerant))
+            Servers() if from_folder else Servers(connect_to_read(scoped.server, {} if survey else site.needs, stack))
         )
-        yield site, open_source(scoped, options, site, servers, stack, tolerant=tolerant)
+        yield site, open_source(scoped, options, site, servers, stack)
 
 
 class Consulted(NamedTuple):
@@ -79,21 +80,19 @@ def site_with_stores(settings: Settings, options: Options) -> Iterator[Consulted
         yield Consulted(site, opened.source, destination, site.rules(now, destination.prepare(site.writer)))
 
 
-def open_source(
-    settings: Settings, options: Options, site: Site, servers: Servers, stack: ExitStack, *, tolerant: bool = False
-) -> Opened:
+def open_source(settings: Settings, options: Options, site: Site, servers: Servers, stack: ExitStack) -> Opened:
     """Where the clinical resources are read. With a bulk folder the export is made, or taken up, now."""
     at_once = settings.server.batch_patients
 
     def folder_of(path: Path, server: ServerSource | None = None) -> FolderSource:
         workspace = Workspace(stack.enter_context(scratch(settings.folder.temporary)), options.workers)
-        return FolderSource(path, site.mapper, site.needs, settings.folder, workspace, server, tolerant=tolerant)
+        return FolderSource(path, site.mapper, site.needs, settings.folder, workspace, server)
 
     if options.from_folder:
         folder = folder_of(options.from_folder)
         return Opened(folder, servers.clock, at_once, folder=folder)
     assert servers.source is not None  # noqa: S101 - connect_all: a run reads a folder or a server
-    online = open_server(servers.source, settings.server, site.mapper, site.needs, stack, tolerant=tolerant)
+    online = open_server(servers.source, settings.server, site.mapper, site.needs, stack)
     if options.bulk_folder is None:
         return Opened(online, servers.clock, at_once, online)
     exporter = Exporter(settings.server, settings.bulk)
@@ -115,18 +114,16 @@ def open_server(
     mapper: Mapper,
     needs: Mapping[str, Need],
     stack: ExitStack,
-    *,
-    tolerant: bool = False,
 ) -> ServerSource:
-    """A server as source. `tolerant`: a required type that cannot be read is noted, where a run would stop."""
+    """A server as source."""
     source = ServerSource(
         server.client,
         settings,
         mapper,
-        {kind: need for kind, need in needs.items() if need != "if_offered" or server.offers(kind)},
+        needs,
         by_code=server.searches_by_code(),
         many=server.searches_many_patients(),
-        tolerant=tolerant,
+        not_offered=[kind for kind in needs if not server.offers(kind)],
     )
     stack.callback(source.close)
     return source

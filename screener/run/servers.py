@@ -16,6 +16,7 @@ from screener.fhir import capability
 from screener.fhir.capability import SANDBOX_NAME, Capability
 from screener.fhir.client import Client
 from screener.run.options import Options
+from screener.stores.reading import required_of
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Serve
     here = connect(settings.server, stack)
     writes = settings.write == "on" and not options.to_folder and not options.dry_run
     written = Written.of(settings) if writes else None
-    needed = set() if options.from_folder else needed_to_read(settings.exclusions.needs())
+    needed = set() if options.from_folder else needed_to_read(settings.exclusions.needs(), here)
     if not options.to_folder and not apart:
         needed.add("RiskAssessment")
     _check_offers(here, needed, None if apart else written)
@@ -141,18 +142,15 @@ def connect_all(settings: Settings, options: Options, stack: ExitStack) -> Serve
     return Servers(source, there)
 
 
-def needed_to_read(needs: Mapping[str, str], *, tolerant: bool = False) -> set[str]:
-    """The resource types that a source must let us search. `tolerant`: none that only excludes."""
-    required = {kind for kind, need in needs.items() if need == "required" and not tolerant}
-    return {"Patient", "Observation"} | required
+def needed_to_read(needs: Mapping[str, str], server: ServerFeatures) -> set[str]:
+    """The resource types that a server must let us search."""
+    return {"Patient", "Observation"} | required_of(needs, {kind for kind in needs if server.offers(kind)})
 
 
-def connect_to_read(
-    settings: ServerSettings, needs: Mapping[str, str], stack: ExitStack, *, tolerant: bool = False
-) -> ServerFeatures:
-    """The server as a source only. `tolerant`: see `needed_to_read`."""
+def connect_to_read(settings: ServerSettings, needs: Mapping[str, str], stack: ExitStack) -> ServerFeatures:
+    """The server as a source only. `needs`: of the excluding types, {} where none has to be there."""
     server = connect(settings, stack)
-    _check_offers(server, needed_to_read(needs, tolerant=tolerant), None)
+    _check_offers(server, needed_to_read(needs, server), None)
     return server
 
 

@@ -29,8 +29,8 @@ from screener.run.engine import Decided, Journal, Pace, Plan
 from screener.run.folder_engine import ShardTask
 from screener.stores.folder.prefilter import usable
 from screener.stores.folder.scan import shard_of
-from screener.stores.folder.source import check_required, missing_types
-from screener.stores.protocols import Reading
+from screener.stores.folder.source import lacks_error, note_types
+from screener.stores.reading import Gaps, Reading
 
 log = structlog.get_logger()
 
@@ -76,11 +76,11 @@ class SparkEngine:
             codes = self._task.mapper.codes_that_matter() if self._settings.one_export else None
             task = tasks.map_lines(self._task.mapper, shards, usable(codes))
             mapped = lines.mapInArrow(task, tasks.MAPPED).persist(StorageLevel.DISK_ONLY)
-            unchecked, medicines = self._judged_input(mapped)
+            gaps, medicines = self._judged_input(mapped)
             pace.progress("stages", 1, 3)
             together = self._together(self._newest(mapped), shards, plan.again)
             judged = together.mapInArrow(
-                tasks.judge_partition(self._task, plan, medicines, unchecked), tasks.JUDGED
+                tasks.judge_partition(self._task, plan, medicines, gaps), tasks.JUDGED
             ).persist(StorageLevel.DISK_ONLY)
             for row in judged.where("shard_key = -1").select("counts").collect():
                 self.tally.add(unpacked(bytes(row.counts)))
@@ -105,7 +105,7 @@ class SparkEngine:
             )
         return lines.select(F.input_file_name().alias("file"), F.col("value").cast("binary").alias("value"))
 
-    def _judged_input(self, mapped: DataFrame) -> tuple[tuple[str, ...], dict[str, Medicine]]:
+    def _judged_input(self, mapped: DataFrame) -> tuple[Gaps, dict[str, Medicine]]:
         """What the first pass says of the whole input: whether it may be used, and the medicines."""
         bad = mapped.where(F.col("kind") == tasks.BAD).groupBy("file").count().orderBy("file").collect()
         self.reading.bad_lines = sum(row["count"] for row in bad)
@@ -120,17 +120,16 @@ class SparkEngine:
             row.patient for row in mapped.where(F.col("kind") == tasks.KIND).select("patient").distinct().collect()
         }
         needs = self._task.needs
-        unchecked = missing_types(kinds, needs, complete=self._settings.complete)
-        check_required(self._locations.source, unchecked, needs)
-        off = {kind for kind, need in needs.items() if need == "off"}
-        self.reading.unchecked = {kind: "switched off" if kind in off else "not in the folder" for kind in unchecked}
+        note_types(self.reading, kinds, needs, complete=self._settings.complete)
+        if lacking := self.reading.required(needs):
+            raise lacks_error(self._locations.source, lacking)
         newest: dict[str, Medicine] = {}
         for row in mapped.where(F.col("kind") == tasks.MEDICINE).select("payload").toLocalIterator():
             medicine = msgspec.msgpack.decode(bytes(row.payload), type=Medicine)
             held = newest.get(medicine.id)
             if held is None or medicine.version >= held.version:
                 newest[medicine.id] = medicine
-        return unchecked, newest
+        return self.reading.gaps(), newest
 
     def _newest(self, mapped: DataFrame) -> DataFrame:
         """The rows of the newest copies: first who has several versions, which are few, then without the older ones."""

@@ -26,6 +26,7 @@ from screener.stores.folder.scan import AnyRow, decode_head, decode_rows, shard_
 from screener.stores.folder.shards import FolderShardSource, resource_of
 from screener.stores.folder.versions import key_of
 from screener.stores.patient_order import shard_key
+from screener.stores.reading import Gaps
 
 # What a mapped line may be.
 ROWS, SEEN, BAD, MEDICINE, KIND = range(5)
@@ -118,12 +119,12 @@ def rests_on(batches: Batches) -> Batches:
 
 
 def judge_partition(
-    shard_task: ShardTask, plan: Plan, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]
+    shard_task: ShardTask, plan: Plan, medicines: Mapping[str, Medicine], gaps: Gaps
 ) -> Callable[[Batches], Batches]:
     """From (part byte, patient string, payload binary), all of some patients, to JUDGED: their lines, and one row of counts."""
 
     def judged(batches: Batches) -> Batches:
-        held = PartitionInMemory(medicines, unchecked)
+        held = PartitionInMemory(medicines, gaps)
         again: set[str] = set()
         for batch in batches:
             for part, patient, payload in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -154,8 +155,8 @@ def _packed(line: Line) -> bytes:
 class PartitionInMemory:
     """A partition's patients in memory: a folder of one shard, as source and as destination."""
 
-    def __init__(self, medicines: Mapping[str, Medicine], unchecked: tuple[str, ...]) -> None:
-        self.shards, self.medicines, self.unchecked = 1, medicines, unchecked
+    def __init__(self, medicines: Mapping[str, Medicine], gaps: Gaps) -> None:
+        self.shards, self.medicines, self.gaps = 1, medicines, gaps
         self._rows: list[AnyRow] = []
         self._elsewhere: list[AnyRow] = []
         self._lines: list[Line] = []

@@ -16,6 +16,7 @@ from screener.run.counts import COLUMNS
 from screener.run.figures import Figures
 from screener.run.limits import Exceeded
 from screener.run.tasks import TaskCounts
+from screener.stores.reading import TypeReading
 
 SCHEMA_VERSION = 2
 
@@ -62,6 +63,9 @@ class Summary(msgspec.Struct, frozen=True):
     accepted_large_change: bool = False
     limits_exceeded: tuple[Exceeded, ...] = ()
     by_result_date: bool = False
+    reading: dict[str, TypeReading] = {}  # how it ended for each excluding type
+    not_offered: list[str] = []  # types that the source does not have: not asked for
+    results_without_patient: int = 0
     totals_too_high: dict[str, int] = {}
     destination: str = ""  # host of the server, or name of the folder, that takes the assessments
     newly_flagged: int = 0  # women with magnesium at or below the cut-off whose flag this run created

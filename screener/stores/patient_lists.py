@@ -10,6 +10,7 @@ import structlog
 from screener.base.batches import batches
 from screener.base.errors import InputError
 from screener.clinical.mapping import Mapper
+from screener.clinical.patients import ID
 from screener.fhir.answer import decode
 from screener.fhir.client import Client
 from screener.fhir.reads import Reference, WithIdentifiers, read
@@ -17,11 +18,11 @@ from screener.fhir.search import escaped, search
 
 log = structlog.get_logger()
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(ID)
 
 
 def is_id(text: str) -> bool:
-    """Whether this can be a logical id (R4, datatypes.html#id)."""
+    """Whether this can be a logical id. It may be longer than R4 has it (datatypes.html#id): servers give such ids."""
     return bool(_ID.fullmatch(text))
 
 
@@ -31,7 +32,7 @@ def patients_of_file(file: Path, named_by: str = "--patients-from") -> tuple[str
     for number, text in _lines(file, named_by):
         if not is_id(text):
             raise InputError(
-                f"{file.name}, line {number}: no logical id of a Patient (letters, digits, - and .)",
+                f"{file.name}, line {number}: no logical id of a Patient (letters, digits, and - . _ ~ : = + @ ! *)",
                 "One id a line, without `Patient/` and without any URL; record numbers need --identifier-system URI",
             )
         found[text] = None

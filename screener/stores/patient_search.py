@@ -6,6 +6,7 @@ is comes from its CapabilityStatement, or from its own 400; what was found out i
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
@@ -31,6 +32,13 @@ CATEGORIES = {
 }
 
 
+class Categories(NamedTuple):
+    """The categories by which a type is asked for, and whether the site says that there are no others."""
+
+    listed: str
+    confirmed: bool
+
+
 class PatientSearch:
     """Searches for patients' resources. `many`: the server takes several patients in one search, as far as is known."""
 
@@ -38,6 +46,14 @@ class PatientSearch:
         self._client, self._settings = client, settings
         self._many = many
         self._categories: dict[str, str] = {}  # of the types for which the server wants one
+        self._confirmed = {
+            kind: listed
+            for kind, listed in (
+                ("Condition", settings.condition_categories),
+                ("Observation", settings.observation_categories),
+            )
+            if listed
+        }
         self._connections = Connections(client, settings.connections)
 
     def find(self, kind: str, patients: Sequence[str], narrowed: Parameters) -> Iterator[Found]:
@@ -53,6 +69,11 @@ class PatientSearch:
             self._fall_back(kind, patients[0], narrowed, refused)
         for found in self._connections.map(lambda client, one: self._of_one(client, kind, one, narrowed), patients):
             yield from found
+
+    def categories(self, kind: str) -> Categories | None:
+        """By which categories a type was asked for; None where the server shows it without."""
+        listed = self._categories.get(kind)
+        return None if listed is None else Categories(listed, kind in self._confirmed)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -79,16 +100,17 @@ class PatientSearch:
         try:
             return list(search(client, kind, [by, *narrowed], post=True))
         except RequestRefused as refused:
-            for wanted in CATEGORIES.get(kind, ()):
+            for wanted in (self._confirmed[kind],) if kind in self._confirmed else CATEGORIES.get(kind, ()):
                 with suppress(RequestRefused):
                     found = list(search(client, kind, [by, ("category", wanted), *narrowed], post=True))
                     self._categories[kind] = wanted
-                    log.warning(
-                        "server_demands_a_category",
-                        resource=kind,
-                        asked_for=wanted,
-                        remedy="what has another category, or none, is not seen: ask the vendor which ones there are",
-                    )
+                    if kind not in self._confirmed:
+                        log.warning(
+                            "server_demands_a_category",
+                            resource=kind,
+                            asked_for=wanted,
+                            remedy="what has another category, or none, is not seen: ask the vendor which ones there are",
+                        )
                     return found
             raise refused from None
 

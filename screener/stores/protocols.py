@@ -10,7 +10,9 @@ import msgspec
 from screener.assessment.evidence import Basis
 from screener.assessment.reconcile import Change
 from screener.assessment.resource import AssessmentWriter, Json
+from screener.base.errors import ScreenerError
 from screener.clinical.records import Medicine, PatientRecord
+from screener.stores.reading import Reading
 
 
 class Mode(StrEnum):
@@ -54,18 +56,6 @@ class Receipt(msgspec.Struct, frozen=True):
     codes: str = ""
 
 
-class Reading(msgspec.Struct):
-    """Counts of what a source could not use."""
-
-    bad_lines: int = 0
-    bytes_read: int = 0
-    by_result_date: bool = (
-        False  # a night's patients were found by the dates of their results, not by when these changed
-    )
-    deleted: set[str] = set()  # ids of Observations that the source says were deleted
-    unchecked: dict[str, str] = {}  # excluding resource type that was not read: why
-
-
 class PatientRow(Protocol):
     """A row that names its patient."""
 
@@ -93,16 +83,21 @@ class Source(Protocol):
     """Where the clinical resources are."""
 
     reading: Reading
+    needs: Mapping[str, str]  # required, optional, if_offered or off for each excluding resource type
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Ids of the patients that a scope names, in any order, perhaps repeated."""
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
-        """A record for each of the patients; an empty one where the source does not show the patient.
+        """A record for each of the patients; an empty one where the source does not show the patient. A type that cannot be read is noted
+        in `reading` and raises nothing: `screener.run.deciding` has the rule.
 
         `standing` names those with an assessment of ours: they are read whole even where the rules say early that there is
         nothing to assess.
         """
+
+    def lacks(self, kinds: Mapping[str, str]) -> ScreenerError:
+        """The error of required types that were not read whole, each with the reason."""
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """The present state of these Observations, each read by its id."""

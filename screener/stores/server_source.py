@@ -32,7 +32,8 @@ from screener.fhir.time import instant_text, parse_instant
 from screener.stores.grouping import gather
 from screener.stores.medicines import Medicines
 from screener.stores.patient_search import PatientSearch, needs_a_list_error
-from screener.stores.protocols import Mode, R, Reading, RowMapper, Scope
+from screener.stores.protocols import Mode, R, RowMapper, Scope
+from screener.stores.reading import Reading
 
 log = structlog.get_logger()
 
@@ -60,20 +61,23 @@ class ServerSource:
         *,
         by_code: Sequence[str] = ("code",),
         many: bool = True,
-        tolerant: bool = False,
+        not_offered: Collection[str] = (),
     ) -> None:
-        """`needs`: required, optional or off for each excluding resource type. `by_code`: the searches that together
+        """`needs`: required, optional, if_offered or off for each excluding resource type. `by_code`: the searches that together
         find Observations by the codes of themselves and of their components; `many`: the server searches for several patients at
-        once. `tolerant`: a required type that cannot be read is noted in `reading` and does not raise."""
-        self._tolerant = tolerant
+        once. `not_offered`: types that it does not list; nothing is asked of them."""
         self._patients = PatientSearch(client, settings, many=many)
         self._client, self._settings, self._mapper = client, settings, mapper
-        self._needs = needs
+        self.needs = needs
         self.reading = Reading()
+        for kind, need in needs.items():
+            if need == "off":
+                self.reading.cannot(kind, "switched off")
+            elif kind in not_offered:
+                self._not_offered(kind, need, "the server does not offer it")
         self._control = ""  # the id of some Observation that the server has shown us
         self._by_code = tuple(by_code)
         self._medicines = Medicines(client, self._common(), settings.batch_patients)
-        self._not_offered: set[str] = set()
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients from one paged search that asks only for the subject of each result."""
@@ -170,49 +174,68 @@ class ServerSource:
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
         eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
         rows += self._results(eligible)
+        self._note("Observation", if_whole=False)
         matter = _with_magnesium(rows, eligible, standing)
-        unchecked: dict[str, list[str]] = {patient: [] for patient in patients}
-        for kind, need in self._needs.items():
-            read = self._excluding(kind, need, matter)
-            rows += read or ()
-            if read is None:
-                for patient in matter:
-                    unchecked[patient].append(kind)
+        if matter:
+            for kind, need in self.needs.items():
+                rows += self._excluding(kind, need, matter)
         settled = self._mapper.resolve_medications(rows, self.medicines(_named_medicines(rows)))
-        return gather(patients, settled, unchecked, self._needs)
+        return gather(patients, settled, dict.fromkeys(matter, self.reading.gaps()), self.needs)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
         """The Medication resources of these ids."""
         return self._medicines.of(names)
 
-    def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped] | None:
-        """The rows of one excluding type; None where it is off, or optional and not readable.
-
-        One that is read if it is offered, and is refused, has no rows, and nothing is said of it on assessments.
-        """
-        if kind in self._not_offered:
+    def _excluding(self, kind: str, need: str, patients: Sequence[str]) -> list[Mapped]:
+        """The rows of one excluding type, none where it cannot be read; `reading` says how it ended."""
+        if kind in self.reading.not_readable or kind in self.reading.not_offered:
             return []
-        if need == "off":
-            self.reading.unchecked[kind] = "switched off"
-            return None
-        if kind in self.reading.unchecked:
-            return None
         try:
-            return list(self._rows(kind, patients))
+            rows = list(self._rows(kind, patients))
         except ServerError as error:
             if not is_about_the_type(error):
                 raise  # an expired token or an unwell server: it says nothing of the type, and the run stops
             if need == "if_offered":
-                log.info("type_not_offered", type=kind)
-                self._not_offered.add(kind)
-                return []
-            if need == "required" and not self._tolerant:
-                raise type(error)(
-                    f"{error.what}, and exclusions.{_setting(kind)} is required",
-                    f"{error.remedy}. To go on without it, set it to optional: every assessment will then say so",
-                ) from error
-            self.reading.unchecked[kind] = error.what
-            return None
+                self._not_offered(kind, need, error.what)
+            else:
+                self.reading.cannot(kind, error.what)
+            return []
+        self._note(kind)
+        return rows
+
+    def _note(self, kind: str, *, if_whole: bool = True) -> None:
+        """How the reading of a type ended that the server shows; without `if_whole` only where there is something to say."""
+        categories = self._patients.categories(kind)
+        if categories is None:
+            if if_whole:
+                self.reading.whole(kind)
+        elif categories.confirmed:
+            self.reading.whole(kind, categories.listed)
+        else:
+            self.reading.in_part(kind, f"the server shows it by category only: {categories.listed}", categories.listed)
+
+    def _not_offered(self, kind: str, need: str, why: str) -> None:
+        """A type that the server does not have. Where it is read only if it is offered, nothing more is said of it."""
+        self.reading.not_offered.add(kind)
+        log.info("type_not_offered", type=kind)
+        if need != "if_offered":
+            self.reading.cannot(kind, why)
+
+    def lacks(self, kinds: Mapping[str, str]) -> ServerError:
+        """The error of required types that cannot be read whole here."""
+        (kind, why), *others = kinds.items()
+        named = " and ".join(f"exclusions.{_setting(one)}" for one in kinds)
+        also = f" (and {', '.join(name for name, _ in others)} neither)" if others else ""
+        do = f"Grant system/{kind}.rs, or enable it on the server"
+        if categories := self._patients.categories(kind):
+            do = (
+                "Ask the vendor which categories there are, and confirm them, e.g. "
+                f'server.{_setting(kind)}_categories = "{categories.listed}"'
+            )
+        return ServerError(
+            f"{kind} cannot be read whole: {why}{also}, and {named} {'are' if others else 'is'} required",
+            f"{do}. To go on without it, set it to optional: every assessment will then say so",
+        )
 
     def read_more(self, mapper: RowMapper[R], patients: Sequence[str]) -> list[R]:
         """One search for each resource type; of Observations also one for those whose components have the codes."""

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from screener.clinical.patients import ID
+
 SERVICE_ID = "osteoporosis-screening"
 HOOK = "patient-view"
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(ID)
 
 
 class Refused(Exception):
@@ -35,7 +37,7 @@ class _Call(msgspec.Struct):
     context: _Context = msgspec.field(default_factory=_Context)
     fhirServer: str | None = None  # noqa: N815
     fhirAuthorization: _Authorization | None = None  # noqa: N815
-    prefetch: dict[str, msgspec.Raw] = {}
+    prefetch: dict[str, msgspec.Raw] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -67,7 +69,7 @@ def read_call(body: bytes) -> Call:
     if not isinstance(call.context.userId, str) or not call.context.userId:
         raise Refused(400, "context.userId is missing")
     authorization = call.fhirAuthorization
-    prefetch = {key: bytes(raw) for key, raw in call.prefetch.items() if bytes(raw) != b"null"}
+    prefetch = {key: bytes(raw) for key, raw in (call.prefetch or {}).items()}
     return Call(
         patient=patient,
         fhir_server=(call.fhirServer or "").rstrip("/"),

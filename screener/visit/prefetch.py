@@ -1,18 +1,23 @@
 """What the client may send along, so that nothing has to be asked: the queries, and the record that is made of their answers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from screener.clinical import statements
 from screener.clinical.mapping import Mapped, Mapper
 from screener.clinical.records import Analyte, MalformedResource, Medicine, PatientRecord
+from screener.fhir.origin import same_address
+from screener.fhir.reads import Reference, read
+from screener.fhir.search import says_not_whole
 from screener.stores.grouping import gather
+from screener.stores.reading import Reading
 from screener.visit.hooks import Refused
 
 _PATIENT = "patient"
 _RESULTS = "results"
 _EVERY = "_count=1000"
+NULL = b"null"
 
 
 def key_of(kind: str) -> str:
@@ -36,8 +41,25 @@ class _Kind(msgspec.Struct):
     id: str = ""
 
 
+class _Whose(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815
+    id: str = ""
+    subject: Reference | None = None
+    patient: Reference = msgspec.field(default_factory=Reference)
+
+
+class _Search(msgspec.Struct):
+    mode: str | None = None
+
+
+class _Issue(msgspec.Struct):
+    severity: str = "error"
+    code: str = ""
+
+
 class _Entry(msgspec.Struct):
     resource: msgspec.Raw = msgspec.Raw(b"")
+    search: _Search | None = None
 
 
 class _Link(msgspec.Struct):
@@ -46,47 +68,109 @@ class _Link(msgspec.Struct):
 
 class _Bundle(msgspec.Struct):
     resourceType: str = ""  # noqa: N815
-    entry: list[_Entry] = []
-    link: list[_Link] = []
+    total: int | None = None
+    entry: list[_Entry] | None = None
+    link: list[_Link] | None = None
+    issue: list[_Issue] | None = None  # of an OperationOutcome in place of a Bundle
+
+
+def read_whole(prefetch: Mapping[str, bytes], wanted: str) -> bool:
+    """Whether a key holds a whole answer. `null` is one: asked for, and there is none (CDS Hooks 2.0, prefetch).
+
+    An OperationOutcome, alone or in a Bundle, a `total` above the entries, and a further page are none: the key counts as not sent.
+    """
+    raw = prefetch.get(wanted)
+    if raw is None:
+        return False
+    if raw == NULL:
+        return True
+    try:
+        found = msgspec.json.decode(raw, type=_Bundle, strict=False)
+        if found.resourceType != "Bundle":
+            return found.resourceType not in ("", "OperationOutcome")
+        kinds = [msgspec.json.decode(one.resource, type=_Kind).resourceType for one in _with_resource(found)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    if any(link.relation == "next" for link in found.link or ()):
+        return False
+    outcomes = [one for one, kind in zip(_with_resource(found), kinds, strict=True) if kind == "OperationOutcome"]
+    matches = len([one for one in _with_resource(found) if _is_match(one)]) - len([o for o in outcomes if _is_match(o)])
+    only_an_outcome = bool(outcomes) and len(outcomes) == len(kinds)
+    return not (only_an_outcome or any(says_not_whole(bytes(one.resource)) for one in outcomes)) and (
+        found.total is None or found.total <= matches
+    )
+
+
+def _with_resource(bundle: _Bundle) -> list[_Entry]:
+    return [one for one in bundle.entry or () if bytes(one.resource) not in (b"", NULL)]
+
+
+def _is_match(entry: _Entry) -> bool:
+    return entry.search is None or entry.search.mode in (None, "match")
 
 
 def missing(prefetch: Mapping[str, bytes], needs: Mapping[str, str]) -> list[str]:
-    """The keys that are needed for a verdict and are not there, or of which only the first page is."""
+    """The keys that are needed for a verdict and hold no whole answer."""
     wanted = [_PATIENT, _RESULTS, *(key_of(kind) for kind, need in needs.items() if need == "required")]
-    return [key for key in wanted if key not in prefetch or _has_more(prefetch[key])]
+    return [key for key in wanted if not read_whole(prefetch, key) or (key == _PATIENT and prefetch[key] == NULL)]
 
 
-def _has_more(raw: bytes) -> bool:
-    try:
-        return any(link.relation == "next" for link in msgspec.json.decode(raw, type=_Bundle).link)
-    except msgspec.DecodeError:
-        return True
-
-
-def record(patient: str, prefetch: Mapping[str, bytes], mapper: Mapper, needs: Mapping[str, str]) -> PatientRecord:
-    """Her record as the prefetch has it. Refused (400) where it is of somebody else, or of two patients."""
+def record(
+    patient: str, prefetch: Mapping[str, bytes], mapper: Mapper, needs: Mapping[str, str], bases: Collection[str] = ()
+) -> PatientRecord:
+    """Her record as the prefetch has it. Refused (400) where it is of somebody else, or of two patients. `bases`: the FHIR bases, without
+    a slash at the end, below which an absolute reference may name her."""
     rows: list[Mapped] = []
     medicines: dict[str, Medicine] = {}
-    for raw in prefetch.values():
-        for resource in _resources(raw):
-            kind = msgspec.json.decode(resource, type=_Kind)
-            if kind.resourceType == "Medication":
-                found = statements.medicine(resource)
-                if found is not None:
-                    medicines[found.id] = found
-            elif kind.resourceType != "OperationOutcome":
-                try:
-                    rows += mapper.open(resource)[1]
-                except MalformedResource:
-                    raise Refused(400, "A resource of the prefetch does not say for which patient it is") from None
-            if kind.resourceType == "Patient" and kind.id != patient:
-                raise Refused(400, "The prefetch holds another patient than context.patientId")
+    for key, raw in prefetch.items():
+        for resource in _resources(raw) if raw != NULL and read_whole(prefetch, key) else ():
+            _check_hers(resource, patient, bases)
+            rows += _rows(resource, mapper, medicines)
     if any(row.patient != patient for row in rows):
         raise Refused(400, "The prefetch holds resources of another patient than context.patientId")
-    here = {kind for kind in needs if key_of(kind) in prefetch and not _has_more(prefetch[key_of(kind)])}
-    unchecked = tuple(sorted(kind for kind, need in needs.items() if need != "if_offered" and kind not in here))
-    (found_record,) = gather([patient], mapper.resolve_medications(rows, medicines), {patient: unchecked}, needs)
-    return found_record
+    settled = mapper.resolve_medications(rows, medicines)
+    (found,) = gather([patient], settled, {patient: _reading(prefetch, needs).gaps()}, needs)
+    return found
+
+
+def _check_hers(resource: bytes, patient: str, bases: Collection[str]) -> None:
+    found = read(resource, _Whose)
+    if found is None:
+        raise Refused(400, "A resource of the prefetch is not what R4 says")
+    if found.resourceType == "Patient" and found.id != patient:
+        raise Refused(400, "The prefetch holds another patient than context.patientId")
+    base, _, _ = (found.subject or found.patient).reference.partition("/Patient/")
+    if "://" in base and not any(same_address(base, one) for one in bases):
+        raise Refused(400, "The prefetch holds a resource about a patient of another server")
+
+
+def _rows(resource: bytes, mapper: Mapper, medicines: dict[str, Medicine]) -> Sequence[Mapped]:
+    """What our rules read in a resource. A Medication is put beside the others, by its id."""
+    kind = msgspec.json.decode(resource, type=_Kind).resourceType
+    if kind == "Medication":
+        medicine = statements.medicine(resource)
+        if medicine is not None:
+            medicines[medicine.id] = medicine
+    elif kind != "OperationOutcome":
+        try:
+            return mapper.open(resource)[1]
+        except MalformedResource:
+            raise Refused(400, "A resource of the prefetch does not say for which patient it is") from None
+    return ()
+
+
+def _reading(prefetch: Mapping[str, bytes], needs: Mapping[str, str]) -> Reading:
+    reading = Reading()
+    for kind, need in needs.items():
+        if need == "off":
+            reading.cannot(kind, "switched off")
+        elif read_whole(prefetch, key_of(kind)):
+            reading.whole(kind)
+        elif need == "if_offered":
+            reading.not_offered.add(kind)
+        else:
+            reading.cannot(kind, "not in the prefetch")
+    return reading
 
 
 def _resources(raw: bytes) -> list[bytes]:
@@ -94,7 +178,6 @@ def _resources(raw: bytes) -> list[bytes]:
     try:
         if msgspec.json.decode(raw, type=_Kind).resourceType != "Bundle":
             return [raw]
-        entries = msgspec.json.decode(raw, type=_Bundle).entry
+        return [bytes(one.resource) for one in _with_resource(msgspec.json.decode(raw, type=_Bundle, strict=False))]
     except msgspec.DecodeError:
         raise Refused(400, "A part of the prefetch is no FHIR resource") from None
-    return [bytes(entry.resource) for entry in entries if bytes(entry.resource)]

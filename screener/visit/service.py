@@ -16,7 +16,8 @@ from screener.config.servers import ServerSettings
 from screener.config.settings import OutputSettings, VisitSettings
 from screener.fhir import capability
 from screener.fhir.client import Client
-from screener.run.deciding import cannot_judge, judge
+from screener.fhir.origin import same_address
+from screener.run.deciding import cannot_judge, judge, read
 from screener.run.opening import open_server
 from screener.run.servers import ServerFeatures
 from screener.run.site import Site
@@ -56,7 +57,8 @@ class Service:
         if lacking := prefetch.missing(call.prefetch, site.needs):
             record, links = self._read(call, lacking)
         else:
-            record = prefetch.record(call.patient, call.prefetch, site.mapper, site.needs)
+            bases = [base for base in (call.fhir_server, self._expected) if base]
+            record = prefetch.record(call.patient, call.prefetch, site.mapper, site.needs, bases)
         found = card(self._judged(record), site.writer, self._visit.risk_percent, links)
         return [found] if found else []
 
@@ -76,19 +78,26 @@ class Service:
                 412,
                 f"The prefetch lacks {', '.join(lacking)}, and the call brings no fhirServer with fhirAuthorization",
             )
-        expected = self._visit.fhir_server or self._server.base_url
-        if call.fhir_server != expected.rstrip("/"):
+        if not same_address(call.fhir_server, self._expected):
             raise Refused(403, "The call names another FHIR server than this service is for (visit.fhir_server)")
         with ExitStack() as stack:
             server = self._connected(call, stack)
             source = open_server(server, self._server, self._site.mapper, self._site.needs, stack)
             try:
-                (record,) = source.records([call.patient], {call.patient})
+                (record,) = read(source, [call.patient], {call.patient})
             except AuthorisationError as error:
                 raise Refused(403, f"The call's token does not allow what is needed: {error.what}") from error
             except ScreenerError as error:
-                raise Refused(502, error.what) from error
+                refused = source.reading.required(
+                    self._site.needs
+                )  # the token does not show a type that a verdict needs
+                raise Refused(403 if refused else 502, error.what) from error
             return record, self._links(server.client, call.patient)
+
+    @property
+    def _expected(self) -> str:
+        """The FHIR base that calls may name."""
+        return self._visit.fhir_server or self._server.base_url
 
     def _connected(self, call: Call, stack: ExitStack) -> ServerFeatures:
         settings = self._with_token(call)

@@ -15,6 +15,7 @@ from screener.fhir.client import Client
 from screener.sandbox.app import SandboxServer
 from screener.sandbox.profiles import PROFILES
 from screener.sandbox.seeding import seed
+from screener.stores.patient_search import CATEGORIES
 from tests.e2e.site import Json, Site, writes
 from tests.faults import DAY, LATER
 from tests.proxy import Ask, faulty, parameters_of
@@ -60,7 +61,7 @@ def hospital(records: Path, folder: Path, like: str) -> Iterator[tuple[Site, Sit
             "SCREENER_OUTPUT_TAG": "",
             "SCREENER_DESTINATION_BASE_URL": there.base_url,
             "SCREENER_DESTINATION_PATIENT_IDENTIFIER": MRN,
-            "SCREENER_EXCLUSIONS_MEDICATION_STATEMENT": "off",
+            "SCREENER_SERVER_CONDITION_CATEGORIES": CATEGORIES["Condition"][0],
             "SCREENER_LIMITS_CREATED": "0",
         }
         numbers = []
@@ -102,12 +103,35 @@ def listed(site: Site, there: Site) -> list[Json]:
 @pytest.mark.parametrize("like", ["epic-like", "oracle-like"])
 def test_the_whole_job_on_a_record_system(like: str, records: Path, tmp_path: Path) -> None:
     with hospital(records, tmp_path / "plain", "") as (site, there):
-        expected = listed(site, there)
+        expected = [_without_caveat(one, "read_by_category") for one in listed(site, there)]
     with hospital(records, tmp_path / "like", like) as (site, there):
-        assert listed(site, there) == expected
+        assert [_without_caveat(one, "read_by_category") for one in listed(site, there)] == expected
         refused = site.run("--backfill", expect=4)
         assert "does not search across patients" in refused.stderr
         assert "--patients-from FILE" in refused.stderr
+
+
+def _without_caveat(assessment: Json, code: str) -> Json:
+    """The assessment without one caveat, its note and its narrative."""
+    extensions = [one for one in assessment["extension"] if code not in json.dumps(one)]
+    notes = [one for one in assessment.get("note", ()) if "by these categories" not in one["text"]]
+    return {**assessment, "extension": extensions, "note": notes, "text": {}}
+
+
+def test_what_a_server_shows_by_category_only_stops_a_run_or_is_said(records: Path, tmp_path: Path) -> None:
+    with hospital(records, tmp_path / "like", "epic-like") as (site, there):
+        site.environment["SCREENER_SERVER_CONDITION_CATEGORIES"] = ""
+        stopped = site.run("--patients-from", "numbers.txt", "--identifier-system", MRN, expect=4)
+        assert "server.condition_categories" in stopped.stderr
+        assert there.search("RiskAssessment") == []
+        site.environment["SCREENER_EXCLUSIONS_CONDITION"] = "optional"
+        ended = site.run("--patients-from", "numbers.txt", "--identifier-system", MRN)
+        found = there.search("RiskAssessment", _count="1000")
+    assert "by category only" in ended.summary["exclusions_not_checked"]["Condition"]
+    assert ended.summary["reading"]["Condition"]["ending"] == "in_part"
+    assert ended.summary["not_offered"] == ["MedicationStatement"]
+    assert found
+    assert all("read_in_part" in json.dumps(one["extension"]) for one in found)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ def test_a_prefetch_gives_the_same_card_and_asks_nobody(small: Site, unused_port
         assert answer.status_code == 200, answer.text
         (card,) = answer.json()["cards"]
         other = asked(address, {**alone, "prefetch": {**sent, "results": prefetched(small, address, "w2")["results"]}})
-        lacking = asked(address, {**alone, "prefetch": {**sent, "condition": None}})
+        lacking = asked(address, {**alone, "prefetch": {k: part for k, part in sent.items() if k != "condition"}})
+        failed = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "forbidden"}]}
+        outcome = asked(address, {**alone, "prefetch": {**sent, "condition": failed}})
         page = {**sent["results"], "link": [{"relation": "next", "url": "https://x.example/2"}]}
         paged = asked(address, {**alone, "prefetch": {**sent, "results": page}})
         nonsense = asked(address, {**alone, "prefetch": {**sent, "results": "nonsense"}})
@@ -153,6 +155,7 @@ def test_a_prefetch_gives_the_same_card_and_asks_nobody(small: Site, unused_port
         "The prefetch holds resources of another patient than context.patientId",
     )
     assert (lacking.status_code, "lacks condition" in lacking.json()["error"]) == (412, True)
+    assert (outcome.status_code, "lacks condition" in outcome.json()["error"]) == (412, True)
     assert (paged.status_code, "lacks results" in paged.json()["error"]) == (412, True)
     assert nonsense.status_code in (400, 412)
 

@@ -140,6 +140,50 @@ def test_an_operation_outcome_among_the_matches_is_passed_over() -> None:
     assert found(lambda _: Reply(body=bundle(outcome, *named("a")))) == (["a"], 1)
 
 
+@pytest.mark.parametrize(
+    ("severity", "code"), [("error", "forbidden"), ("fatal", "exception"), ("warning", "incomplete")]
+)
+def test_an_answer_that_says_it_is_not_whole_is_an_error(severity: str, code: str) -> None:
+    said = {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": code}]}
+    assert "is not whole" in refused(lambda _: Reply(body=bundle(*named("a"), said)))
+
+
+def repeating(in_order: list[list[str]], size: int = 2) -> Script:
+    """Pages without a total: "b" comes twice and "c" is left out; with _sort the pages `in_order`, the first page always holds at most
+    `size` matches."""
+
+    def script(request: Request) -> Reply:
+        asked = parse_qs(urlsplit(request.path).query)
+        pages = in_order if "_sort" in asked or "sorted" in asked else [["a", "b"], ["b", "d"]]
+        if int(asked.get("_count", ["2"])[0]) > size:
+            pages = [sorted({"c", *(name for page in pages for name in page)})] if size > 2 else pages
+        number = int(asked.get("page", ["0"])[0])
+        more = f"?page={number + 1}{'&sorted=1' if pages is in_order else ''}" if number + 1 < len(pages) else ""
+        return Reply(body=bundle(*named(*pages[number]), following=more))
+
+    return script
+
+
+def test_pages_that_repeat_a_match_are_asked_for_in_a_stable_order() -> None:
+    names, requests = found(repeating([["a", "b"], ["c", "d"]]))
+    assert (set(names), requests) == ({"a", "b", "c", "d"}, 4)
+
+
+def test_pages_that_repeat_a_match_in_any_order_are_asked_for_on_one_page() -> None:
+    names, requests = found(repeating([["a", "b"], ["b", "d"]], size=6))
+    assert (set(names), requests) == ({"a", "b", "c", "d"}, 5)
+
+
+def test_pages_that_repeat_a_match_whatever_is_asked_are_an_error() -> None:
+    assert "repeats matches" in refused(repeating([["a", "b"], ["b", "d"]]))
+
+
+def test_a_repeated_match_is_no_sign_where_the_total_is_reached() -> None:
+    pages = {"0": bundle(*named("a", "b"), following="?page=1", total=3), "1": bundle(*named("b", "c"), total=3)}
+    names, requests = found(lambda request: Reply(body=pages["1" if "page=1" in request.path else "0"]))
+    assert (set(names), requests) == ({"a", "b", "c"}, 2)
+
+
 def test_another_type_than_asked_for_is_an_error() -> None:
     assert "answered a Patient" in refused(lambda _: Reply(body=bundle({"resourceType": "Patient", "id": "p"})))
 

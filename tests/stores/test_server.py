@@ -19,12 +19,14 @@ from screener.clinical.records import Method
 from screener.config.servers import ServerSettings
 from screener.config.settings import OutputSettings
 from screener.fhir.client import Client
+from screener.run import deciding
 from screener.run.batch_engine import BatchEngine
 from screener.run.counts import RunTally
 from screener.run.deciding import Stores
 from screener.run.engine import NoJournal, NoPace, Plan
 from screener.run.pending import Pending
-from screener.stores.protocols import Mode, Reading, Receipt, Scope, WriteResult
+from screener.stores.protocols import Mode, Receipt, Scope, WriteResult
+from screener.stores.reading import Reading
 from screener.stores.server_destination import ServerDestination
 from screener.stores.server_source import ServerSource
 from tests.builders import NOW_US, complete, record, writer
@@ -205,7 +207,7 @@ class _OneWoman:
     """A source that shows one woman, complete."""
 
     def __init__(self) -> None:
-        self.reading = Reading()
+        self.reading, self.needs = Reading(), dict[str, str]()
 
     def population(self, scope: Scope) -> Iterator[str]:
         yield "p1"
@@ -423,11 +425,11 @@ def test_only_a_refusal_of_the_type_says_something_of_the_type(need: str, status
 
     with source(script, {"Condition": need}) as read:
         if about_the_type and need != "required":
-            (found,) = read.records(["w1"], frozenset())
+            (found,) = deciding.read(read, ["w1"])
             assert found.unchecked == (("Condition",) if need == "optional" else ())
             return
         with pytest.raises(ServerError) as caught:
-            read.records(["w1"], frozenset())
+            deciding.read(read, ["w1"])
     assert ("set it to optional" in str(caught.value)) is about_the_type
 
 

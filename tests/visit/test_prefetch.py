@@ -7,7 +7,7 @@ import pytest
 
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.visit.hooks import Refused
-from screener.visit.prefetch import record
+from screener.visit.prefetch import missing, record
 
 Json = dict[str, Any]
 MAPPER = Mapper(MappingTables.default())
@@ -48,16 +48,59 @@ def test_a_medication_beside_the_prescription_says_what_she_takes() -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
+        (bundle({**PRESCRIPTION, "subject": {"reference": "https://other.example/fhir/Patient/w1"}}), "another server"),
         ({**PATIENT, "id": "w2"}, "another patient than context.patientId"),
         (bundle({**PRESCRIPTION, "subject": {"reference": "Patient/w2"}}), "resources of another patient"),
         (
             bundle({**PRESCRIPTION, "subject": None, "medicationCodeableConcept": ALENDRONATE["code"]}),
             "for which patient",
         ),
-        ([1, 2], "no FHIR resource"),
     ],
 )
 def test_what_is_not_hers_or_no_resource_is_refused(part: Any, words: str) -> None:
     with pytest.raises(Refused, match=words) as caught:
         record("w1", sent(patient=PATIENT, medicationRequest=part), MAPPER, NEEDS)
     assert caught.value.status == 400
+
+
+OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "forbidden"}]}
+WARNING = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "suppressed"}]}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        OUTCOME,
+        WARNING,
+        bundle(OUTCOME),
+        bundle(WARNING),
+        bundle(PRESCRIPTION, OUTCOME),
+        {**bundle(PRESCRIPTION), "total": 2},
+        {**bundle(PRESCRIPTION), "total": "2"},
+        {**bundle(PRESCRIPTION), "link": [{"relation": "next", "url": "https://ehr.example/2"}]},
+        [1, 2],
+        "no resource",
+    ],
+)
+def test_an_answer_that_is_not_whole_counts_as_not_sent(part: Any) -> None:
+    keys = sent(patient=PATIENT, results=bundle(), medicationRequest=part)
+    assert missing(keys, NEEDS) == ["medicationRequest"]
+    found = record("w1", keys, MAPPER, {"MedicationRequest": "optional"})
+    assert (found.exclusions, found.unchecked) == ((), ("MedicationRequest",))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [None, bundle(), {**bundle(PRESCRIPTION), "total": 1}, bundle(PRESCRIPTION, WARNING), {**bundle(), "link": None}],
+)
+def test_a_null_and_a_whole_bundle_are_answers(part: Any) -> None:
+    keys = sent(patient=PATIENT, results=bundle(), medicationRequest=part)
+    assert missing(keys, NEEDS) == []
+    assert record("w1", keys, MAPPER, NEEDS).unchecked == ()
+
+
+def test_a_patient_of_the_same_server_may_be_named_in_another_spelling() -> None:
+    hers = {**PRESCRIPTION, "subject": {"reference": "HTTPS://EHR.example:443/fhir/Patient/w1"}}
+    keys = sent(patient=PATIENT, medicationRequest=bundle(hers, ALENDRONATE))
+    found = record("w1", keys, MAPPER, NEEDS, ["https://ehr.example/fhir"])
+    assert [row.rule for row in found.exclusions] == ["antiresorptive"]

@@ -22,7 +22,7 @@ from screener.clinical.dates import epoch_us
 from screener.clinical.judge import Verdict, day_of
 from screener.clinical.labels import Evidence, Label, LabelReader, LabelRule, LabelTables, TScore, label, latest
 from screener.clinical.records import Method
-from screener.run.deciding import judge
+from screener.run.deciding import judge, read
 from screener.run.opening import Opened
 from screener.run.site import Site
 from screener.stores.patient_order import in_order
@@ -140,7 +140,7 @@ def _pull(
     progress(0, len(patients))
     done = 0
     for part in batches(patients, opened.batch_patients):
-        records = source.records(part, ())
+        records = read(source, part)
         evidence: dict[str, list[Evidence]] = {}
         for row in source.read_more(reader, part):
             evidence.setdefault(row.patient, []).append(row)

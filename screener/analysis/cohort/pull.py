@@ -13,7 +13,7 @@ from screener.base.progress import Progress
 from screener.clinical.judge import Verdict, day_of
 from screener.clinical.labels import Evidence, LabelReader, LabelRule, TScore, Unusable, label, latest
 from screener.clinical.records import Outcome
-from screener.run.deciding import judge
+from screener.run.deciding import judge, read
 from screener.run.opening import Opened
 from screener.stores.patient_order import in_order
 from screener.stores.protocols import FullSource, Scope
@@ -71,7 +71,7 @@ def _add(pulled: Pulled, source: FullSource, reader: LabelReader, design: Design
         pulled.left_out[Outcome.FAILED.value, "internal_error"] += 1
 
     included = []
-    records = source.records(patients, ())
+    records = read(source, patients)
     for verdict in judge(records, design.rules, failed, as_of_occasion=design.as_of == "occasion"):
         if verdict.occasions:
             included.append(verdict)

@@ -51,7 +51,7 @@ def make(site: Site, opened: Opened, labels: LabelTables, request: CohortRequest
 def _written(request: CohortRequest, design: Design, labels: LabelTables, pulled: Pulled, source: FullSource) -> Made:
     women = pulled.women if request.with_unlabelled else pulled.labelled
     reading = source.reading
-    told = {"exclusions_not_checked": sorted(reading.unchecked), "unreadable_resources": reading.bad_lines}
+    told = {"exclusions_not_checked": sorted(reading.not_whole), "unreadable_resources": reading.bad_lines}
     described = dictionary(pulled, women, design, labels, told, request.least_count)
     if not women:
         left_out = described["counts"]["left_out"]

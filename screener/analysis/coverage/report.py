@@ -67,6 +67,7 @@ class Coverage(msgspec.Struct, frozen=True):
     flagged: int | None
     refused: dict[str, dict[str, int | None]]
     exclusions_not_checked: dict[str, str]
+    not_offered: list[str]
     unreadable_resources: int
     women_sampled: int | None
     mapped_codes: list[CodeSeen]
@@ -79,7 +80,7 @@ class Coverage(msgspec.Struct, frozen=True):
 def cover(site: Site, opened: Opened, request: CoverageRequest, progress: Progress) -> Coverage:
     """Read and count. Nothing is written anywhere. Raises ScreenerError where the source cannot be read.
 
-    The source should be tolerant: a type that cannot be read is what the user wants to know, and does not stop the command.
+    A type that cannot be read is what the user wants to know, and does not stop the command.
     """
     source, batch, tables = opened.source, opened.batch_patients, site.tables
     now = request.now or opened.as_of
@@ -127,7 +128,7 @@ def _tally(
     One reader after the other, for a folder is read once for each.
     """
     reader = SentReader(mapper, everything=True)
-    excluding = [StatedReader(mapper, kind) for kind in sorted(EXCLUDING) if kind not in source.reading.unchecked]
+    excluding = [StatedReader(mapper, kind) for kind in sorted(EXCLUDING) if _readable(source, kind)]
     parts = list(batches(sample, batch))
     steps = len(parts) * (1 + len(excluding))
     done = 0
@@ -139,10 +140,14 @@ def _tally(
     for other in excluding:
         kind = next(iter(other.kinds))
         for part in parts:
-            if kind not in source.reading.unchecked:
+            if _readable(source, kind):
                 stated += _stated(source, other, kind, part)
             done += 1
             yield done / steps
+
+
+def _readable(source: FullSource, kind: str) -> bool:
+    return kind not in source.reading.not_readable and kind not in source.reading.not_offered
 
 
 def _stated(source: FullSource, reader: StatedReader, kind: str, patients: Sequence[str]) -> list[Stated]:
@@ -154,7 +159,7 @@ def _stated(source: FullSource, reader: StatedReader, kind: str, patients: Seque
     except ServerError as error:
         if not is_about_the_type(error):
             raise
-        source.reading.unchecked[kind] = error.what
+        source.reading.cannot(kind, error.what)
         return []
 
 
@@ -225,7 +230,8 @@ class _Look:
             caveats_by=_nested(self._caveats, least),
             flagged=shown(self._flagged, least),
             refused=_nested(self._refused, least),
-            exclusions_not_checked=dict(self.source.reading.unchecked),
+            exclusions_not_checked=self.source.reading.not_whole,
+            not_offered=sorted(self.source.reading.not_offered),
             unreadable_resources=self.source.reading.bad_lines,
             women_sampled=shown(sampled, least),
             mapped_codes=tally.mapped(),

@@ -28,6 +28,7 @@ from screener.run.opening import open_server
 from screener.run.servers import ServerFeatures, needed_to_read
 from screener.run.site import Site
 from screener.stores.protocols import Mode, Scope, everyone
+from screener.stores.reading import Ending
 from screener.stores.server_source import ServerSource
 
 _PATIENTS_READ = 3
@@ -107,20 +108,23 @@ def _clock(client: Client, settings: ServerSettings, findings: Findings) -> None
 def look_at_source(server: ServerFeatures, settings: ServerSettings, site: Site, findings: Findings) -> None:
     """Whether a run can read what it needs."""
     needs = site.needs
-    required = needed_to_read(needs)
+    required = needed_to_read(needs, server)
     missing = capability.lacks(server.statement, required, writes=False)
     if missing:
         remedy = "Enable it, set the exclusions concerned to optional, or work on a bulk export (--from DIR)"
         findings.red("offers", f"not offered: {', '.join(missing)}", remedy, ExitCode.SERVER)
         return
-    optional = [kind for kind, need in needs.items() if need == "optional"]
-    lacking = capability.lacks(server.statement, optional, writes=False)
+    lacking = [kind for kind, need in needs.items() if need not in ("off", "if_offered") and not server.offers(kind)]
     if lacking:
-        findings.yellow("offers", f"not offered: {', '.join(lacking)}", "Assessments say that it was not checked")
+        said = f"not offered, and not asked for: {', '.join(lacking)}"
+        remedy = (
+            "Assessments say that it was not checked, save for medicines where another type of theirs is read whole"
+        )
+        findings.yellow("offers", said, remedy)
     else:
         findings.green("offers", "every resource type that a run reads")
     with ExitStack() as stack:
-        source = open_server(server, settings, site.mapper, needs, stack, tolerant=True)
+        source = open_server(server, settings, site.mapper, needs, stack)
         if not server.searches_many_patients():
             findings.yellow(
                 "searches", "one patient at a time", "A backfill takes long: raise server.connections, or use --bulk"
@@ -154,20 +158,26 @@ def _records(source: ServerSource, patients: list[str], needs: Mapping[str, Need
     except ScreenerError as error:
         findings.error("records", error)
         return
-    for kind, why in source.reading.unchecked.items():
-        if needs[kind] == "required":
-            remedy = f"Grant system/{kind}.rs, or set exclusions.{_key(kind)} to optional"
-            findings.red("records", f"{kind} cannot be read: {why}", remedy, ExitCode.SERVER)
-        elif needs[kind] == "optional":
-            findings.yellow("records", f"{kind} cannot be read: {why}", "Assessments say that it was not checked")
-    read = [kind for kind, need in needs.items() if need != "off" and kind not in source.reading.unchecked]
+    reading = source.reading
+    required = reading.required(needs)
+    if required:
+        remedy = source.lacks(required).remedy
+        findings.red("records", f"cannot be read whole: {_said(required)}", remedy, ExitCode.SERVER)
+    optional = {k: why for k, why in reading.not_whole.items() if k not in required and needs.get(k) != "off"}
+    if optional:
+        findings.yellow("records", f"cannot be read whole: {_said(optional)}", "Every assessment says it")
+    for kind, one in reading.types.items():
+        if one.ending is Ending.WHOLE and one.categories:
+            remedy = "Every assessment says it; ask the vendor now and then whether there are others"
+            findings.yellow("records", f"{kind} is read by the categories {one.categories}", remedy)
+    read = [kind for kind, one in reading.types.items() if one.ending is Ending.WHOLE]
     findings.green(
         "records", f"read of {counted(len(patients), 'patient')}: {', '.join(['Patient', 'Observation', *read])}"
     )
 
 
-def _key(kind: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
+def _said(types: Mapping[str, str]) -> str:
+    return "; ".join(f"{kind} ({why})" for kind, why in types.items())
 
 
 def _nightly(source: ServerSource, server: ServerFeatures, overlap_minutes: int, findings: Findings) -> None:

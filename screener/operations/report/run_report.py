@@ -13,6 +13,7 @@ from screener.clinical.records import Outcome
 from screener.operations.report.blocks import Bar, Bars, Cell, Grid, Report, Section, Table
 from screener.run.figures import AnalyteFigures, Figures, together
 from screener.run.summary import Summary
+from screener.stores.reading import Ending
 
 _PREDICTORS = ("mg", "p", "ctx", "p1np", "weight", "height")
 _UNITS = {"mg": "mmol/L", "p": "mmol/L", "ctx": "ng/mL", "p1np": "ng/mL", "weight": "kg", "height": "cm"}
@@ -308,6 +309,13 @@ class _Maker:
     def _not_checked(self) -> list[Table]:
         summary = self._summary
         rows = [(f"{kind}: exclusions not checked", why) for kind, why in summary.exclusions_not_checked.items()]
+        rows += [
+            (f"{kind}: read by category", one.categories)
+            for kind, one in summary.reading.items()
+            if one.ending is Ending.WHOLE and one.categories
+        ]
+        if summary.not_offered:
+            rows.append(("not offered by the source, and not asked for", ", ".join(summary.not_offered)))
         rows += [(f"limit {found.limit}", found.words) for found in summary.limits_exceeded]
         rows += [
             (
@@ -320,6 +328,8 @@ class _Maker:
         ]
         if summary.bad_lines:
             rows.append(("unreadable resources", str(summary.bad_lines)))
+        if summary.results_without_patient:
+            rows.append(("results that name no patient", str(summary.results_without_patient)))
         return [Table("What to know of this run", ("", ""), rows, numbers=0)] if rows else []
 
     def _timing(self) -> list[Table]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from screener.assessment.evidence import Basis
-from screener.base.errors import InputError
+from screener.base.errors import InputError, ScreenerError
 from screener.base.plural import counted
 from screener.clinical.mapping import Mapper
 from screener.clinical.records import LABORATORY, Fact, MalformedResource, Medicine, PatientRecord, Refusal
@@ -58,7 +58,7 @@ class ChangedSource:
     ) -> None:
         self._online, self._exporter, self._folder, self._mapper = online, exporter, folder, mapper
         self._bad_lines_allowed = bad_lines_allowed
-        self.reading = online.reading
+        self.reading, self.needs = online.reading, online.needs
 
     def population(self, scope: Scope) -> Iterator[str]:
         """Patients with a laboratory result of ours in the export of what changed since the scope's instant."""
@@ -93,6 +93,10 @@ class ChangedSource:
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:
         """The server's."""
         return self._online.records(patients, standing)
+
+    def lacks(self, kinds: Mapping[str, str]) -> ScreenerError:
+        """The server's."""
+        return self._online.lacks(kinds)
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """The server's."""

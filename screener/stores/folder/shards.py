@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import msgspec
 
 from screener.assessment.evidence import Basis
+from screener.base.errors import InputError
 from screener.clinical.dates import last_day
 from screener.clinical.mapping import Mapper, Settled
 from screener.clinical.records import (
@@ -26,7 +27,8 @@ from screener.stores.folder.scan import AnyRow, decode_rows, shard_of
 from screener.stores.folder.spill import Segment, stored
 from screener.stores.folder.versions import Index, Outdated, is_newest, key_of
 from screener.stores.grouping import record_of
-from screener.stores.protocols import Mode, Reading, Scope
+from screener.stores.protocols import Mode, Scope
+from screener.stores.reading import Gaps, Reading
 
 _decode_outdated = msgspec.msgpack.Decoder(list[tuple[bytes, int, int]]).decode
 
@@ -43,8 +45,8 @@ class ShardRows(Protocol):
         """The Medication resources, by id."""
 
     @property
-    def unchecked(self) -> tuple[str, ...]:
-        """The excluding resource types that were not read."""
+    def gaps(self) -> Gaps:
+        """What was not read whole."""
 
     def rows(self, shard: int) -> list[AnyRow]:
         """The rows of a shard, of the newest copies only."""
@@ -62,7 +64,7 @@ class ScanResult(msgspec.Struct, frozen=True):
     traces: list[Segment]
     outdated: list[Segment]
     medicines: Medicines
-    unchecked: tuple[str, ...]
+    gaps: Gaps
 
     @property
     def resources(self) -> Index:
@@ -107,7 +109,7 @@ class FolderShardSource:
         shards: Sequence[int],
         server: Server | None = None,
     ) -> None:
-        self._rows_by_shard, self._mapper, self._needs = rows_by_shard, mapper, needs
+        self._rows_by_shard, self._mapper, self.needs = rows_by_shard, mapper, needs
         self._shards, self._server = shards, server
         self._off = tuple(kind for kind, need in needs.items() if need == "off")
         self._held: tuple[int, dict[str, list[Settled]]] = (-1, {})
@@ -129,8 +131,12 @@ class FolderShardSource:
 
     def records(self, patients: Sequence[str], standing: Collection[str]) -> list[PatientRecord]:  # noqa: ARG002
         """The record of each patient; it is empty where the folder holds nothing of her."""
-        unchecked = self._rows_by_shard.unchecked
-        return [record_of(patient, self._on(self._of(patient)), unchecked, self._needs) for patient in patients]
+        gaps = self._rows_by_shard.gaps
+        return [record_of(patient, self._on(self._of(patient)), gaps, self.needs) for patient in patients]
+
+    def lacks(self, kinds: Mapping[str, str]) -> InputError:
+        """The error of required types; a whole folder is asked before its shards are."""
+        return InputError(f"The folder holds no {', '.join(sorted(kinds))}", "Export them, too")
 
     def _on(self, rows: list[Settled]) -> Iterable[Settled]:
         """The rows without those of types that are switched off."""

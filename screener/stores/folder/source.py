@@ -39,7 +39,8 @@ from screener.stores.folder.shards import FolderShardSource, ScanResult, Server
 from screener.stores.folder.spill import Segment, append, stored
 from screener.stores.folder.versions import is_newest, key_of, outdated, read_traces
 from screener.stores.folder.workers import Workers, processes_for
-from screener.stores.protocols import PatientRow, R, Reading, RowMapper, Scope
+from screener.stores.protocols import PatientRow, R, RowMapper, Scope
+from screener.stores.reading import LINES, Reading
 
 log = structlog.get_logger()
 
@@ -62,22 +63,17 @@ class FolderSource:
         settings: FolderSettings,
         workspace: Workspace,
         server: Server | None = None,
-        *,
-        tolerant: bool = False,
     ) -> None:
-        """`needs`: required, optional or off for each excluding resource type; "off" ones are marked as not checked. `server`:
-        the one that the folder is an export of, which is asked for what is not in it. `tolerant`: a required type that is missing is noted in
-        `reading` and does not raise."""
-        self._tolerant = tolerant
-        self._folder, self._mapper, self._needs, self._settings = folder, mapper, needs, settings
+        """`needs`: required, optional, if_offered or off for each excluding resource type; "off" ones are marked as not checked.
+        `server`: the one that the folder is an export of, which is asked for what is not in it."""
+        self._folder, self._mapper, self.needs, self._settings = folder, mapper, needs, settings
         (self._scratch, self.workers), self._server = workspace, server
         self._export: Finished | None = None
         self._files: list[Path] = []
         self._table: ScanResult | None = None
         self._all: FolderShardSource | None = None
         self._second: tuple[object, dict[str, list[PatientRow]]] | None = None
-        off = sorted(kind for kind, need in needs.items() if need == "off")
-        self.reading = Reading(unchecked=dict.fromkeys(off, "switched off"))
+        self.reading = Reading()
 
     # As a source: everyone
 
@@ -112,7 +108,7 @@ class FolderSource:
     def _whole(self) -> FolderShardSource:
         if self._all is None:
             table = self._whole_table()
-            self._all = FolderShardSource(table, self._mapper, self._needs, range(table.shards), self._server)
+            self._all = FolderShardSource(table, self._mapper, self.needs, range(table.shards), self._server)
         return self._all
 
     def _whole_table(self) -> ScanResult:
@@ -175,11 +171,7 @@ class FolderSource:
         self._judge_bad_lines(scanned)
         # A type that the export asked for and that has no file has no resources.
         kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
-        unchecked = missing_types(kinds, self._needs, complete=self._settings.complete)
-        if not self._tolerant:
-            check_required(self._folder.name, unchecked, self._needs)
-        off = {kind for kind, need in self._needs.items() if need == "off"}
-        self.reading.unchecked.update(dict.fromkeys(sorted(set(unchecked) - off), "not in the folder"))
+        note_types(self.reading, kinds, self.needs, complete=self._settings.complete)
         self.reading.bytes_read = sum(found.bytes_read for found in scanned)
         return ScanResult(
             scratch=self._scratch,
@@ -188,8 +180,12 @@ class FolderSource:
             traces=traces,
             outdated=newest,
             medicines=self._medicines([found.medicines for found in scanned]),
-            unchecked=unchecked,
+            gaps=self.reading.gaps(),
         )
+
+    def lacks(self, kinds: Mapping[str, str]) -> InputError:
+        """The error of required types that the folder does not hold."""
+        return lacks_error(self._folder.name, kinds)
 
     def _medicines(self, segments: Sequence[Segment]) -> Medicines:
         found = (one for part in stored(self._scratch, segments, 0) for one in decode_medicines(part))
@@ -251,23 +247,30 @@ class FolderSource:
                 yield from (line for line in block.data.split(b"\n") if line.strip())
 
 
-def missing_types(kinds: Collection[str], needs: Mapping[str, str], *, complete: bool) -> tuple[str, ...]:
-    """The excluding types that count as not checked, of a folder that holds `kinds`: those that are off, and those that are missing."""
-    off = {kind for kind, need in needs.items() if need == "off"}
-    offered = {kind for kind, need in needs.items() if need == "if_offered"}
-    absent = set() if complete else needs.keys() - off - offered - set(kinds)
-    return tuple(sorted(off | absent))
+def note_types(reading: Reading, kinds: Collection[str], needs: Mapping[str, str], *, complete: bool) -> None:
+    """How the reading of each excluding type ended, of a folder that holds `kinds`."""
+    for kind, need in needs.items():
+        if need == "off":
+            reading.cannot(kind, "switched off")
+        elif kind in kinds or complete:
+            reading.whole(kind)
+        elif need == "if_offered":
+            reading.not_offered.add(kind)
+        else:
+            reading.cannot(kind, "not in the folder")
+    if reading.bad_lines:
+        why = f"{counted(reading.bad_lines, 'unreadable line')}, which folder.bad_lines_allowed lets pass"
+        reading.in_part(LINES, why)
 
 
-def check_required(folder: str, missing: Collection[str], needs: Mapping[str, str]) -> None:
-    """InputError where a required type is missing: an export narrowed to some types must not turn an excluded woman into a scored one."""
-    required = sorted(kind for kind in missing if needs[kind] == "required")
-    if required:
-        raise InputError(
-            f"The folder {folder} holds no {', '.join(required)}, and the exclusions require them",
-            "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
-            "or set them to optional under [exclusions]: assessments then say that they were not checked",
-        )
+def lacks_error(folder: str, kinds: Mapping[str, str]) -> InputError:
+    """The error of required types that a folder does not hold: an export narrowed to some types must not turn an excluded woman into a
+    scored one."""
+    return InputError(
+        f"The folder {folder} holds no {', '.join(sorted(kinds))}, and the exclusions require them",
+        "If the export asked for these types and there are none, set folder.complete = true; else export them too, "
+        "or set them to optional under [exclusions]: assessments then say that they were not checked",
+    )
 
 
 class Context:

@@ -19,9 +19,10 @@ FRAGMENT = Path(__file__).with_name("fragment.json")
 SNOMED = "http://snomed.info/sct"
 
 
-def expand(folder: Path, base_url: str, expect: int = 0) -> Ended:
+def expand(folder: Path, base_url: str, *options: str, expect: int = 0) -> Ended:
     server = {"SCREENER_SERVER_BASE_URL": base_url, "SCREENER_SERVER_ATTEMPTS": "1"}
-    return screener("codes", "expand", "--out", str(folder / "expanded.csv"), cwd=folder, expect=expect, **server)
+    out = str(folder / "expanded.csv")
+    return screener("codes", "expand", "--out", out, *options, cwd=folder, expect=expect, **server)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -45,7 +46,8 @@ def test_descendants_from_a_real_server(hapi: str, tmp_path: Path) -> None:
     }
     sent = requests.put(f"{hapi}/CodeSystem/screener-test-fragment", json=fragment, timeout=60)
     assert sent.status_code in (200, 201), sent.text
-    ended = expand(tmp_path, hapi)
+    expand(tmp_path, hapi, expect=4)  # it lacks most of the concepts
+    ended = expand(tmp_path, hapi, "--accept-smaller")
     added = {(row["value_set"], row["code"]) for row in rows(tmp_path)}
     assert {("malignancy", "900000001"), ("renal", "900000003")} <= added
     # A basal cell carcinoma excludes nobody, whatever else it is; and stage 1 is not below stage 4.
@@ -77,6 +79,42 @@ def test_pages_are_put_together(tmp_path: Path) -> None:
         row["code"] for row in rows(tmp_path) if row["value_set"] == "malignancy"
     } == set()  # all are skin cancers, too
     assert {row["code"] for row in rows(tmp_path) if row["value_set"] == "skin_cancer_non_melanoma"} == set(codes)
+
+
+MALIGNANCY = "363346000"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "accepted"),
+    [
+        (page([], 0), f"expands {MALIGNANCY} to nothing", True),
+        (page([], 40), "counts 40 codes", False),
+        (Reply(422, {"resourceType": "OperationOutcome", "issue": [{"code": "too-costly"}]}), "422", False),
+        (page([f"9200{number:04}" for number in range(17)], 17), f"{MALIGNANCY} (3 of 20)", True),
+    ],
+)
+def test_a_concept_that_lost_its_codes_leaves_the_old_file(
+    tmp_path: Path,
+    reply: Reply,
+    words: str,
+    accepted: bool,  # noqa: FBT001
+) -> None:
+    replies = {MALIGNANCY: page([f"9200{number:04}" for number in range(20)], 20)}
+
+    def answer(request: object) -> Reply:
+        wanted = json.loads(request.body)["parameter"][0]["resource"]["compose"]  # type: ignore[attr-defined]
+        root = wanted["include"][0]["filter"][0]["value"]
+        return replies.get(root, page([f"93{root}"], 1))
+
+    with scripted(answer) as server:
+        expand(tmp_path, server.base_url)
+        old = (tmp_path / "expanded.csv").read_text()
+        replies[MALIGNANCY] = reply
+        ended = expand(tmp_path, server.base_url, expect=4)
+        assert words in ended.stderr
+        assert (tmp_path / "expanded.csv").read_text() == old
+        ended = expand(tmp_path, server.base_url, "--accept-smaller", expect=0 if accepted else 4)
+    assert ("no longer among them" in ended.stderr) is accepted
 
 
 @pytest.mark.parametrize("status", [500, 404, 200])
