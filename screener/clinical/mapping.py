@@ -5,6 +5,7 @@ something that may exclude one): it is counted, never lost.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -98,6 +99,10 @@ class MappingTables(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """SHA-256 over the effective tables: changes whenever a row does."""
         return hashlib.sha256(msgspec.json.encode([self, self.effective.digest], order="sorted")).hexdigest()
+
+
+_WRAPPERS = frozenset({"Bundle", "Parameters"})  # what is in them is not read
+_TYPE_NAME = re.compile(r"[A-Z][A-Za-z]{2,63}")
 
 
 class Mapper:
@@ -238,6 +243,14 @@ class Mapper:
             else:
                 yield row
 
+    def is_without_patient(self, resource: wire.AnyResource | None) -> bool:
+        """Whether it is a result of ours that names nobody, and so gave no rows."""
+        return (
+            isinstance(resource, wire.Observation)
+            and (resource.subject is None or not resource.subject.reference)
+            and self._results.is_ours(resource)
+        )
+
     # Patients
 
     def _person(self, patient: wire.Patient, _raw: bytes | msgspec.Raw) -> Rows:
@@ -249,11 +262,18 @@ class Mapper:
     def _salvage(self, raw: bytes | msgspec.Raw) -> Rows:
         """The rows of a resource some element of which has the wrong type, or MalformedResource."""
         try:
+            bytes(raw).decode()
             envelope = wire.decode_envelope(raw)
             kind = msgspec.json.decode(envelope.resourceType, type=str)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UnicodeDecodeError:
+            raise MalformedResource("not text in UTF-8") from None
+        except (msgspec.DecodeError, RecursionError):
             raise MalformedResource("not a JSON object with a resourceType") from None
         if kind not in wire.TYPES:
+            if kind in _WRAPPERS or not _TYPE_NAME.fullmatch(kind):
+                raise MalformedResource(
+                    f"a {kind} in place of one resource" if kind in _WRAPPERS else "no resource type of FHIR"
+                )
             return ()
         id_ = wire.lenient(envelope.id, str) or ""
         meta = wire.lenient(envelope.meta, wire.Meta)

@@ -92,6 +92,11 @@ class Results:
             return None
         return observations.fact(patient, observation, version(observation.meta), match, moment, found)
 
+    def is_ours(self, observation: wire.Observation) -> bool:
+        """Whether its code is one that we use, or that excludes."""
+        match, _, listed = self._match[bytes(observation.code)]
+        return match is not None or bool(listed)
+
     def rows_by_every_rule(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
         """The same as `rows`, with every question asked."""
         own = self._own_rows(observation, raw)

@@ -281,7 +281,7 @@ def _start_workers_ahead(folder: Path, wanted: int) -> None:
     from screener.stores.folder import files, workers
 
     with suppress(InputError):  # what is wrong with the folder is said where it is opened
-        if workers.processes_for(files.plain_bytes(files.ndjson_files(folder)), wanted) > 1:
+        if workers.processes_for(files.plain_bytes(files.entries_of(folder).files), wanted) > 1:
             workers.preload("screener.run.folder_engine")
             workers.start_ahead()
 

@@ -1,14 +1,17 @@
 """An answer of a FHIR server, and what its headers and its body say."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from screener.base.errors import ServerError
+from screener.fhir.reads import leniently
+
+K = TypeVar("K")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -21,14 +24,24 @@ class Answer(msgspec.Struct, frozen=True):
 
 def decode(answer: Answer, kind: type[Any], what: str, host: str) -> Any:
     """The body as `kind`; ServerError where it is not FHIR JSON."""
+    return _decoded(answer, lambda body: msgspec.json.decode(body, type=kind), what, host)
+
+
+def decode_document(answer: Answer, kind: type[K], what: str, host: str) -> K:
+    """The body as `kind`, read leniently (see `reads.leniently`): what a server says of itself and of an export. ServerError as in
+    `decode`."""
+    return _decoded(answer, lambda body: leniently(body, kind), what, host)
+
+
+def _decoded(answer: Answer, read: Callable[[bytes], K], what: str, host: str) -> K:
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return read(answer.body)
     except RecursionError as error:
         raise ServerError(
             f"{host} answered JSON that is nested more deeply than any resource to {what}",
             "Find the resource on the server: it is damaged, or somebody attacks",
         ) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         html = answer.body.lstrip()[:1] == b"<"
         said = "HTML or XML" if html else "what is not the JSON expected"
         raise ServerError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from screener.base.errors import ServerError
-from screener.fhir.answer import decode
+from screener.fhir.answer import decode_document
 from screener.fhir.client import Client
 
 
@@ -59,7 +59,7 @@ class Capability(msgspec.Struct):
 def read(client: Client) -> Capability:
     """The server's CapabilityStatement. Raises ServerError where it is no FHIR R4 server."""
     what = "/metadata"
-    statement: Capability = decode(client.get("metadata", what=what), Capability, what, client.host)
+    statement = decode_document(client.get("metadata", what=what), Capability, what, client.host)
     if statement.resourceType != "CapabilityStatement":
         raise ServerError(
             f"{client.host} answered no CapabilityStatement at /metadata", "Check that server.base_url is the FHIR base"

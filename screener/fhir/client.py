@@ -347,9 +347,13 @@ class Client:
             status=status,
         )
 
+    def is_ours(self, url: str) -> bool:
+        """Whether an address, or a path below the base, is of the server's origin."""
+        return origin_of(urljoin(f"{self.base_url}/", url)) == self._origin
+
     def _absolute(self, url: str) -> str:
         absolute = urljoin(f"{self.base_url}/", url)
-        if origin_of(absolute) != self._origin:
+        if not self.is_ours(absolute):
             raise ServerError(
                 f"{self.host} gave a link to another origin",
                 "The token is sent nowhere else; have the server's base URL mended",

@@ -25,6 +25,12 @@ def _read_without_nulls(raw: bytes | msgspec.Raw, kind: type[K]) -> K | None:
         return None
 
 
+def leniently(raw: bytes, kind: type[K]) -> K:
+    """A document of a foreign system: numbers and booleans may come as text, and null is as if it were absent. MsgspecError for what cannot
+    be meant."""
+    return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), kind, strict=False)
+
+
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)

@@ -15,14 +15,14 @@ from screener.assessment.validate import Validator
 from screener.clinical import statements
 from screener.clinical.mapping import Mapper
 from screener.clinical.patients import version
-from screener.clinical.records import MalformedResource, Medicine
+from screener.clinical.records import Medicine
 from screener.run.counts import packed
 from screener.run.deciding import Stores
 from screener.run.engine import Plan
 from screener.run.folder_engine import ShardTask, decide_and_write
 from screener.stores.folder.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
 from screener.stores.folder.prefilter import Prefilter
-from screener.stores.folder.scan import AnyRow, decode_head, decode_rows, shard_of, version_of
+from screener.stores.folder.scan import UNREADABLE, AnyRow, decode_head, decode_rows, shard_of, version_of
 from screener.stores.folder.shards import FolderShardSource, resource_of
 from screener.stores.folder.versions import key_of
 from screener.stores.patient_order import shard_key
@@ -74,7 +74,7 @@ def _take(line: bytes, file: str, mapper: Mapper, shards: int, out: "_Table") ->
             kind, name, copy = head.resourceType, head.id, version_of(head)
         else:
             kind, name, copy = type(resource).__name__, resource.id or "", version(resource.meta)
-    except (MalformedResource, msgspec.MsgspecError):
+    except UNREADABLE:
         out.add(BAD, 0, "", b"", 0, 0, b"", file)
         return ""
     medicine = statements.medicine(line) if kind == "Medication" else None

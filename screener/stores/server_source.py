@@ -153,6 +153,8 @@ class ServerSource:
                     self.reading.bad_lines += 1
                 elif patient := self._mapper.patient_id(named.subject.reference):
                     yield patient
+                elif not named.subject.reference:
+                    self.reading.without_patient += 1
 
     def _across_patients(self, params: Sequence[tuple[str, str]], *, perhaps_refused: bool) -> Iterator[Found]:
         try:

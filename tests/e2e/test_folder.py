@@ -1,13 +1,16 @@
 """Folders of NDJSON as source and destination, through the command line."""
 
+import bz2
 import fcntl
 import gzip
 import json
+import lzma
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from tests.command import screener
 from tests.e2e.site import writes
@@ -207,6 +210,114 @@ def test_data_by_any_common_name_are_read(tmp_path: Path, name: str) -> None:
     (source / name).write_bytes(gzip.compress(line) if name.lower().endswith("gz") else line)
     _, summary = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
     assert summary["outcomes"]["not_eligible"] == {"excluded_malignancy": 1}
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstandard.compress)]
+)
+def test_data_in_any_common_compression_are_read(tmp_path: Path, ending: str, pack: Any) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    # Two parts in one file, as `cat` makes it.
+    packed = pack(json.dumps(cancer("c0")).encode() + b"\n") + pack(json.dumps(cancer("c1")).encode() + b"\n")
+    (source / f"Condition.001.ndjson.{ending}").write_bytes(packed)
+    asked = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    _, summary = backfill(tmp_path, *asked, expect=0)
+    assert summary["outcomes"]["not_eligible"] == {"excluded_malignancy": 1}
+    (source / f"Condition.001.ndjson.{ending}").write_bytes(packed[:-9])
+    ended, _ = backfill(tmp_path, *asked, expect=2)
+    assert "is cut short or damaged" in ended.stderr
+
+
+CANCERS = b'{"resourceType": "Condition", "id": "c1"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("Condition.001.ndjson.lz4", b"\x04\x22"),
+        ("Condition.001.ndjson.bak", CANCERS),
+        ("Condition.ndjson.txt", CANCERS),
+        ("conditions.txt", CANCERS),
+        ("Condition.json", CANCERS),
+        ("Condition", CANCERS),
+        ("part-0000.snappy.parquet", b"PAR1"),
+        ("export.zip", b"PK"),
+        ("more/Condition.ndjson", CANCERS),
+        (".output-3.part", CANCERS),
+    ],
+)
+def test_what_may_hold_resources_and_is_not_read_stops_the_run(tmp_path: Path, name: str, content: bytes) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    (source / name).parent.mkdir(exist_ok=True)
+    (source / name).write_bytes(content)
+    ended, _ = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=2)
+    assert f"{name.partition('/')[0]} in export may hold resources and is not read" in ended.stderr
+
+
+def test_what_is_known_not_to_be_data_does_no_harm(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    for name in (
+        "README.md",
+        "summary.json",
+        "Condition.ndjson.sha256",
+        ".DS_Store",
+        "notes.txt",
+        "plot.png",
+        "err.not-read",
+    ):
+        (source / name).write_text("{}")
+    (source / "logs").mkdir()
+    ended, summary = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
+    assert summary["patients_seen"] == 1
+    assert ended.stderr.count("summary.json") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            b'{"resourceType": "Condition", "id": "\xff\xfe", "subject": {"reference": "Patient/p1"}}',
+            "not text in UTF-8",
+        ),
+        (b'{"resourceType": "Observation", "id": "o\xff"}', "not text in UTF-8"),
+        (b'{"resourceType": "Provenance", "id": "\xff"}', "not text in UTF-8"),
+        (b'{"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Condition"}}]}', "a Bundle in place of"),
+        (b'{"resourceType": "Parameters"}', "a Parameters in place of"),
+        (b'{"resourceType": "condition"}', "no resource type of FHIR"),
+        (b'{"resourceType": ""}', "no resource type of FHIR"),
+        (b'{"id": "x"}', "not a JSON object"),
+        (b'"Condition"', "not a JSON object"),
+        (b"[" * 5000 + b"]" * 5000, "not a JSON object"),
+    ],
+)
+def test_a_bad_line_is_named_by_file_and_number_whatever_is_wrong(tmp_path: Path, line: bytes, problem: str) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    (source / "Condition.001.ndjson").write_bytes(b'{"resourceType": "Location", "id": "l1"}\n\n' + line + b"\n")
+    asked = ("--backfill", "--from", str(source), "--to", str(tmp_path / "out"))
+    ended, _ = backfill(tmp_path, *asked, expect=2)
+    assert f"the first in Condition.001.ndjson, line 3: {problem}" in ended.stderr
+    environment = {"SCREENER_FOLDER_COMPLETE": "true", "SCREENER_FOLDER_BAD_LINES_ALLOWED": "1"}
+    ended = screener("run", *asked, "--now", NOW, "--summary", "summary.json", cwd=tmp_path, expect=0, **environment)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "1 unreadable line" in summary["exclusions_not_checked"]["records"]
+    assert summary["caveats"]["read_in_part"] == 1
+
+
+def test_results_that_name_nobody_are_counted(tmp_path: Path) -> None:
+    lone = observation("lone", "p1", "mg", "0.8", "2025-11-01")
+    del lone["subject"]
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1"), lone])
+    ended, summary = backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
+    assert (summary["results_without_patient"], summary["patients_seen"]) == (1, 1)
+    assert "Results that name no patient, left out: 1" in ended.stdout
+
+
+def test_a_small_file_of_empty_lines_costs_no_time(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    (source / "Condition.001.ndjson.gz").write_bytes(gzip.compress(b"\n" * 100_000_000))
+    began = os.times().children_user
+    backfill(tmp_path, "--backfill", "--from", str(source), "--to", str(tmp_path / "out"), expect=0)
+    assert os.times().children_user - began < 60
 
 
 @pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe"])

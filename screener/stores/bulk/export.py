@@ -13,7 +13,15 @@ from typing import BinaryIO, cast
 import msgspec
 import structlog
 
-from screener.base.errors import ConfigurationError, InputError, NotAsPromised, ServerError
+from screener.base.errors import (
+    AuthorisationError,
+    ConfigurationError,
+    InputError,
+    NotAsPromised,
+    PageExpired,
+    RequestRefused,
+    ServerError,
+)
 from screener.base.plural import counted
 from screener.base.progress import Progress
 from screener.clinical.mapping import Mapper
@@ -21,7 +29,7 @@ from screener.config.servers import ServerSettings
 from screener.config.settings import BulkSettings
 from screener.fhir.client import Client
 from screener.fhir.connections import Connections
-from screener.fhir.time import parse_instant
+from screener.fhir.time import instant_text, parse_instant
 from screener.stores.bulk import journal as journals
 from screener.stores.bulk.journal import File, Finished, Journal
 from screener.stores.bulk.protocol import ExportRequest, Manifest, Output, Waiting, discard, kick_off, status
@@ -49,21 +57,41 @@ class Exporter:
             journal = _begun(client, request, folder, restart=restart)
             if not journal.status_url:
                 journal.status_url = kick_off(client, request)
+                journal.kicked_off = instant_text(client.server_time or datetime.now(UTC))
                 journals.save(folder, journal)
+            manifest = self._fetched(client, journal, folder, progress)
+            whole = _whole(folder, journal, manifest, client.host, self._bulk.errors_allowed)
+            journals.finish(folder, whole)
+            discard(client, journal.status_url)
+        return whole
+
+    def _fetched(self, client: Client, journal: Journal, folder: Path, progress: Progress) -> Manifest:
+        """Fetch the files. Addresses that the server no longer takes may have expired since an earlier call: it is asked for fresh
+        ones, once (HeliosSoftware/hfs#145)."""
+        fresh = journal.manifest is None
+        while True:
             if journal.manifest is None:
                 journal.manifest = _waited(client, journal.status_url, self._bulk, self._server.clock_tolerance_minutes)
                 journals.save(folder, journal)
+            manifest = journal.manifest
             try:
-                _Fetch(journal, journal.manifest, folder, progress).all(client, self._bulk.connections)
+                _Fetch(journal, manifest, folder, progress).all(client, self._bulk.connections)
             except NotAsPromised:
                 journal.manifest, journal.done = None, {}  # the next call asks for it again
                 journals.save(folder, journal)
                 raise
-            _judge_errors(folder, journal, self._bulk, client.host)
-            whole = _whole(client.host, journal, journal.manifest)
-            journals.finish(folder, whole)
-            discard(client, journal.status_url)
-        return whole
+            except (AuthorisationError, RequestRefused, PageExpired):
+                if fresh:
+                    raise
+                fresh, journal.manifest = True, None
+                again = _waited(client, journal.status_url, self._bulk, self._server.clock_tolerance_minutes)
+                if not _alike(manifest, again):
+                    journal.done = {}
+                journal.manifest = again
+                journals.save(folder, journal)
+                log.info("export_addresses_renewed", why="the server no longer took those of an earlier call")
+            else:
+                return manifest
 
     def once(self, folder: Path, needs: Mapping[str, str], mapper: Mapper) -> Finished:
         """What a run reads: the export that the folder holds from a run that did not come to its end, else a new one."""
@@ -116,11 +144,10 @@ class _LoggedProgress:
 def _begun(client: Client, request: ExportRequest, folder: Path, *, restart: bool) -> Journal:
     """The export that the folder is in the middle of, or a new one."""
     held = journals.load(folder)
-    if held and restart:
-        if held.status_url:
+    if restart:
+        if held and held.status_url and client.is_ours(held.status_url):
             discard(client, held.status_url)
-        for file in (*folder.glob("*.ndjson"), *folder.glob("*.ndjson.gz"), folder / journals.JOURNAL):
-            file.unlink(missing_ok=True)
+        journals.clear(folder)
         held = None
     if held and (held.base_url, held.request) != (client.base_url, request):
         raise InputError(
@@ -144,7 +171,25 @@ def _begun(client: Client, request: ExportRequest, folder: Path, *, restart: boo
 
 
 def _waited(client: Client, where: str, bulk: BulkSettings, tolerance_minutes: int) -> Manifest:
-    """Ask until the export is complete."""
+    """Ask until the export is complete, for every page of its manifest."""
+    manifest = _page(client, where, bulk, tolerance_minutes)
+    seen = {where}
+    while manifest.following:
+        if manifest.following in seen:
+            raise ServerError(f"{client.host} pages the manifest of the export in a circle", "Ask its vendor")
+        seen.add(manifest.following)
+        manifest = manifest.and_page(_page(client, manifest.following, bulk, tolerance_minutes))
+    return manifest
+
+
+def _alike(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests name the same files, whatever their addresses are now."""
+    return one.transactionTime == other.transactionTime and [
+        (place, file.type, file.count) for place, file in _places(one)
+    ] == [(place, file.type, file.count) for place, file in _places(other)]
+
+
+def _page(client: Client, where: str, bulk: BulkSettings, tolerance_minutes: int) -> Manifest:
     give_up = time.monotonic() + bulk.give_up_hours * 3600
     pause = 1.0
     while True:
@@ -242,17 +287,6 @@ def _checked(stream: BinaryIO, file: Output, what: str) -> tuple[bool, int]:
     return zipped, resources
 
 
-def _judge_errors(folder: Path, journal: Journal, settings: BulkSettings, host: str) -> None:
-    """Stop where the server reports errors: what it could not export is missing from the files. Information and warnings, which some
-    servers put there too (smart-on-fhir/cumulus-etl#169), do not count."""
-    lost = sum(_errors_in(folder / file.name) for place, file in journal.done.items() if place.startswith("error/"))
-    if lost > settings.errors_allowed:
-        raise ServerError(
-            f"{host} reports {lost} errors in this export: it is not whole",
-            "Read the files error-*.not-read in the folder, or allow so many with bulk.errors_allowed",
-        )
-
-
 class _Issue(msgspec.Struct):
     severity: str = "error"
 
@@ -261,11 +295,15 @@ class _Outcome(msgspec.Struct):
     issue: list[_Issue] = []
 
 
-def _errors_in(file: Path) -> int:
-    """How many lines report an error; one that cannot be read, or that says nothing, counts as one."""
+def _said_in(file: Path) -> tuple[int, int]:
+    """How many lines of a file report an error, and how many something else. One that cannot be read, or that says nothing, counts as an
+    error. Information and warnings, which some servers put there too (smart-on-fhir/cumulus-etl#169), do not."""
     content = file.read_bytes()
-    lines = (gzip.decompress(content) if ".gz" in file.suffixes else content).splitlines()
-    return sum(_is_error(line) for line in lines if line.strip())
+    lines = [
+        one for one in (gzip.decompress(content) if ".gz" in file.suffixes else content).splitlines() if one.strip()
+    ]
+    errors = sum(_is_error(line) for line in lines)
+    return errors, len(lines) - errors
 
 
 def _is_error(line: bytes) -> bool:
@@ -276,7 +314,25 @@ def _is_error(line: bytes) -> bool:
     return not outcome.issue or any(issue.severity not in ("information", "warning") for issue in outcome.issue)
 
 
-def _whole(host: str, journal: Journal, manifest: Manifest) -> Finished:
+def _whole(folder: Path, journal: Journal, manifest: Manifest, host: str, errors_allowed: int) -> Finished:
+    """The export as its folder says it. ServerError where the server reports errors: what it could not export is missing from the files."""
     request = journal.request
+    said = [_said_in(folder / file.name) for place, file in journal.done.items() if place.startswith("error/")]
+    errors, remarks = sum(one for one, _ in said), sum(one for _, one in said)
+    if errors > errors_allowed:
+        raise ServerError(
+            f"{host} reports {errors} errors in this export: it is not whole",
+            "Read the files error-*.not-read in the folder, or allow so many with bulk.errors_allowed",
+        )
+    if errors or remarks:
+        log.warning("export_with_remarks", errors=errors, information_and_warnings=remarks)
     files = tuple(journal.done[place] for place, _ in _places(manifest))
-    return Finished(host, manifest.transactionTime, request.level, request.types, request.since, files)
+    as_of = _as_of(journal, manifest)
+    return Finished(host, as_of, request.level, request.types, request.since, files, errors, remarks)
+
+
+def _as_of(journal: Journal, manifest: Manifest) -> str:
+    """The instant that the export is true for: some servers stamp it when it is done, and what changed meanwhile is not in it
+    (torch#914)."""
+    instants = [manifest.transactionTime, *([journal.kicked_off] if journal.kicked_off else [])]
+    return min(instants, key=parse_instant)

@@ -1,5 +1,6 @@
 """The state of an export, in the folder that it fills. It is written before each step, so that any interruption can be resumed."""
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ from screener.stores.bulk.protocol import ExportRequest, Manifest
 
 JOURNAL = ".export-in-progress.json"
 FINISHED = "export.json"
+_PART = re.compile(r"\.[a-z]+-\d+\.part")  # a file that is not whole yet
+_FILE = re.compile(r"(?:deleted-|error-)?[A-Za-z]+\.\d{5}\.ndjson(?:\.gz)?(?:\.not-read)?")
 
 T = TypeVar("T")
 
@@ -29,6 +32,7 @@ class Journal(msgspec.Struct):
     base_url: str
     request: ExportRequest
     status_url: str = ""
+    kicked_off: str = ""  # the instant of it, by the server's clock
     manifest: Manifest | None = None
     done: dict[str, File] = {}  # by place in the manifest ("output/3")
 
@@ -42,6 +46,8 @@ class Finished(msgspec.Struct, frozen=True):
     types: tuple[str, ...]
     since: str
     files: tuple[File, ...]
+    errors: int = 0  # resources that the server could not export, which bulk.errors_allowed let pass
+    remarks: int = 0  # what the server said beside that, as information or warning
 
 
 def load(folder: Path) -> Journal | None:
@@ -62,6 +68,15 @@ def save(folder: Path, journal: Journal) -> None:
 def finish(folder: Path, whole: Finished) -> None:
     """Say that the export is whole; the journal is not needed any more."""
     write(folder / FINISHED, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an export that did not come to its end left: its journal, whole files, and parts of files."""
+    begun = load(folder) is not None
+    for entry in folder.iterdir():
+        if _PART.fullmatch(entry.name) or (begun and _FILE.fullmatch(entry.name)):
+            entry.unlink(missing_ok=True)
     (folder / JOURNAL).unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from screener.base.errors import RequestRefused, ServerError
-from screener.fhir.answer import decode
+from screener.fhir.answer import decode_document
 from screener.fhir.client import Client
 from screener.fhir.time import parse_instant
 
@@ -36,14 +36,56 @@ class Output(msgspec.Struct, frozen=True):
     count: int | None = None
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A link of a manifest; `next` names its next page (Bulk Data Access 3, manifest)."""
+
+    relation: str = ""
+    url: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """What the server says of a complete export."""
+    """What the server says of a complete export, all pages together."""
 
     transactionTime: str = ""  # noqa: N815 - the standard's names
     requiresAccessToken: bool = True  # noqa: N815
     output: tuple[Output, ...] = ()
     deleted: tuple[Output, ...] = ()
     error: tuple[Output, ...] = ()
+    link: tuple[Link, ...] = ()
+
+    @property
+    def following(self) -> str:
+        """The address of the next page, "" after the last one."""
+        return next((link.url for link in self.link if link.relation == "next"), "")
+
+    def and_page(self, page: "Manifest") -> "Manifest":
+        """This manifest with one more page; it is as old as its oldest page."""
+        older = min(self.transactionTime, page.transactionTime, key=parse_instant)
+        return Manifest(
+            older,
+            self.requiresAccessToken or page.requiresAccessToken,
+            (*self.output, *page.output),
+            (*self.deleted, *page.deleted),
+            (*self.error, *page.error),
+            page.link,
+        )
+
+
+# Members of a manifest that are known: of Bulk Data Access 1 to 3.
+_KNOWN = frozenset({*Manifest.__struct_fields__, "request", "outputOrganizedBy"})
+
+
+def _unknown_members(document: object) -> list[str]:
+    """Members that we do not know and that could name files or errors: lists with something in them, and objects that hold such a list or
+    an address. Words, numbers and empty ones do no harm."""
+    members = document.items() if isinstance(document, dict) else ()
+    return sorted(str(name) for name, value in members if name not in _KNOWN and _may_carry(value))
+
+
+def _may_carry(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_may_carry(part) or (isinstance(part, str) and "://" in part) for part in value.values())
+    return isinstance(value, list) and bool(value)
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -79,6 +121,11 @@ def _kick_off(client: Client, request: ExportRequest, filters: Sequence[str]) ->
             f"{client.host} answered {answer.status} to an export and no address of its status",
             "It does not know Bulk Data Access: read it by search, without --bulk",
         )
+    if not client.is_ours(where):
+        raise ServerError(
+            f"{client.host} gives the status of the export at another origin: the token is sent nowhere else",
+            "Have its base URL mended and call again; nothing was kept of this export",
+        )
     return where
 
 
@@ -96,7 +143,15 @@ def status(client: Client, where: str) -> Manifest | Waiting:
         asked = answer.headers.get("Retry-After", "")
         said = _PRINTABLE.sub("?", answer.headers.get("X-Progress", ""))[:80]
         return Waiting(float(asked) if asked.isascii() and asked.isdigit() else None, said)
-    found: Manifest = decode(answer, Manifest, "the manifest of an export", client.host)
+    what = "the manifest of an export"
+    found = decode_document(answer, Manifest, what, client.host)
+    unknown = _unknown_members(msgspec.json.decode(answer.body))
+    if unknown:
+        named = ", ".join(_PRINTABLE.sub("?", name)[:40] for name in unknown[:5])
+        raise ServerError(
+            f"{client.host} gave a manifest with members that this program does not know: {named}",
+            "They may name further files or errors, so the export is not read. Please report it; until then read by search, without --bulk",
+        )
     _check(found, client)
     return found
 

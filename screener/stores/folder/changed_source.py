@@ -14,11 +14,12 @@ from screener.assessment.evidence import Basis
 from screener.base.errors import InputError, ScreenerError
 from screener.base.plural import counted
 from screener.clinical.mapping import Mapper
-from screener.clinical.records import LABORATORY, Fact, MalformedResource, Medicine, PatientRecord, Refusal
+from screener.clinical.records import LABORATORY, Fact, Medicine, PatientRecord, Refusal
 from screener.fhir.reads import read
 from screener.fhir.time import parse_instant
 from screener.stores.bulk.export import Exporter
 from screener.stores.folder.files import DELETED, Piece, blocks
+from screener.stores.folder.scan import UNREADABLE
 from screener.stores.protocols import FullSource, Mode, R, RowMapper, Scope
 
 
@@ -79,7 +80,7 @@ class ChangedSource:
                 for line in block.data.split(b"\n"):
                     try:
                         rows = self._mapper.map(line) if line.strip() else ()
-                    except (MalformedResource, msgspec.MsgspecError):
+                    except UNREADABLE:
                         bad += 1
                         continue
                     yield from (r.patient for r in rows if isinstance(r, Fact | Refusal) and r.analyte in LABORATORY)

@@ -20,7 +20,7 @@ from screener.base.errors import InputError
 from screener.fhir.bundles import ENCODER
 from screener.fhir.reads import Reference
 from screener.stores.folder.files import Piece, blocks
-from screener.stores.folder.scan import shard_of
+from screener.stores.folder.scan import UNREADABLE, shard_of
 from screener.stores.folder.spill import Segment, Spill, cannot_spill, open_private, stored
 from screener.stores.patient_order import shard_key
 from screener.stores.protocols import Receipt, WriteResult
@@ -319,7 +319,7 @@ class FolderDestination(_OfFolder):
                 if text.strip():
                     try:
                         yield read_line(text, self._canonical.method)
-                    except msgspec.MsgspecError as error:
+                    except UNREADABLE as error:
                         raise _damaged(file) from error
 
 
@@ -345,7 +345,7 @@ def _load(file: Path) -> list[Json]:
         return [cast("Json", _decode(line)) for line in file.read_bytes().splitlines() if line.strip()]
     except OSError as error:
         raise InputError(f"Cannot read {file.name}: {error.strerror}", "Check its permissions") from error
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise _damaged(file) from error
 
 

@@ -1,22 +1,68 @@
 """The lines of a folder of NDJSON, in pieces that can be read independently of each other."""
 
+import bz2
 import gzip
+import io
+import lzma
+import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from screener.base.errors import InputError
+from screener.base.errors import InputError, missing_package_error
 from screener.stores.bulk.journal import FINISHED, JOURNAL, load
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BLOCK_BYTES = 1 << 18  # beyond it every block costs fresh pages of memory: measured at twice the time
 LINE_BYTES = 64 << 20  # a longer line is no resource that a server would take
 TOO_LONG = "the line is longer than 64 MB"
 CUT_SHORT = "the compressed file is cut short or damaged"
-_DATA = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+_DATA = tuple(f".{kind}{packed}" for kind in ("ndjson", "jsonl") for packed in ("", *_PACKED))
+# Endings of what people and programs put beside an export, and what never holds resources.
+_BESIDE = tuple(
+    f".{ending}"
+    for ending in [
+        "md",
+        "html",
+        "pdf",
+        "png",
+        "svg",
+        "csv",
+        "tsv",
+        "xlsx",
+        "sha256",
+        "md5",
+        "asc",
+        "sig",
+        "toml",
+        "yaml",
+        "yml",
+        "sql",
+        "py",
+        "sh",
+        "sqlite",
+        "sqlite-wal",
+        "sqlite-shm",
+        "prom",
+        "tgz",
+        "lock",
+    ]
+)
+_CHECKSUMS = (".sha256", ".md5", ".asc", ".sig")
+_LOOKED_INTO = (".json", ".xml", ".txt", ".log")  # a summary or a note, or resources in another form
+_RESOURCES = re.compile(
+    rb'"resourceType"\s*:\s*"(?:Patient|Observation|Condition|Procedure|Medication\w*|Bundle|Parameters)"|'
+    rb"http://hl7\.org/fhir\b"
+)
 DELETED = "deleted-"  # begins the name of what an export says was deleted
 NOT_READ = ".not-read"  # ends the name of what an export keeps and no run reads
+_SNIFFED_BYTES = 1 << 16
 _GZIP_GAIN = 12  # how many times smaller NDJSON of FHIR gets, roughly: for planning only
 
 
@@ -42,11 +88,18 @@ class Block(NamedTuple):
     problem: str = ""
 
 
-def ndjson_files(folder: Path, *, empty: bool = False) -> list[Path]:
-    """The NDJSON files of a folder (`.ndjson`, `.jsonl`, also with `.gz`, in either case), by name.
+class Entries(NamedTuple):
+    """What a folder holds: the files that are read, by name, and the names of what is known not to be data of ours."""
 
-    InputError where there are none, unless it may be `empty`; for a folder that an export is still filling; and for an entry that is
-    named like data and is no file that can be read, because what it holds may exclude a woman.
+    files: list[Path]
+    others: list[str]
+
+
+def entries_of(folder: Path, *, empty: bool = False) -> Entries:
+    """The NDJSON files of a folder (`.ndjson`, `.jsonl`, also compressed by gzip, bzip2, xz or zstd, in either case).
+
+    InputError where there are none, unless it may be `empty`; for a folder that an export is still filling; and for an entry that may
+    hold resources and cannot be read, because what it holds may exclude a woman.
     """
     try:
         entries = sorted(folder.iterdir())
@@ -56,28 +109,107 @@ def ndjson_files(folder: Path, *, empty: bool = False) -> list[Path]:
         ) from error
     if load(folder) is not None:
         raise InputError(f"The folder {folder.name} is in the middle of an export", "Finish it: screener export --out")
-    files = [entry for entry in entries if entry.name.lower().endswith(_DATA)]
-    odd = next((entry for entry in files if not entry.is_file()), None)
-    if odd is not None:
-        raise InputError(f"{odd.name} is named like data and is no file that can be read", "Remove or mend it")
+    files, others = [], []
+    for entry in entries:
+        if entry.name in (FINISHED, JOURNAL) or entry.name.endswith(NOT_READ):
+            continue
+        if entry.name.lower().endswith(_DATA):
+            files.append(_readable(entry))
+        elif _is_beside(entry):
+            others.append(entry.name)
+        else:
+            raise InputError(
+                f"{entry.name} in {folder.name} may hold resources and is not read: what it holds may exclude a woman",
+                f"Unpack or rename it so that it ends in {', '.join(_DATA[:2])} (also with {', '.join(_PACKED)}), or move it elsewhere",
+            )
     if not files and not empty:
         raise InputError(
-            f"The folder {folder.name} holds no NDJSON file ({', '.join(_DATA)})",
+            f"The folder {folder.name} holds no NDJSON file ({', '.join(_DATA[:2])})",
             "Name the folder of a bulk export after --from",
         )
-    return files
+    return Entries(files, others)
 
 
-def other_entries(folder: Path) -> list[str]:
-    """The names of what is in a folder and is not read, sorted; without what an export of ours leaves there."""
-    ours = (FINISHED, JOURNAL)
-    names = (entry.name for entry in folder.iterdir())
-    return sorted(n for n in names if not n.lower().endswith(_DATA) and n not in ours and not n.endswith(NOT_READ))
+def _readable(entry: Path) -> Path:
+    if not entry.is_file():
+        raise InputError(f"{entry.name} is named like data and is no file that can be read", "Remove or mend it")
+    if entry.suffix.lower() == ".zst" and find_spec("zstandard") is None:
+        raise missing_package_error("zstandard", "fast", f"unpack {entry.name}")
+    return entry
+
+
+def _is_beside(entry: Path) -> bool:
+    """Whether an entry is known not to be data of ours: hidden, an empty folder or one of such entries, or a file of another kind."""
+    name = entry.name.lower()
+    if name.startswith("."):
+        return not name.endswith(".part")
+    if entry.is_dir():
+        return all(_is_beside(inner) for inner in entry.iterdir())
+    if name.endswith(_BESIDE):
+        return name.endswith(_CHECKSUMS) or not ("ndjson" in name or "jsonl" in name)
+    return name.endswith(_LOOKED_INTO) and not _holds_resources(entry)
+
+
+def _holds_resources(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            begin = stream.read(_SNIFFED_BYTES)
+    except OSError:
+        return True
+    return _RESOURCES.search(begin) is not None
 
 
 def is_compressed(file: Path) -> bool:
-    """Whether the file is read through gzip."""
-    return file.suffix.lower() == ".gz"
+    """Whether the file is read through a decompressor, from its beginning only."""
+    return file.suffix.lower() in _PACKED
+
+
+class _Zstd(io.RawIOBase):
+    """A zstd file of one or more frames. EOFError where the last one is not whole, which the library's own reader passes over."""
+
+    def __init__(self, file: Path) -> None:
+        import zstandard  # noqa: PLC0415 - an extra
+
+        self._packed = file.open("rb")
+        self._frame = lambda: zstandard.ZstdDecompressor().decompressobj()
+        self._now, self._held, self._begun = self._frame(), b"", False
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Decompress until there is something."""
+        while not self._held:
+            data = self._now.unused_data if self._now.eof else b""
+            if self._now.eof:
+                self._now, self._begun = self._frame(), False
+            data = data or self._packed.read(BLOCK_BYTES)
+            if not data:
+                if self._begun:
+                    raise EOFError
+                return 0
+            self._begun = True
+            self._held = self._now.decompress(data)
+        view = memoryview(buffer).cast("B")
+        taken = min(len(view), len(self._held))
+        view[:taken] = self._held[:taken]
+        self._held = self._held[taken:]
+        return taken
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._packed.close()
+        super().close()
+
+
+def _opened(file: Path) -> BinaryIO:
+    """A file as a stream of its decompressed bytes."""
+    ending = file.suffix.lower()
+    if ending == ".zst":
+        return cast("BinaryIO", io.BufferedReader(_Zstd(file), BLOCK_BYTES))
+    openers: dict[str, Callable[..., object]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return cast("BinaryIO", openers[ending](file, "rb") if ending in openers else file.open("rb", buffering=0))
 
 
 def pieces(files: list[Path], size_bytes: int) -> list[Piece]:
@@ -100,12 +232,8 @@ def plain_bytes(files: list[Path]) -> int:
 def blocks(piece: Piece) -> Iterator[Block]:
     """The lines of a piece. InputError for a file that cannot be read, or is not there any more."""
     try:
-        if is_compressed(piece.file):
-            with gzip.open(piece.file, "rb") as packed:
-                yield from _unpacked(cast("BinaryIO", packed))
-        else:
-            with piece.file.open("rb", buffering=0) as stream:
-                yield from _cut(cast("BinaryIO", stream), piece.start, piece.end)
+        with _opened(piece.file) as stream:
+            yield from _unpacked(stream) if is_compressed(piece.file) else _cut(stream, piece.start, piece.end)
     except OSError as error:
         raise InputError(
             f"Cannot read {piece.file.name}: {error.strerror}", "Check that it is there, and its permissions"
@@ -115,7 +243,7 @@ def blocks(piece: Piece) -> Iterator[Block]:
 def line_number(file: Path, offset: int) -> int:
     """The number of the line that begins at a byte, from 1."""
     number, left = 1, offset
-    with gzip.open(file, "rb") if is_compressed(file) else file.open("rb") as stream:
+    with _opened(file) as stream:
         while left > 0 and (data := stream.read(min(left, BLOCK_BYTES))):
             number += data.count(b"\n")
             left -= len(data)
@@ -135,14 +263,22 @@ def _unpacked(stream: BinaryIO) -> Iterator[Block]:
         for block in _cut(stream, 0, sys.maxsize):
             at = block.start + len(block.data)
             yield block
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of the disk; those of gzip and bzip2 have no number
         yield Block(at, b"", CUT_SHORT)
+    except Exception as error:
+        if isinstance(error, EOFError | zlib.error | lzma.LZMAError) or type(error).__name__ == "ZstdError":
+            yield Block(at, b"", CUT_SHORT)
+            return
+        raise
 
 
 def _cut(stream: BinaryIO, start: int, end: int) -> Iterator[Block]:
     """Blocks of whole lines: the line that `start` lies in belongs to the piece before, unless it begins there."""
     position = max(start - 1, 0)
-    stream.seek(position)
+    if position:
+        stream.seek(position)
     between = start > 0  # in a line that is not ours
     held, held_at = b"", position
     while data := stream.read(BLOCK_BYTES):

@@ -31,6 +31,12 @@ from screener.stores.folder.spill import Segment, Spill
 from screener.stores.folder.versions import NOWHERE, Tracer
 from screener.stores.patient_order import KEYS, shard_key
 
+UNREADABLE = (
+    MalformedResource,
+    msgspec.MsgspecError,
+    UnicodeDecodeError,
+    RecursionError,
+)  # of a line, whatever is wrong with it
 NOT_A_RESOURCE = "not a JSON object with a resourceType"
 
 AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | UnresolvedMedication
@@ -60,6 +66,7 @@ class Scanned(NamedTuple):
     rows: Segment
     traces: Segment | None
     medicines: Segment
+    without_patient: int  # results that name nobody
 
 
 def version_of(head: Head) -> Version:
@@ -91,28 +98,32 @@ class Scanner:
         self._medicines: Spill[Medicine] = Spill(scratch / f"{name}.medicines", 1, _encode)
         self._tracer = Tracer() if traced else None
         self._patient, self._shard = "", 0
+        self._without_patient = 0
 
     def scan(self, number: int, piece: Piece) -> Scanned:
         """Read a piece. InputError for a file that cannot be read and for a full disk."""
         kinds: set[str] = set()
         bad: list[Bad] = []
-        size = lines = 0
+        size = lines = self._without_patient = 0
         for block in blocks(piece):
             size += len(block.data)
             lines += block.data.count(b"\n")
             if block.problem:
                 bad.append(Bad(piece.file, block.start, block.problem))
+            if not block.data.strip():  # a small compressed file of empty lines would take minutes
+                continue
             searched = 0
             for line in self._lines(block.data):
+                if not line.strip():
+                    continue
                 try:
                     kinds.add(self._take(line))
-                except (MalformedResource, msgspec.MsgspecError) as error:
-                    if line.strip():
-                        # The first such line after the last bad one: an earlier one like it would have been bad as well.
-                        searched = block.data.index(line, searched)
-                        why = str(error) if isinstance(error, MalformedResource) else NOT_A_RESOURCE
-                        bad.append(Bad(piece.file, block.start + searched, why))
-                        searched += len(line)
+                except UNREADABLE as error:
+                    # The first such line after the last bad one: an earlier one like it would have been bad as well.
+                    searched = block.data.index(line, searched)
+                    why = str(error) if isinstance(error, MalformedResource) else NOT_A_RESOURCE
+                    bad.append(Bad(piece.file, block.start + searched, why))
+                    searched += len(line)
         return Scanned(
             number,
             size,
@@ -122,6 +133,7 @@ class Scanner:
             self._rows.flush(),
             self._tracer.flush(self._traces_file, self._shards) if self._tracer else None,
             self._medicines.flush(),
+            self._without_patient,
         )
 
     def _take(self, line: bytes) -> str:
@@ -136,6 +148,7 @@ class Scanner:
                     self._medicines.add(0, medicine)
         else:
             kind = type(resource).__name__
+            self._without_patient += not rows and self._mapper.is_without_patient(resource)
         shard = NOWHERE
         for row in rows:
             # The results of a patient come together: most often it is the same string.

@@ -17,17 +17,17 @@ from screener.base.errors import InputError
 from screener.base.plural import counted
 from screener.clinical.mapping import Mapper
 from screener.clinical.records import (
-    MalformedResource,
     Medicine,
     PatientRecord,
     Version,
 )
 from screener.config.settings import FolderSettings
 from screener.stores.bulk.journal import Finished, finished
-from screener.stores.folder.files import Piece, blocks, line_number, ndjson_files, other_entries, pieces, plain_bytes
+from screener.stores.folder.files import NOT_READ, Piece, blocks, entries_of, line_number, pieces, plain_bytes
 from screener.stores.folder.medications import Medicines, gathered
 from screener.stores.folder.prefilter import usable
 from screener.stores.folder.scan import (
+    UNREADABLE,
     Scanned,
     Scanner,
     decode_head,
@@ -126,10 +126,9 @@ class FolderSource:
                 f"The folder {self._folder.name} holds only what changed since {self._export.since}: it is not everything",
                 "Export without --since",
             )
-        self._files = ndjson_files(self._folder, empty=self._export is not None)
+        self._files, left_out = entries_of(self._folder, empty=self._export is not None)
         if self._export:
             self._check_export(self._export)
-        left_out = other_entries(self._folder)
         if left_out:
             log.info("entries_not_read", names=left_out)
         size_bytes = plain_bytes(self._files)
@@ -138,7 +137,7 @@ class FolderSource:
 
     def _check_export(self, export: Finished) -> None:
         """InputError where a file of a finished export was removed or changed since: what it held may exclude a woman."""
-        sizes = {file.name: file.stat().st_size for file in self._files}
+        sizes = {file.name: file.stat().st_size for file in self._folder.iterdir() if file.is_file()}
         for file in export.files:
             if sizes.get(file.name) != file.size_bytes:
                 is_now = "missing" if file.name not in sizes else f"{sizes[file.name]} bytes long"
@@ -169,9 +168,13 @@ class FolderSource:
             copies = workers.map(compare, [(traces, deal) for deal in range(shards if traced else 0)])
             newest = [segment for segment in copies if segment is not None]
         self._judge_bad_lines(scanned)
+        self.reading.without_patient = sum(found.without_patient for found in scanned)
+        if self.reading.without_patient:
+            log.warning("results_without_patient", results=self.reading.without_patient, remedy="they are left out")
         # A type that the export asked for and that has no file has no resources.
         kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
-        note_types(self.reading, kinds, self.needs, complete=self._settings.complete)
+        lost = self._export.errors if self._export else 0
+        note_types(self.reading, kinds, self.needs, complete=self._settings.complete, lost=lost)
         self.reading.bytes_read = sum(found.bytes_read for found in scanned)
         return ScanResult(
             scratch=self._scratch,
@@ -202,7 +205,9 @@ class FolderSource:
         """Whether the folder is one export, whole and without other files: then no resource comes in two versions."""
         there = [(file.name, file.stat().st_size) for file in self._files]
         export = self._export
-        alone = export is not None and there == sorted((file.name, file.size_bytes) for file in export.files)
+        alone = export is not None and there == sorted(
+            (file.name, file.size_bytes) for file in export.files if not file.name.endswith(NOT_READ)
+        )
         return alone or self._settings.one_export
 
     def _judge_bad_lines(self, scanned: Sequence[Scanned]) -> None:
@@ -230,7 +235,7 @@ class FolderSource:
                 if rows:
                     head = decode_head(line)
                     found.append((key_of(head.resourceType, head.id) if head.id else b"", version_of(head), rows))
-            except (MalformedResource, msgspec.MsgspecError):
+            except UNREADABLE:
                 bad += 1
         newest = table.resources.newest({key for key, _, _ in found if key})
         by_patient: dict[str, list[R]] = {}
@@ -247,8 +252,10 @@ class FolderSource:
                 yield from (line for line in block.data.split(b"\n") if line.strip())
 
 
-def note_types(reading: Reading, kinds: Collection[str], needs: Mapping[str, str], *, complete: bool) -> None:
-    """How the reading of each excluding type ended, of a folder that holds `kinds`."""
+def note_types(
+    reading: Reading, kinds: Collection[str], needs: Mapping[str, str], *, complete: bool, lost: int = 0
+) -> None:
+    """How the reading of each excluding type ended, of a folder that holds `kinds`. `lost`: resources that the server could not export."""
     for kind, need in needs.items():
         if need == "off":
             reading.cannot(kind, "switched off")
@@ -258,9 +265,12 @@ def note_types(reading: Reading, kinds: Collection[str], needs: Mapping[str, str
             reading.not_offered.add(kind)
         else:
             reading.cannot(kind, "not in the folder")
-    if reading.bad_lines:
-        why = f"{counted(reading.bad_lines, 'unreadable line')}, which folder.bad_lines_allowed lets pass"
-        reading.in_part(LINES, why)
+    missing = (
+        [f"{counted(reading.bad_lines, 'unreadable line')} (folder.bad_lines_allowed)"] if reading.bad_lines else []
+    )
+    missing += [f"{counted(lost, 'resource')} that the server could not export (bulk.errors_allowed)"] if lost else []
+    if missing:
+        reading.in_part(LINES, f"{' and '.join(missing)} were let pass")
 
 
 def lacks_error(folder: str, kinds: Mapping[str, str]) -> InputError:

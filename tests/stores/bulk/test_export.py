@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,8 @@ class Bulk:
         if path == "status/1":
             self.waits -= 1
             return Reply(202, headers={"Retry-After": "120"}) if self.waits >= 0 else Reply(body=self.manifest)
+        if path.startswith("status/"):
+            return Reply(body=self.files[path])
         self.fetched.append(path)
         return Reply(body=self.files[path], headers={"Content-Type": "application/fhir+ndjson"})
 
@@ -278,7 +281,127 @@ def test_information_and_warnings_of_a_manifest_are_no_errors(bulk: Bulk, tmp_pa
     ]
     bulk.files["errors"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     bulk.manifest["error"] = [{"type": "OperationOutcome", "url": f"{bulk.base_url}/errors", "count": 2}]
+    whole = export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+    assert (whole.errors, whole.remarks) == (0, 2)
+    mapper, folder = Mapper(MappingTables.default()), FolderSettings()
+    read = FolderSource(tmp_path / "e", mapper, {}, folder, Workspace(tmp_path, 1))
+    assert list(read.population(Scope(Mode.BACKFILL))) == ["p1"]  # again and again
+    assert read.reading.not_whole == {}
+
+
+def test_errors_that_are_let_pass_are_said_of_everyone(bulk: Bulk, tmp_path: Path) -> None:
+    errors(bulk)
+    export(settings(bulk.base_url, errors_allowed=1), REQUEST, tmp_path / "e", quiet)
+    read = FolderSource(tmp_path / "e", Mapper(MappingTables.default()), {}, FolderSettings(), Workspace(tmp_path, 1))
+    (found,) = read.records(["p1"], ())
+    assert found.in_part == ("records",)
+
+
+# Manifests
+
+
+def in_pages(bulk: Bulk) -> None:
+    """The manifest on three pages of which the last one is the oldest."""
+    output = bulk.manifest["output"]
+    for number, (files, instant) in enumerate([(output[1:3], "02:00"), (output[3:], "01:00")], start=2):
+        more = [{"relation": "next", "url": f"{bulk.base_url}/status/3"}] if number == 2 else []
+        page = {**bulk.manifest, "output": files, "link": more, "transactionTime": f"2026-01-31T{instant}:00Z"}
+        bulk.files[f"status/{number}"] = json.dumps(page).encode()
+    bulk.manifest["output"] = output[:1]
+    bulk.manifest["link"] = [{"relation": "next", "url": f"{bulk.base_url}/status/2"}]
+
+
+def test_every_page_of_a_manifest_is_read(bulk: Bulk, tmp_path: Path) -> None:
+    """HL7/bulk-data#143."""
+    in_pages(bulk)
+    whole = export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+    assert sorted(r["id"] for r in held(tmp_path / "e")) == [f"o{n}" for n in range(8)]
+    assert whole.transaction_time == "2026-01-31T01:00:00Z"
+
+
+def test_a_manifest_that_pages_in_a_circle_is_an_error(bulk: Bulk, tmp_path: Path) -> None:
+    bulk.manifest["link"] = [{"relation": "next", "url": f"{bulk.base_url}/status/1"}]
+    with pytest.raises(ServerError, match="in a circle"):
+        export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "taken"),
+    [
+        ("requiresAccessToken", "true", True),
+        ("requiresAccessToken", "False", True),
+        ("deleted", None, True),
+        ("msg", "done", True),
+        ("warnings", [], True),
+        ("extension", {"https://vendor.example/job": {"id": 5}}, True),
+        ("errors", [{"type": "OperationOutcome", "url": "https://x.example/1"}], False),
+        ("failed", [{"id": "1"}], False),
+        ("extension", {"more": [{"url": "https://x.example/1"}]}, False),
+        ("rest", {"href": "https://x.example/2"}, False),
+    ],
+)
+def test_a_manifest_is_read_leniently_and_never_in_part(
+    bulk: Bulk,
+    tmp_path: Path,
+    member: str,
+    value: object,
+    taken: bool,  # noqa: FBT001
+) -> None:
+    bulk.manifest[member] = value
+    for file in bulk.manifest["output"]:
+        file["count"] = str(file["count"])
+    if taken:
+        assert len(export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet).files) == 4
+        return
+    with pytest.raises(ServerError, match=f"does not know: {member}"):
+        export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+
+
+def test_an_export_is_as_old_as_its_kick_off(bulk: Bulk, tmp_path: Path) -> None:
+    """torch#914: stamped at the last poll, it would pass over what changed meanwhile."""
+    bulk.manifest["transactionTime"] = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    before = datetime.now(UTC) + timedelta(seconds=2)
+    whole = export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+    assert datetime.fromisoformat(whole.transaction_time) <= before
+
+
+def test_a_status_at_another_origin_is_refused_and_not_remembered(bulk: Bulk, tmp_path: Path) -> None:
+    away = Reply(202, headers={"Content-Location": "https://elsewhere.example/status/1"})
+    bulk.odd = lambda what: away if what.endswith("$export") else None
+    with pytest.raises(ServerError, match="another origin"):
+        export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet)
+    bulk.odd = lambda _: None
     assert export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet).files
+
+
+@pytest.mark.parametrize("status", [403, 410, 404])
+def test_addresses_that_expired_while_it_was_interrupted_are_asked_for_again(
+    bulk: Bulk, tmp_path: Path, status: int
+) -> None:
+    """HeliosSoftware/hfs#145."""
+    one = settings(bulk.base_url, connections=1)
+    bulk.odd = lambda what: Reply(cut_short=True, body=b"x") if what.endswith("file/2") else None
+    with pytest.raises(ServerError):
+        export(one, REQUEST, tmp_path / "e", quiet)
+    bulk.odd = lambda what: Reply(status) if "file/" in what else None
+    for file in bulk.manifest["output"]:
+        file["url"] = file["url"].replace("/file/", "/signed/")
+    bulk.files |= {name.replace("file/", "signed/"): content for name, content in bulk.files.items()}
+    before = list(bulk.fetched)
+    export(one, REQUEST, tmp_path / "e", quiet)
+    assert sorted(r["id"] for r in held(tmp_path / "e")) == [f"o{n}" for n in range(8)]
+    assert [name for name in bulk.fetched[len(before) :] if "signed" in name] == ["signed/2"]
+
+
+def test_restart_removes_all_that_the_export_left(bulk: Bulk, tmp_path: Path) -> None:
+    bulk.odd = lambda what: Reply(cut_short=True, body=b"x") if what.endswith("file/2") else None
+    with pytest.raises(ServerError):
+        export(settings(bulk.base_url, connections=1), REQUEST, tmp_path / "e", quiet)
+    (tmp_path / "e" / "Observation.00003.ndjson").write_text("killed before it was noted")
+    assert list((tmp_path / "e").glob(".*.part"))
+    bulk.odd = lambda _: None
+    whole = export(settings(bulk.base_url), REQUEST, tmp_path / "e", quiet, restart=True)
+    assert {file.name for file in whole.files} | {FINISHED} == {entry.name for entry in (tmp_path / "e").iterdir()}
 
 
 def elsewhere(bulk: Bulk) -> None:
@@ -337,9 +460,9 @@ def test_what_is_not_whole_is_an_error_and_no_run_reads_it(
 
 
 def ndjson(folder: Path) -> list[Path]:
-    from screener.stores.folder.files import ndjson_files  # noqa: PLC0415
+    from screener.stores.folder.files import entries_of  # noqa: PLC0415
 
-    return ndjson_files(folder)
+    return entries_of(folder).files
 
 
 def test_errors_can_be_allowed_and_are_kept_beside(bulk: Bulk, tmp_path: Path) -> None:
