@@ -158,7 +158,7 @@ def _show(found: "Coverage") -> None:
 def _stated(console: "Console", seen: "SystemSeen", say: "_Counts") -> None:
     said = safe(seen.system) or "in words only"
     if seen.system == "reference":
-        said = "Medication resources of no listed code, or not readable"
+        said = "Medication resources that cannot be read"
     blind = (
         ""
         if seen.listed or seen.system == "reference"

@@ -4,7 +4,8 @@ from collections import Counter
 from time import monotonic
 
 from screener.base.errors import ExitCode, ScreenerError
-from screener.run.comparison import Compared, Comparison
+from screener.run.comparison import Comparison
+from screener.run.limits import Compared
 from screener.run.counts import RunTally, nested
 from screener.run.options import Options
 from screener.run.servers import Servers
@@ -46,6 +47,7 @@ class Account:
             self.reading.not_whole,
             options.accept_large_change,
             options.to_folder is not None,
+            self.reading.silent(self.site.needs) if self.site else (),
         )
 
     def stopped(self, error: ScreenerError) -> Summary:

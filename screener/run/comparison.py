@@ -1,6 +1,6 @@
 """What a run's difference was compared with, when all was decided and nothing written, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -8,8 +8,8 @@ import structlog
 
 from screener.config.settings import LimitSettings
 from screener.run.figures import Figures
-from screener.run.limits import Exceeded, History, Shows, exceeded
-from screener.stores.protocols import Destination, Mode
+from screener.run.limits import Compared, Exceeded, History, Shows, exceeded
+from screener.stores.protocols import Destination
 
 log = structlog.get_logger()
 
@@ -36,20 +36,9 @@ class Comparison(msgspec.Struct, frozen=True):
         return bool(self.exceeded) and not self.accepted
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """What is compared of a run. `unchecked`: excluding types that it could not read, and why. `to_folder`: the difference goes to a
-    folder, whose first run may be of any size."""
-
-    figures: Figures
-    mode: Mode
-    unchecked: Mapping[str, str]
-    accepted: bool
-    to_folder: bool
-
-
 def compare(run: Compared, history: History, limits: LimitSettings, shows: Shows) -> Comparison:
     """Compare, and log each limit that is exceeded. `shows`: see `shows_of`."""
-    found = exceeded(run.figures, run.mode, history, limits, shows, unchecked=run.unchecked, folder=run.to_folder)
+    found = exceeded(run, history, limits, shows)
     for one in found:
         log.warning("limit_exceeded", limit=one.limit, found=one.words, accepted=run.accepted)
     before = history.unchecked

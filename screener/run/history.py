@@ -27,6 +27,15 @@ def history(state: State, run: RunStart) -> History:
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
     alike = [row for row in rows if row.start.config_hash == run.config_hash]
     of_this_kind = [row for row in alike if row.start.mode == run.mode]
+    if run.mode == Mode.NAMED:  # lists are compared with lists, as far as there are some
+        lists = takewhile(
+            lambda row: row.start.mode != "purge", state.runs_between(run.source, run.destination, _LOOKED_AT)
+        )
+        of_this_kind = [
+            row
+            for row in lists
+            if row.start.mode == Mode.NAMED and _before(row, run) and row.start.config_hash == run.config_hash
+        ]
     writing = [row for row in of_this_kind if row is not (backfills[-1] if backfills else None)]
     return History(
         _figures(of_this_kind) or _figures([row for row in alike if row.start.mode == Mode.BACKFILL]),

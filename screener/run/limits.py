@@ -17,6 +17,7 @@ from screener.stores.protocols import Mode
 _CHANCE = 0.001  # a fall or a rise that chance brings about more often than this is none
 _NOTICED = 0.02  # created or amended for each patient: less is no rise, as when a week's results grow old
 _ENOUGH_TO_ASK = 3  # patients of one run
+_ENOUGH_TO_MISS = 50  # women of whom some have a diagnosis, a procedure or a medicine wherever these are recorded
 _ENOUGH = 100  # results or women below which a rate is not compared
 _WRITES = ("created", "amended", "retracted")
 
@@ -45,23 +46,26 @@ class History(msgspec.Struct, frozen=True):
     unchecked: frozenset[str] | None = None
 
 
-def exceeded(
-    now: Figures,
-    mode: Mode,
-    history: History,
-    limits: LimitSettings,
-    shows: Shows,
-    *,
-    unchecked: Collection[str] = (),
-    folder: bool = False,
-) -> list[Exceeded]:
-    """Every limit that the difference exceeds; [] where it may be written.
+class Compared(msgspec.Struct, frozen=True):
+    """What is compared of a run. `unchecked`: excluding types that it could not read, and why. `silent`: required ones that showed nothing
+    at all. `to_folder`: the difference goes to a folder, whose first run may be of any size."""
 
-    `unchecked` names excluding types that the run may do without and could not read: their fall is said elsewhere. `folder`: the
-    difference goes to a folder, whose first run may be of any size.
+    figures: Figures
+    mode: Mode
+    unchecked: Mapping[str, str] = {}
+    accepted: bool = False
+    to_folder: bool = False
+    silent: Sequence[str] = ()
+
+
+def exceeded(run: Compared, history: History, limits: LimitSettings, shows: Shows) -> list[Exceeded]:
+    """Every limit that the difference exceeds; [] where it may be written. What falls is looked at in runs of every kind.
+
+    The fall of a type that the run may do without and could not read is said elsewhere.
     """
+    now, mode, folder, silent = run.figures, run.mode, run.to_folder, run.silent
     before = together(history.runs)
-    types = {kind: count for kind, count in before.types.items() if kind not in unchecked}
+    types = {kind: count for kind, count in before.types.items() if kind not in run.unchecked}
     before = msgspec.structs.replace(before, types=types)
     found = [*_counts(now, mode, history, limits, folder=folder), *_shares(now, mode, history, limits)]
     if any(getattr(now, name) for name in _WRITES):
@@ -69,17 +73,35 @@ def exceeded(
             Exceeded("changed", f"{what} changed since the last run, and this run is the first to write with it")
             for what in history.changed
         ]
-    if before.patients and mode is not Mode.NAMED:
-        most_seen = {kind: max(run.types.get(kind, 0) for run in history.runs) for kind in before.types}
+    if not before.patients:
+        return [*found, *_never_shown(now, silent)]
+    most_seen = {kind: max(run.types.get(kind, 0) for run in history.runs) for kind in before.types}
+    found += [*_falls(now, before, limits), *_nothing_left(now, most_seen, lambda kind: shows_any(kind, silent, shows))]
+    if mode is not Mode.NAMED:
         found += _rises(now, together(history.writing), limits)
         found += [
-            *_falls(now, before, limits),
             *_nobody_left(now, history.runs, shows),
-            *_nothing_left(now, most_seen, shows),
             *(() if folder else _none_stands(now, history.runs, shows)),
             *_shifts(now, before, limits),
         ]
     return found
+
+
+def shows_any(kind: str, silent: Collection[str], shows: Shows) -> bool | None:
+    """Whether the source shows any resource of a type. Where it lets nobody ask across patients, what it showed of these ones counts."""
+    found = shows(kind)
+    return False if found is None and kind in silent else found
+
+
+def _never_shown(now: Figures, silent: Collection[str]) -> Iterator[Exceeded]:
+    """A first run that sees nothing of a required type in many patients most likely may not see it."""
+    if now.candidates >= _ENOUGH_TO_MISS:
+        for kind in silent:
+            yield Exceeded(
+                "fall",
+                f"the source shows no {kind} of any of {counted(now.candidates, 'woman', 'women')}, and no earlier run says that this is "
+                f"usual. Where there truly are none, --accept-large-change lets this run through, and later runs compare with it",
+            )
 
 
 def _counts(now: Figures, mode: Mode, history: History, limits: LimitSettings, *, folder: bool) -> Iterator[Exceeded]:

@@ -1,6 +1,6 @@
 """How the reading of each resource type ended. Every source answers in this form, and only WHOLE may mean that a patient has none."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -50,6 +50,7 @@ class Reading(msgspec.Struct):
     by_result_date: bool = (
         False  # a night's patients were found by the dates of their results, not by when these changed
     )
+    seen: dict[str, int] = {}  # resources of each excluding type that was asked for, whoever they are about
     deleted: set[str] = set()  # ids of Observations that the source says were deleted
 
     def whole(self, kind: str, categories: str = "") -> None:
@@ -94,6 +95,12 @@ class Reading(msgspec.Struct):
             if {"Observation": "required", **needs}.get(kind) == "required"
         }
 
+    def silent(self, needs: Mapping[str, str]) -> list[str]:
+        """The required types that were asked for and showed nothing at all. One type of medicines that shows something speaks for all."""
+        nothing = {kind for kind, count in self.seen.items() if not count and needs.get(kind) == "required"}
+        medicines = any(self.seen.get(kind) for kind in MEDICINE_TYPES)
+        return sorted(nothing - MEDICINE_TYPES if medicines else nothing)
+
     def gaps(self) -> Gaps:
         """What each assessment has to say."""
         gone = self.not_whole
@@ -103,11 +110,6 @@ class Reading(msgspec.Struct):
             tuple(_named(kind, one) for kind, one in endings if one.ending is Ending.IN_PART),
             tuple(_named(kind, one) for kind, one in endings if one.ending is Ending.WHOLE and one.categories),
         )
-
-    def take(self, others: Iterable["Reading"]) -> None:
-        """Add what parts of the source could not read."""
-        for other in others:
-            self.types.update(other.types)
 
 
 def _named(kind: str, one: TypeReading) -> str:

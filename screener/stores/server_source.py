@@ -194,6 +194,7 @@ class ServerSource:
             return []
         try:
             rows = list(self._rows(kind, patients))
+            self.reading.seen.setdefault(kind, 0)
         except ServerError as error:
             if not is_about_the_type(error):
                 raise  # an expired token or an unwell server: it says nothing of the type, and the run stops
@@ -267,7 +268,9 @@ class ServerSource:
         asked = set(patients)
         params = [*self._common(), *narrowed]
         for found in self._found(self._patients.find(kind, patients, params), params):
-            if kind == "Observation":
+            if kind in self.needs:
+                self.reading.seen[kind] = self.reading.seen.get(kind, 0) + 1
+            elif kind == "Observation":
                 self._control = self._control or found.head.id
             for row in self._mapped(to_rows, found):
                 if row.patient not in asked:

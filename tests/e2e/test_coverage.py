@@ -190,7 +190,11 @@ def test_codes_that_meet_the_list_are_counted_through_medications_too(tmp_path: 
             "code": {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "72143"}]},
         },
         {"resourceType": "Medication", "id": "m2", "code": {"text": "Prolia 60 mg"}},
-        {"resourceType": "Medication", "id": "m3", "code": {"text": "Ramipril"}},
+        {
+            "resourceType": "Medication",
+            "id": "m3",
+            "code": {"coding": [{"system": LOCAL, "code": "9"}], "text": "Ramipril"},
+        },
     ]
     for number in range(5):
         about = {"resourceType": "MedicationRequest", "status": "active", "intent": "order"}
@@ -206,8 +210,10 @@ def test_codes_that_meet_the_list_are_counted_through_medications_too(tmp_path: 
     assert seen == {
         "http://www.nlm.nih.gov/research/umls/rxnorm": (5, 5, 0),
         "": (5, 0, 5),
-        "reference": (5, 0, 0),
+        LOCAL: (5, 0, 0),
     }
+    unmet = {row["system"]: row["unmet"] for row in found["excluding"]}
+    assert [(row["code"], row["text"]) for row in unmet[LOCAL]] == [(f"{LOCAL}|9", "Ramipril")]
 
 
 def test_whom_each_row_of_the_list_excludes_is_counted(tmp_path: Path) -> None:

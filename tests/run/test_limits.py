@@ -10,7 +10,7 @@ import pytest
 from screener.config.settings import LimitSettings
 from screener.run.counts import Counts
 from screener.run.figures import AnalyteFigures, Figures, analyte_figures, kept, size_of, together
-from screener.run.limits import History, exceeded
+from screener.run.limits import Compared, History, exceeded
 from screener.stores.protocols import Mode
 
 MG = AnalyteFigures(used=400, refused=20, units={"mmol/L": 400}, median=0.84)
@@ -35,7 +35,9 @@ def limits_of(
     history = History(before, more.pop("writing", before), changed=changed, backfilled=bool(before))
     shows = more.pop("shows", lambda _: True)
     settings = LimitSettings(**more.pop("settings", {}))
-    return [found.limit for found in exceeded(now, mode, history, settings, shows, **more)]
+    unchecked = dict.fromkeys(more.pop("unchecked", ()), "")
+    run = Compared(now, mode, unchecked=unchecked, to_folder=more.pop("folder", False), **more)
+    return [found.limit for found in exceeded(run, history, settings, shows)]
 
 
 def changed(**fields: Any) -> Figures:
@@ -142,8 +144,22 @@ def test_a_night_without_anybody_is_asked_about() -> None:
     assert limits_of(Figures(), USUAL, shows=lambda kind: kind != "Observation") == ["fall"]
 
 
-def test_patients_that_the_call_names_are_compared_with_nothing_earlier() -> None:
-    assert limits_of(changed(scored=0, types={}), USUAL, mode=Mode.NAMED) == []
+def test_named_patients_are_compared_by_what_falls_only() -> None:
+    assert limits_of(changed(created=900, flagged=0, standing=0), USUAL, mode=Mode.NAMED, shows=lambda _: None) == []
+    gone = changed(scored=0, types={})
+    assert limits_of(gone, USUAL, mode=Mode.NAMED, shows=lambda _: None) == ["fall"] * 3
+    few = changed(patients=6, candidates=6, scored=2, types={})
+    assert limits_of(few, USUAL, mode=Mode.NAMED, shows=lambda _: None) == []
+    assert limits_of(few, USUAL, mode=Mode.NAMED, shows=lambda _: None, silent=["Condition"]) == ["fall"]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_first_run_that_sees_nothing_of_a_required_type_is_stopped(mode: Mode) -> None:
+    first = changed(created=0, amended=0, retracted=0, types={}, candidates=50)
+    assert limits_of(first, mode=mode, silent=["Condition", "Procedure"]) == ["fall", "fall"]
+    assert limits_of(changed(created=0, amended=0, retracted=0, candidates=49), mode=mode, silent=["Condition"]) == []
+    # Whoever accepted it once has answered: later runs are compared with that one.
+    assert limits_of(first, first, mode=mode, silent=["Condition", "Procedure"]) == []
 
 
 def test_several_runs_count_as_one() -> None:

@@ -8,9 +8,10 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from screener.base.errors import InputError, missing_package_error
 from screener.stores.bulk.journal import FINISHED, JOURNAL, load
@@ -168,11 +169,11 @@ class _Zstd(io.RawIOBase):
     """A zstd file of one or more frames. EOFError where the last one is not whole, which the library's own reader passes over."""
 
     def __init__(self, file: Path) -> None:
-        import zstandard  # noqa: PLC0415 - an extra
-
+        zstandard: Any = import_module("zstandard")  # an extra
         self._packed = file.open("rb")
-        self._frame = lambda: zstandard.ZstdDecompressor().decompressobj()
-        self._now, self._held, self._begun = self._frame(), b"", False
+        self._frame: Callable[[], Any] = lambda: zstandard.ZstdDecompressor().decompressobj()
+        self._now: Any = self._frame()
+        self._held, self._begun = b"", False
 
     def readable(self) -> bool:
         """It is."""

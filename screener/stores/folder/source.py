@@ -15,6 +15,7 @@ import structlog
 from screener.assessment.evidence import Basis
 from screener.base.errors import InputError
 from screener.base.plural import counted
+from screener.clinical import statements
 from screener.clinical.mapping import Mapper
 from screener.clinical.records import (
     Medicine,
@@ -72,6 +73,7 @@ class FolderSource:
         self._files: list[Path] = []
         self._table: ScanResult | None = None
         self._all: FolderShardSource | None = None
+        self._medicines_read: dict[str, Medicine] | None = None
         self._second: tuple[object, dict[str, list[PatientRow]]] | None = None
         self.reading = Reading()
 
@@ -90,9 +92,17 @@ class FolderSource:
         return self._whole().women(born_until, at_most)
 
     def medicines(self, names: Collection[str]) -> Mapping[str, Medicine]:
-        """Those that a rule is about come with their codes. Of all others only their existence is known."""
-        held = self._whole_table().medicines
-        return {name: held[name] for name in names if name in held}
+        """The Medication resources of these ids, each with its codes, from a pass of its own over the folder: a run needs only those that a
+        rule is about."""
+        if self._medicines_read is None:
+            self._whole_table()
+            self._medicines_read = {}
+            for line in self._lines():
+                found = statements.medicine(line) if b'"Medication"' in line else None
+                held = self._medicines_read.get(found.id) if found else None
+                if found and (held is None or found.version >= held.version):
+                    self._medicines_read[found.id] = found
+        return {name: self._medicines_read[name] for name in names if name in self._medicines_read}
 
     def basis(self, observations: Collection[str]) -> dict[str, Basis]:
         """An export may have been narrowed, so an Observation that is not in it counts as not seen, never as deleted."""
@@ -172,7 +182,11 @@ class FolderSource:
         if self.reading.without_patient:
             log.warning("results_without_patient", results=self.reading.without_patient, remedy="they are left out")
         # A type that the export asked for and that has no file has no resources.
-        kinds = frozenset(self._export.types if self._export else ()).union(*(found.kinds for found in scanned))
+        found_kinds = frozenset[str]().union(*(found.kinds for found in scanned))
+        kinds = found_kinds.union(self._export.types if self._export else ())
+        if self._export and not self._settings.complete:
+            asked = [kind for kind in self._export.types if kind in self.needs]
+            self.reading.seen = {kind: int(kind in found_kinds) for kind in asked}
         lost = self._export.errors if self._export else 0
         note_types(self.reading, kinds, self.needs, complete=self._settings.complete, lost=lost)
         self.reading.bytes_read = sum(found.bytes_read for found in scanned)
