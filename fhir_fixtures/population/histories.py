@@ -39,10 +39,13 @@ _MEDICINES = (
 _MENOPAUSE = {"pre": "22636003", "peri": "161541000119104", "post": "76498008"}
 
 
+_COLONOSCOPIES = 20  # one patient in so many had one: it excludes nobody, and shows that procedures are recorded
+
+
 def histories(
     draw: random.Random, patient: str, number: int, today: date, *, female: bool, age_years: float
 ) -> Iterator[Json]:
-    """Conditions and medicines of one patient, whose results lie in the three years before `today`."""
+    """Conditions, medicines and procedures of one patient, whose results lie in the three years before `today`."""
     subject = {"reference": f"Patient/{patient}"}
     if female:
         yield from _menopause(draw, subject, number, today, age_years)
@@ -52,6 +55,15 @@ def histories(
     for row, (share, kind, system, code) in enumerate(_MEDICINES):
         if draw.random() < share:
             yield _medicine(draw, kind, f"med-{number:06d}-{row}", subject, {"system": system, "code": code}, today)
+    if number % _COLONOSCOPIES == 0:
+        yield {
+            "resourceType": "Procedure",
+            "id": f"proc-{number:06d}",
+            "status": "completed",
+            "code": {"coding": [{"system": SNOMED, "code": "73761001", "display": "Colonoscopy"}]},
+            "subject": subject,
+            "performedDateTime": (today - timedelta(days=400)).isoformat(),
+        }
 
 
 def _menopause(draw: random.Random, subject: Json, number: int, today: date, age_years: float) -> Iterator[Json]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 
 import msgspec
 
@@ -80,6 +81,11 @@ class Canonical(msgspec.Struct, frozen=True):
 def assessment_uuid(source_system: str, patient: str, method: Method) -> str:
     """The identity of the one assessment that a patient may have by a method: no date and no version in it."""
     return _uuid5(f"{source_system}\n{patient}\n{method.value}")
+
+
+def source_of(identity: str, patient: str, sources: Iterable[str]) -> str:
+    """Which of these sources gives a patient an assessment of this identity; "" for none."""
+    return next((s for s in sources for method in Method if assessment_uuid(s, patient, method) == identity), "")
 
 
 def device_uuid(source_system: str) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from screener.assessment.identity import PRODUCT, Canonical
-from screener.assessment.resource import COPY_USED, Json
+from screener.assessment.resource import COPY_USED, Json, without_run
 from screener.clinical.dates import moment
 
 _WHOLE = ("code", "method", "prediction")
@@ -48,7 +48,7 @@ def apply_owned(wanted: Json, kept: Json, canonical: Canonical) -> Json:
 
 def _projection(resource: Json, canonical: Canonical) -> dict[str, Any]:
     fields: dict[str, Any] = {name: _plain(resource.get(name)) for name in _WHOLE}
-    ours = [entry for entry in resource.get("extension", ()) if canonical.owns(entry.get("url", ""))]
+    ours = [entry for entry in without_run(resource, canonical) if canonical.owns(entry.get("url", ""))]
     evidence = canonical.extension("evidence")
     fields["identifier"] = _plain(
         [entry for entry in resource.get("identifier", ()) if entry.get("system") == canonical.identifier]

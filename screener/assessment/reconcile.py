@@ -22,8 +22,8 @@ from screener.assessment.evidence import Basis, against, unseen_basis
 from screener.assessment.identity import PRODUCT, assessment_uuid
 from screener.assessment.narrative import xhtml
 from screener.assessment.owned_fields import apply_owned, difference, occasion, occasion_at
-from screener.assessment.resource import AssessmentWriter, Json, desired_by
-from screener.assessment.retraction import taken_back
+from screener.assessment.resource import AssessmentWriter, Json, desired_by, without_run, written_by
+from screener.assessment.retraction import BY_SITE, LIFTED, reasons, taken_back
 from screener.assessment.suppression import OPTED_OUT, Suppressions
 from screener.assessment.texts import Texts
 from screener.assessment.values import occurrence
@@ -110,10 +110,24 @@ def existing_by_method(resources: Iterable[Json], verdict: Verdict, writer: Asse
         value = f"urn:uuid:{assessment_uuid(writer.source_system, verdict.patient, method)}"
         ours = sorted((r for r in resources if _identified(r, value, writer)), key=_age)
         active = [r for r in ours if r.get("status") not in TAKEN_BACK]
-        overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not _taken_back_by_us(r, writer)]
+        overruled = [r for r in ours if r.get("status") in TAKEN_BACK and not reasons(r, writer.canonical)]
         kept = next(iter((*active, *overruled, *ours)), None)
         found[method] = Existing(kept=kept, duplicates=active[1:])
     return found
+
+
+def of_another_source(patient: str, resources: Sequence[Json], writer: AssessmentWriter) -> set[str]:
+    """The identities of active assessments of this patient below our canonical that are not of our source: another installation wrote them, or
+    this one under another name."""
+    ours = {assessment_uuid(writer.source_system, patient, method) for method in Method}
+    found = {
+        str(name.get("value", "")).removeprefix("urn:uuid:")
+        for resource in resources
+        if resource.get("status") in ACTIVE
+        for name in resource.get("identifier", ())
+        if name.get("system") == writer.canonical.identifier
+    }
+    return found - ours
 
 
 def basis_to_read(verdict: Verdict, resources: Sequence[Json], writer: AssessmentWriter) -> set[str]:
@@ -175,11 +189,15 @@ class _Step:
         return self._amend(wanted, kept, status)
 
     def _beside_taken_back(self, wanted: Json | None, kept: Json) -> Change | None:
-        if not _taken_back_by_us(kept, self._writer):
+        why = reasons(kept, self._writer.canonical)
+        if not why:
             return self._leave(kept, "overruled")
         if wanted is None:
             return None
-        return self._amend(wanted, kept, "corrected" if occasion(wanted) == occasion(kept) else "final")
+        if BY_SITE in why:  # on purpose: until the site lifts it, whatever the state remembers
+            return self._leave(kept, "taken_back_by_site")
+        change = self._amend(wanted, kept, "corrected" if occasion(wanted) == occasion(kept) else "final")
+        return msgspec.structs.replace(change, reason=LIFTED) if LIFTED in why else change
 
     def _amend(self, wanted: Json, kept: Json, status: str) -> Change:
         """Amend what stands; unchanged where nothing differs. `status` "" means the same occasion."""
@@ -197,7 +215,8 @@ class _Step:
 
     def retract(self, kept: Json, reason: str) -> Change:
         """Mark as entered in error, with the reason as code and in words; nothing else is altered."""
-        resource = taken_back(kept, reason, self._writer.canonical, self._writer.texts)
+        writer = self._writer
+        resource = taken_back(kept, reason, writer.canonical, writer.texts, run=writer.run)
         return self._of(Action.RETRACT, kept, resource=resource, reason=reason)
 
     def _no_longer_applies(self, kept: Json) -> str:
@@ -218,7 +237,7 @@ class _Step:
         writer = self._writer
         url = writer.canonical.extension("no-longer-applies")
         coding = {"system": writer.canonical.lapse, "code": reason}
-        others = [entry for entry in kept.get("extension", ()) if entry.get("url") != url]
+        others = [entry for entry in without_run(kept, writer.canonical) if entry.get("url") != url]
         said = [entry for entry in kept.get("extension", ()) if entry.get("url") == url]
         if any(coding["code"] == c.get("code") for e in said for c in e["valueCodeableConcept"].get("coding", ())):
             return self._leave(kept, reason)
@@ -237,7 +256,11 @@ class _Step:
             **kept,
             "status": "amended",
             "text": {"status": "generated", "div": xhtml(writer.texts, text, ())},
-            "extension": [{"url": url, "valueCodeableConcept": {"coding": [coding]}}, *others],
+            "extension": [
+                {"url": url, "valueCodeableConcept": {"coding": [coding]}},
+                *others,
+                *written_by(writer.run, writer.canonical),
+            ],
             "prediction": [{**prediction, "qualitativeRisk": level} for prediction in kept.get("prediction", ())],
             "note": [{"authorString": PRODUCT, "text": text}, *earlier],
         }
@@ -293,11 +316,6 @@ def _identified(resource: Json, value: str, writer: AssessmentWriter) -> bool:
 
 def _age(resource: Json) -> tuple[str, str]:
     return str(resource.get("meta", {}).get("lastUpdated", "")), str(resource.get("id", ""))
-
-
-def _taken_back_by_us(resource: Json, writer: AssessmentWriter) -> bool:
-    url = writer.canonical.extension("retraction-reason")
-    return any(entry.get("url") == url for entry in resource.get("extension", ()))
 
 
 def _newer(verdict: Verdict, method: Method, kept: Json) -> bool:

@@ -25,6 +25,7 @@ Json = dict[str, Any]
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 # The part of the evidence that names the Observation's lastUpdated: never compared, for servers touch what they index.
 COPY_USED = "last-updated"
+RUN = "run"  # the extension that names the run
 _STRICTNESS = ("U", "L", "M", "N", "R", "V")
 
 
@@ -40,6 +41,7 @@ class AssessmentWriter(msgspec.Struct, frozen=True):
     texts: Texts
     source_system: str
     device: str = ""
+    run: str = ""  # the id of the run that writes; "" where nothing is written
     fraction: bool = False
     prevalence: Decimal | None = None  # of osteoporosis among the site's own women, in per cent
     tags: tuple[tuple[str, str], ...] = ()
@@ -78,6 +80,7 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
             *(caveat(code, writer) for code in caveats),
+            *written_by(writer.run, canonical),
         ],
         "identifier": [_identifier(canonical, assessment_uuid(writer.source_system, verdict.patient, method))],
         "method": _method(occasion, writer),
@@ -94,6 +97,22 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
     if caveats:  # FHIR's JSON knows no empty arrays
         resource["note"] = [note(code, writer) for code in caveats]
     return resource
+
+
+def written_by(run: str, canonical: Canonical) -> list[Json]:
+    """The extension that names the run which wrote this: what it wrote is found without the ledger. No part of equality."""
+    return [{"url": canonical.extension(RUN), "valueString": run}] if run else []
+
+
+def run_of(resource: Json, canonical: Canonical) -> str:
+    """The run that wrote an assessment last; "" where it does not say."""
+    url = canonical.extension(RUN)
+    return next((str(one.get("valueString", "")) for one in resource.get("extension", ()) if one.get("url") == url), "")
+
+
+def without_run(resource: Json, canonical: Canonical) -> list[Json]:
+    """The extensions of an assessment without that of the run."""
+    return [one for one in resource.get("extension", ()) if one.get("url") != canonical.extension(RUN)]
 
 
 def observation_id(fact: Fact) -> str:

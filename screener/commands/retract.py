@@ -10,7 +10,7 @@ from screener.commands._options import Common, settings_options
 from screener.commands.run import progress_bar
 
 if TYPE_CHECKING:
-    from screener.run.undo import Confirm, Undone
+    from screener.run.undo import Confirm, Target, Undone
     from screener.state import SuppressionKind
 
 RETRACT_EPILOG = """\b
@@ -21,14 +21,21 @@ Examples:
   screener retract --patient 4711 --yes              without a question, for scripts
 """
 
+_run_id = click.option(
+    "--run", "run_id", metavar="ID", help="What this run wrote, as far as no later run has written it again."
+)
+_artefact = click.option("--artefact", metavar="ID@VERSION", help="Every nomogram of this model.")
+_patient = click.option(
+    "--patient", metavar="ID", help="Both assessments of this patient (her logical id at the source)."
+)
 _dry_run = click.option("--dry-run", is_flag=True, help="Count, and write nothing.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command(epilog=RETRACT_EPILOG)
-@click.option("--run", "run_id", metavar="ID", help="What this run wrote, as far as no later run has written it again.")
-@click.option("--artefact", metavar="ID@VERSION", help="Every nomogram of this model.")
-@click.option("--patient", metavar="ID", help="Both assessments of this patient (her logical id at the source).")
+@_run_id
+@_artefact
+@_patient
 @_dry_run
 @_yes
 @settings_options
@@ -40,20 +47,13 @@ def retract(
     Nothing is deleted: who looks at an assessment sees that the site took it back. What was taken back is suppressed (a run's
     assessments, a model's nomograms, a patient) until `screener suppressions lift`. A call that was cut short is called again.
     """
-    from screener.commands.run import check_patient_ids
-    from screener.run.undo import Target, open_place
+    from screener.run.undo import open_place
     from screener.run.undo import retract as take_back
 
-    given: dict[SuppressionKind, str | None] = {"run": run_id, "artefact": artefact, "patient": patient}
-    targets = [Target(kind, name) for kind, name in given.items() if name]
-    if len(targets) != 1:
-        raise click.UsageError("Give one of --run, --artefact and --patient")
-    if artefact and "@" not in artefact:
-        raise click.UsageError("A model is named by id and version: ID@VERSION, as a run's summary has them")
-    check_patient_ids([patient] if patient else [])
+    target = _target(run_id, artefact, patient)
     settings = common.settings()
     with open_place(settings, "retract", dry=dry_run) as place, progress_bar(common, "assessments") as progress:
-        found = take_back(place, targets[0], _confirm(yes=yes), progress)
+        found = take_back(place, target, _confirm(yes=yes), progress)
     _say(found, "marked as entered in error")
     click.get_current_context().exit(int(found.exit_code))
 
@@ -114,24 +114,71 @@ def list_(common: Common) -> None:
         click.echo("There are none.")
 
 
-@suppressions.command()
-@click.argument("number", type=click.IntRange(min=1))
+LIFT_EPILOG = """\b
+Examples:
+  screener suppressions lift 3                       as `screener suppressions list` numbers them
+  screener suppressions lift --run 0b6f...           where the state does not know it any more
+"""
+
+
+@suppressions.command(epilog=LIFT_EPILOG)
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@_run_id
+@_artefact
+@_patient
+@_dry_run
+@_yes
 @settings_options
-def lift(common: Common, *, number: int) -> None:
-    """Let later runs write again what NUMBER names; a backfill brings it back.
+def lift(
+    common: Common,
+    *,
+    number: int | None,
+    run_id: str | None,
+    artefact: str | None,
+    patient: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Let later runs write again what was taken back; a backfill brings it back.
 
-    \b
-    Example:  screener suppressions lift 3
+    What is meant is NUMBER, or is named as for `screener retract`. The assessments on the server say themselves that the site took them
+    back, so the server is asked and written to.
     """
-    from datetime import UTC, datetime
-
-    from screener.fhir.time import instant_text
+    from screener.run.undo import Target, lift, open_place
     from screener.state import State
 
-    with State.open(common.settings().state.url, make=False) as state:
-        if not state.lift(number, instant_text(datetime.now(UTC))):
+    settings = common.settings()
+    if number is None:
+        target = _target(run_id, artefact, patient)
+    elif run_id or artefact or patient:
+        raise click.UsageError("Give NUMBER, or one of --run, --artefact and --patient")
+    else:
+        with State.to_read(settings.state.url) as state:
+            held = [row for row in state.suppressions() if row.number == number and row.lifted is None]
+        if not held:
             raise ConfigurationError(f"No suppression {number} holds", "`screener suppressions list` has their numbers")
-    click.echo("Lifted. `screener run --backfill` writes what ought to stand.")
+        target = Target(held[0].kind, held[0].name)
+    with open_place(settings, "lift", dry=dry_run) as place, progress_bar(common, "assessments") as progress:
+        # What a number names is lifted without a question, as long as no assessment was taken back by it.
+        found = lift(place, target, _confirm(yes=yes or number is not None), progress)
+    _say(found, "let stand again")
+    if not dry_run:
+        click.echo("Lifted. `screener run --backfill` writes what ought to stand.")
+    click.get_current_context().exit(int(found.exit_code))
+
+
+def _target(run_id: str | None, artefact: str | None, patient: str | None) -> "Target":
+    from screener.commands.run import check_patient_ids
+    from screener.run.undo import Target
+
+    given: dict[SuppressionKind, str | None] = {"run": run_id, "artefact": artefact, "patient": patient}
+    targets = [Target(kind, name) for kind, name in given.items() if name]
+    if len(targets) != 1:
+        raise click.UsageError("Give one of --run, --artefact and --patient")
+    if artefact and "@" not in artefact:
+        raise click.UsageError("A model is named by id and version: ID@VERSION, as a run's summary has them")
+    check_patient_ids([patient] if patient else [])
+    return targets[0]
 
 
 def _confirm(*, yes: bool) -> "Confirm":
@@ -156,5 +203,7 @@ def _say(found: "Undone", verb: str) -> None:
         click.echo(f"Taken back before: {found.already}")
     if found.later:
         click.echo(f"Left as they are, for a later run has written them again (retract that run): {found.later}")
+    if found.others:
+        click.echo(f"Of another source system below the same canonical, left as they are: {found.others}")
     if found.failed:
         click.echo(f"Could not be written: {found.failed}. Call it again")

@@ -1,6 +1,7 @@
 """`screener run`: one run, now."""
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -102,6 +103,7 @@ A server is written to only with `write = "on"` (or SCREENER_WRITE=on).
     help="Write this once, though the difference exceeds a limit of [limits] (exit code 7 without it).",
 )
 @click.option("--now", type=Instant(), help="The run's instant, for reproducible runs [the server's clock].")
+@click.option("--run-id", type=click.UUID, help="The run's id in the ledger and on what it writes [a new one].")
 @click.option("--summary", "summary_file", type=click.Path(path_type=Path), help="Write the summary as JSON.")
 @click.option(
     "--report",
@@ -134,6 +136,7 @@ def run(
     limit: int | None,
     until: datetime | None,
     restart: bool,
+    run_id: uuid.UUID | None,
     workers: int | None,
     accept_large_change: bool,
     now: datetime | None,
@@ -164,6 +167,7 @@ def run(
         limit=limit or 0,
         until=until,
         restart=restart,
+        run_id=str(run_id) if run_id else "",
         now=now,
         accept_large_change=accept_large_change,
         show_patients=show_patients,

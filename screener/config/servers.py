@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from screener.base.addresses import normalised
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -87,8 +89,8 @@ class ServerSettings(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _no_slash(cls, value: str) -> str:
-        return value.strip().rstrip("/")
+    def _one_spelling(cls, value: str) -> str:
+        return normalised(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

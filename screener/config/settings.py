@@ -269,6 +269,11 @@ class Settings(Section):
         default=False, description="the site knows that the published model is not calibrated to its patients"
     )
     source_system: str = Field("", description="part of each assessment's identity; default: the server's base URL")
+    beside_other_sources: bool = Field(
+        default=False,
+        description="another installation, with another source_system, writes below the same canonical for the same patients; without it "
+        "a run stops where it finds assessments of another source",
+    )
     opted_out: Path | None = Field(
         None,
         description="a file with the ids of patients who objected, one a line: they are not assessed, and are counted",
@@ -301,11 +306,6 @@ class Settings(Section):
     def written_to(self) -> ServerSettings:
         """The server that takes the assessments: another destination where one is given, else the one that is read."""
         return self.destination if self.destination.base_url else self.server
-
-    @property
-    def identity_source(self) -> str:
-        """The source system in the identity of assessments."""
-        return self.source_system or self.server.base_url or "local"
 
     @property
     def optional_writes(self) -> OptionalWrites:

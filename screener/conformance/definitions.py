@@ -145,6 +145,15 @@ class _Maker:
         ]
         return self.extension(name, title, ASSESSMENT, elements)
 
+    def text(self, name: str, title: str) -> Json:
+        """An extension with one string."""
+        elements = [
+            _element("Extension.extension", max="0"),
+            _element("Extension.url", fixedUri=self.canonical.extension(name)),
+            _element("Extension.value[x]", min=1, type=[{"code": "string"}]),
+        ]
+        return self.extension(name, title, ASSESSMENT, elements)
+
     def complex(self, name: str, title: str, context: str, parts: Sequence[Part]) -> Json:
         """An extension of several parts."""
         slicing = {"discriminator": [{"type": "value", "path": "url"}], "rules": "closed"}
@@ -196,6 +205,7 @@ def _extensions(made: _Maker) -> list[Json]:
             ],
         ),
         made.coded("caveat", "What a reader must know beside the result", canonical.caveat),
+        made.text("run", "The run that wrote the assessment last, by its id in the ledger"),
         made.coded("retraction-reason", "Why the assessment was taken back", canonical.retraction),
         made.coded("no-longer-applies", "Why the assessment no longer applies", canonical.lapse),
         made.complex(

@@ -19,23 +19,6 @@ def origin_of(url: str) -> Origin:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
-def normalised(url: str) -> str:
-    """An address in one spelling: scheme and host in small letters, without a default port, doubled slashes and one at the end."""
-    parts = urlsplit(url.strip())
-    scheme, host, port = origin_of(url.strip())
-    if not scheme or not host:
-        return url.strip().rstrip("/")
-    shown = f"[{host}]" if ":" in host else host
-    beside = f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else ""
-    path = "/".join(part for part in parts.path.split("/") if part)
-    return f"{scheme}://{shown}{beside}/{path}".rstrip("/")
-
-
-def same_address(one: str, other: str) -> bool:
-    """Whether two spellings name one address."""
-    return normalised(one) == normalised(other)
-
-
 def checked_origin(settings: ServerSettings) -> Origin:
     """The origin of the FHIR base. ConfigurationError where it is no address that may be used."""
     parts = urlsplit(settings.base_url)

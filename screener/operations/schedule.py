@@ -17,7 +17,7 @@ from screener.run.figures import Figures
 from screener.run.job import Result, execute
 from screener.run.options import Options
 from screener.run.signals import stop_by_signal
-from screener.run.site import names_of
+from screener.run.site import names_of, spelling_known_to
 from screener.run.summary import Summary
 from screener.state import State
 
@@ -72,8 +72,8 @@ class Worker:
 
     def _is_first(self) -> bool:
         """Whether there has been no full run yet between this source and this destination, whatever the configuration."""
-        names = names_of(self._settings, Options())
         with State.to_read(self._settings.state.url) as state:
+            names = names_of(self._settings, Options(), spelling_known_to(state))
             return not state.watermark_scopes(names.watermark_prefix)
 
     def _run(self, name: str) -> None:

@@ -5,8 +5,8 @@ from time import monotonic
 
 from screener.base.errors import ExitCode, ScreenerError
 from screener.run.comparison import Comparison
-from screener.run.limits import Compared
 from screener.run.counts import RunTally, nested
+from screener.run.limits import Compared
 from screener.run.options import Options
 from screener.run.servers import Servers
 from screener.run.site import Site
@@ -20,10 +20,12 @@ from screener.stores.reading import Reading
 class Account:
     """Facts of one run. Each is set when it is known."""
 
-    def __init__(self, run_id: str, options: Options) -> None:
-        self.run_id, self._options = run_id, options
+    def __init__(self, options: Options) -> None:
+        self.run_id, self._options = options.run_id, options
         self._began = self._stage_began = monotonic()
         self.stages: dict[str, float] = {}
+        self.opened: Site | None = None  # before anything is asked of a server
+        self.in_ledger = False
         self.site: Site | None = None
         self.servers = Servers()
         self.started = ""

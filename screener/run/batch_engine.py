@@ -97,6 +97,8 @@ class BatchEngine:
         writes: list[Change] = []
         for decision in self._known_there(self._decide(patients)):
             self.tally.judged(decision.verdict, standing=bool(decision.standing))
+            if decision.others:
+                self.tally.beside(decision.verdict.patient, decision.others)
             writes += [change for change in decision.changes if self._to_write(change, dry=dry)]
         return writes
 
@@ -143,7 +145,7 @@ class BatchEngine:
     def _written(self, changes: Sequence[Change], journal: Journal) -> list[Receipt]:
         if not changes:
             return []
-        journal.before_write()
+        journal.before_write(changes)
         receipts = self._stores.destination.apply(changes)
         journal.written(receipts)
         return receipts

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from screener.assessment.reconcile import Action, Change
+from screener.assessment.retraction import LIFTED
+from screener.assessment.suppression import SUPPRESSED
 from screener.base.errors import AccountError
 from screener.clinical.judge import Verdict
 from screener.clinical.merge import PatientView
@@ -77,6 +79,8 @@ class Counts(msgspec.Struct):
     )  # of those that are watched, who ended otherwise than by failing
     listed: list[DifferenceLine] = msgspec.field(default_factory=list)
     newly_flagged: int = 0
+    beside: int = 0  # patients with assessments of another source where one of ours would be created
+    beside_example: dict[str, list[str]] = msgspec.field(default_factory=dict)  # of one of them: identities by patient
     work_list: list[WorkListRow] = msgspec.field(default_factory=list)
 
     def count(self, patients: Mapping[str, PatientCounts], watched: frozenset[str]) -> None:
@@ -142,7 +146,7 @@ class Counts(msgspec.Struct):
             flags_made=self.flags_made,
             flagged=self.flagged,
             created=self.writes["created"],
-            amended=self.writes["amended"],
+            amended=self.writes["amended"] - sum(n for (_, _, why), n in self.reasons.items() if why == LIFTED),
             retracted=self.writes["retracted"],
             failed=len(self.failed),
             types=dict(sorted(self.types.items())),
@@ -197,7 +201,7 @@ class RunTally:
             ),
             refused=tuple([(refusal.analyte, refusal.reason) for refusal in verdict.view.refusals]),
             standing=standing,
-            candidate=Method.FLAG in verdict.days,
+            candidate=Method.FLAG in verdict.days and SUPPRESSED not in verdict.reasons.values(),
             flag_made=flag is not None,
             types=_types(verdict.view) if Method.FLAG in verdict.days else frozenset(),
             used=_used(verdict),
@@ -209,6 +213,12 @@ class RunTally:
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:
         """How a patient ended; a failure later in the run replaces what was said before it."""
         self._patients.setdefault(patient, PatientCounts(("", ""))).outcome = (outcome.value, reason)
+
+    def beside(self, patient: str, identities: Collection[str]) -> None:
+        """A patient has assessments of another source."""
+        self.counts.beside += 1
+        if not self.counts.beside_example:
+            self.counts.beside_example = {patient: sorted(identities)}
 
     def changed(self, change: Change, *, failed: str = "") -> None:
         """What became of a change: done (or not needed), or failed for a reason."""
@@ -240,6 +250,7 @@ class RunTally:
         aside = {patient: self._patients.pop(patient) for patient in patients}
         self._aside.count(aside, frozenset())
         self._aside.writes.update(_COLUMN[change.action] for change in changes)
+        self._aside.reasons.update((_COLUMN[c.action], c.method.value, c.reason) for c in changes if c.reason == LIFTED)
         self._batch -= patients
         self.close()
         return aside

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import structlog
 
-from screener.assessment.reconcile import Change, Rules, basis_to_read, reconcile
+from screener.assessment.reconcile import Action, Change, Rules, basis_to_read, of_another_source, reconcile
 from screener.assessment.resource import Json
 from screener.assessment.suppression import apply_suppressions
 from screener.base.errors import ScreenerError
@@ -38,6 +38,7 @@ class Decision(msgspec.Struct, frozen=True):
     verdict: Verdict
     standing: Sequence[Json]
     changes: Sequence[Change]
+    others: frozenset[str] = frozenset()  # identities of another source that stand where one is to be created
 
 
 def read(source: Source, patients: Sequence[str], standing: Collection[str] = ()) -> list[PatientRecord]:
@@ -96,7 +97,13 @@ def decide(
         held = standing.get(verdict.patient, ())
         changes = _guarded(failed, verdict.patient, reconcile, verdict, held, basis, rules)
         if changes is not None:
-            decisions.append(Decision(verdict, held, changes))
+            creates = held and any(change.action is Action.CREATE for change in changes)
+            others = (
+                _guarded(failed, verdict.patient, of_another_source, verdict.patient, held, rules.writer)
+                if creates
+                else ()
+            )
+            decisions.append(Decision(verdict, held, changes, frozenset(others or ())))
     return decisions
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from screener.assessment.reconcile import Change
 from screener.run.counts import RunTally
 from screener.stores.protocols import Receipt, Scope
 from screener.stores.reading import Reading
@@ -39,8 +40,8 @@ class Pace(Protocol):
 class Journal(Protocol):
     """Keeps what is written, as it is written."""
 
-    def before_write(self) -> None:
-        """Called before each batch is written. Raises LeaseLost where another run has the lease."""
+    def before_write(self, changes: Sequence[Change] = ()) -> None:
+        """Called with each batch before it is sent: what is intended is kept. Raises LeaseLost where another run has the lease."""
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Called with the receipts of each batch."""
@@ -85,7 +86,7 @@ class NoPace:
 class NoJournal:
     """Of a folder, which is written as a whole."""
 
-    def before_write(self) -> None: ...
+    def before_write(self, changes: Sequence[Change] = ()) -> None: ...
 
     def written(self, receipts: Sequence[Receipt]) -> None: ...
 

@@ -45,10 +45,10 @@ def open_engine(
     if opened.folder and options.to_folder and not options.limit:
         canonical = site.writer.canonical
         folder = open_destination_folder(options.to_folder, canonical, now, settings.folder.temporary, stack)
-        task = _shard_task(options, site, site.rules(now, folder.prepare(site.writer)), now, tally)
+        task = _shard_task(options, site, site.rules(now, folder.prepare(site.writer), options.run_id), now, tally)
         return Ready(FolderEngine(opened.folder, folder, task, tally), opened.as_of, shows_of(opened.server, None))
-    destination = open_destination(settings, options, servers, opened, now, stack)
-    rules = site.rules(now, destination.prepare(site.writer))
+    destination = open_destination(settings, options, site, servers, opened, stack)
+    rules = site.rules(now, destination.prepare(site.writer), options.run_id)
     validator = Validator(every=options.to_folder is None)
     pending = None if destination.keeps_until_finish else stack.enter_context(Pending())
     batches = BatchEngine(Stores(opened.source, destination), rules, validator, tally, pending)
@@ -66,7 +66,7 @@ def _spark_engine(
         from screener.run.spark_engine import Locations, SparkEngine, spark_session  # noqa: PLC0415 - an extra
     now = options.now or clock
     name = device_uuid(site.writer.source_system)
-    task = _shard_task(options, site, site.rules(now, f"Device/{name}"), now, tally)
+    task = _shard_task(options, site, site.rules(now, f"Device/{name}", options.run_id), now, tally)
     locations = Locations(options.source_uri, options.destination_uri)
     device_ = {"id": name, **device(site.writer)}
     return SparkEngine(stack.enter_context(spark_session()), task, locations, settings, device_, tally)

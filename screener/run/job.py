@@ -2,21 +2,25 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from datetime import datetime
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from screener.base.errors import ExitCode, ScreenerError, as_screener_error
+from screener.assessment.identity import source_of
+from screener.base.addresses import spellings
+from screener.base.errors import ConfigurationError, ExitCode, ScreenerError, as_screener_error
+from screener.base.plural import counted
 from screener.clinical.records import Outcome
 from screener.config.settings import Settings
 from screener.fhir.time import instant_text
 from screener.run import audit, tasks
 from screener.run.account import Account
 from screener.run.comparison import compare
-from screener.run.counts import DifferenceLine, RunTally
+from screener.run.counts import Counts, DifferenceLine, RunTally
 from screener.run.deadline import Deadline, Report
 from screener.run.engine import Plan
 from screener.run.engines import open_engine
@@ -60,11 +64,16 @@ def execute(
 
     `report` shows the progress; `should_stop` is asked between two batches.
     """
-    account = Account(str(uuid.uuid4()), options)
+    options = msgspec.structs.replace(options, run_id=options.run_id or str(uuid.uuid4()))
+    account = Account(options)
     with run_span() as span, bound_contextvars(run_id=account.run_id):
         try:
             with ExitStack() as stack:
-                result = _run(settings, options, account, stack, Stop(report, should_stop))
+                try:
+                    result = _run(settings, options, account, stack, Stop(report, should_stop))
+                except Exception as error:
+                    _enter_in_ledger(account, options, as_screener_error(error))
+                    raise
         except Exception as error:  # noqa: BLE001 - every run has a summary, whatever ended it
             said = as_screener_error(error)
             result = Result(account.stopped(said), said)
@@ -89,12 +98,24 @@ class _Prepared(NamedTuple):
     since: str
 
 
+def _enter_in_ledger(account: Account, options: Options, error: ScreenerError) -> None:
+    """A row for a run that ended before it had one, because a server cannot be reached or another run holds the lease: who watches the
+    ledger, the metrics or /health must see it."""
+    site, now = account.opened, instant_text(datetime.now(UTC))
+    if site is None or account.in_ledger or account.why_dry:
+        return
+    with suppress(ScreenerError):  # the run's own error says more
+        site.state.begin_run(site.run_start(account.run_id, options.mode.value, now))
+        site.state.end_run(account.run_id, now, int(error.exit_code), {"error": error.what})
+
+
 def _run(settings: Settings, options: Options, account: Account, stack: ExitStack, stop: Stop) -> Result:
     settings = scoped(settings, options)
     site, servers, memory, named, since = _prepare(settings, options, account, stack)
     dry, output, tally = bool(account.why_dry), settings.output, account.tally
     pace = Deadline(options.until, stop.should_stop, stop.report, resumable=options.resumable and not dry)
     with memory.held(site.names.destination, settings.state.lease_seconds) as lease:
+        account.in_ledger = True
         engine, as_of, shows = open_engine(settings, options, site, servers, tally, stack)
         account.reading = engine.reading
         plan = Plan(
@@ -108,6 +129,8 @@ def _run(settings: Settings, options: Options, account: Account, stack: ExitStac
         )
         decided = engine.decide(plan, pace)
         account.stage_ends("read_and_decide")
+        if not settings.beside_other_sources:
+            _check_source(tally.decided(), site.writer.source_system)
         account.comparison = compare(account.compared(), memory.history(), settings.limits, shows)
         journal = RunJournal(memory, lease, tally)
         if account.comparison.withheld:
@@ -132,7 +155,7 @@ def _run(settings: Settings, options: Options, account: Account, stack: ExitStac
 def _prepare(settings: Settings, options: Options, account: Account, stack: ExitStack) -> _Prepared:
     """Open the site, connect, and ask whether and since when. Raises ScreenerError where the run must not begin."""
     dry = account.why_dry = why_dry(options, settings.write)
-    site = open_site(settings, stack, options, state=_state_access(options, dry=bool(dry)))
+    site = account.opened = open_site(settings, stack, options, state=_state_access(options, dry=bool(dry)))
     servers = account.servers = connect_all(settings, options, stack)
     if not dry and servers.destination is not None:
         check_may_write(settings, site.artefact, sandbox=servers.destination.is_sandbox)
@@ -190,12 +213,32 @@ def _close(account: Account, scope: Scope, left_out: int, memory: Memory) -> Sum
         )
     moves = not (comparison.withheld or looked_again)  # else the next night looks at these patients again
     watermark = Watermark(scope.since or None, memory.next_watermark() if moves else None)
-    incomplete = counts.failed or most_missing or named_missing
+    refused = bool(account.tasks and account.tasks.failed)
+    if refused:
+        log.error(
+            "tasks_refused", tasks=account.tasks and account.tasks.failed, remedy="`screener doctor --write` tries one"
+        )
+    incomplete = counts.failed or most_missing or named_missing or refused
     code = ExitCode.SOME_PATIENTS_FAILED if incomplete else ExitCode.DONE
     code = ExitCode.TOO_LARGE if comparison.withheld else code
     summary = account.end(account.summary(scope, watermark, code))
     memory.close(summary, finished=not comparison.withheld)
     return summary
+
+
+def _check_source(counts: Counts, source_system: str) -> None:
+    """ConfigurationError where assessments of another source stand for these patients: this run would write beside them."""
+    if not counts.beside:
+        return
+    ((patient, identities),) = counts.beside_example.items()
+    names = (source_of(identity, patient, spellings(source_system)) for identity in identities)
+    name = next((name for name in names if name), "")
+    known = f'source_system = "{name}"' if name else "source_system to the name under which they were written"
+    raise ConfigurationError(
+        f"Assessments of another source stand for {counted(counts.beside, 'patient')} of this run, and it would write beside them",
+        f"If this site wrote them, set {known}. If another installation did, set beside_other_sources = true, or give each its own "
+        "output.canonical; nothing was written",
+    )
 
 
 def _keep_tasks(settings: Settings, site: Site, there: ServerFeatures | None) -> tasks.TaskCounts | None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from screener.assessment.reconcile import Change
 from screener.base.errors import ConfigurationError, as_screener_error
 from screener.fhir.time import instant_text, parse_instant
 from screener.run.counts import RunTally
@@ -112,6 +113,11 @@ class Memory:
             self._save_failures(failed)
             self._state.done_until(self._watermark, self._data_of, last_patient)
 
+    def intended(self, identities: Sequence[str]) -> None:
+        """Write into the ledger what is about to be written."""
+        if identities and not self._options.to_folder:
+            self._state.record_intended(self._start.run_id, identities)
+
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Write receipts into the ledger. A folder needs none."""
         if not self._options.to_folder:
@@ -157,10 +163,11 @@ class RunJournal:
         """`lease`: None in a dry run."""
         self._memory, self._lease, self._tally = memory, lease, tally
 
-    def before_write(self) -> None:
-        """Never write without the lease: LeaseLost where another run has it."""
+    def before_write(self, changes: Sequence[Change] = ()) -> None:
+        """Never write without the lease (LeaseLost where another run has it), nor what is not in the ledger."""
         if self._lease is not None:
             self._lease.check()
+            self._memory.intended([change.identity for change in changes])
 
     def written(self, receipts: Sequence[Receipt]) -> None:
         """Write receipts into the ledger before the next batch begins."""

@@ -76,7 +76,7 @@ def site_with_stores(settings: Settings, options: Options) -> Iterator[Consulted
         servers = connect_all(settings, options, stack)
         opened = open_source(settings, options, site, servers, stack)
         now = options.now or opened.as_of
-        destination = open_destination(settings, options, servers, opened, now, stack)
+        destination = open_destination(settings, options, site, servers, opened, stack)
         yield Consulted(site, opened.source, destination, site.rules(now, destination.prepare(site.writer)))
 
 
@@ -130,9 +130,10 @@ def open_server(
 
 
 def open_destination(
-    settings: Settings, options: Options, servers: Servers, opened: Opened, now: datetime, stack: ExitStack
+    settings: Settings, options: Options, site: Site, servers: Servers, opened: Opened, stack: ExitStack
 ) -> FullDestination:
-    """Where the assessments are found and written. `now`: the time that a folder's assessments get."""
+    """Where the assessments are found and written."""
+    now, source_system = options.now or opened.as_of, site.writer.source_system
     canonical = Canonical(settings.output.canonical)
     if options.to_folder:
         return open_destination_folder(options.to_folder, canonical, now, settings.folder.temporary, stack)
@@ -142,7 +143,13 @@ def open_destination(
     if servers.apart:
         assert opened.server is not None  # noqa: S101 - connect_all: another destination needs a server as source
         online = OtherServerDestination(
-            there, settings.destination, canonical, settings.output, settings.identity_source, opened.server.identifiers
+            there,
+            settings.destination,
+            canonical,
+            settings.output,
+            source_system,
+            opened.server.identifiers,
+            beside_others=settings.beside_other_sources,
         )
     else:
         online = ServerDestination(there, settings.server, canonical, settings.output)

@@ -30,6 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     engine: Literal["folder", "spark"] = "folder"  # of a run from folder to folder
     source_uri: str = ""  # for Spark, the folders as they were named
     destination_uri: str = ""
+    run_id: str = ""  # a UUID; "" for a new one
     workers: int = 0  # at most so many processes work on a folder; 0 for one on each core
 
     @property

@@ -3,7 +3,7 @@
 Every command that judges patients opens one, and judges by the rules that it gives.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +20,7 @@ from screener.assessment.reconcile import Rules
 from screener.assessment.resource import AssessmentWriter
 from screener.assessment.suppression import Suppressions
 from screener.assessment.texts import Texts
+from screener.base.addresses import normalised
 from screener.base.errors import ConfigurationError
 from screener.clinical.dates import epoch_us
 from screener.clinical.mapping import Mapper, MappingTables
@@ -50,16 +51,27 @@ class Names(NamedTuple):
         return f"{self.source} -> {self.destination}#"
 
 
-def names_of(settings: Settings, options: Options) -> Names:
+Spelling = Callable[[str], str]
+
+
+def spelling_known_to(state: State) -> Spelling:
+    """Gives an address in the spelling in which the state first met it: identities, watermarks and the ledger go on where they were."""
+    known: dict[str, str] = {}
+    for address in state.addresses():
+        known.setdefault(normalised(address), address)
+    return lambda address: known.get(normalised(address), address)
+
+
+def names_of(settings: Settings, options: Options, spelling: Spelling) -> Names:
     """The names of what a call reads and writes: the servers of the settings, or the folders of the call."""
     there = settings.written_to
     if options.engine == "spark":
         return Names(options.source_uri, options.destination_uri, _last_part(options.destination_uri))
-    source = str(options.from_folder.resolve()) if options.from_folder else settings.server.base_url
+    source = str(options.from_folder.resolve()) if options.from_folder else spelling(settings.server.base_url)
     if options.to_folder:
         folder = str(options.to_folder.resolve())
         return Names(source, folder, _last_part(folder))
-    return Names(source, there.base_url, there.host)
+    return Names(source, spelling(there.base_url), there.host)
 
 
 def _last_part(path: str) -> str:
@@ -93,12 +105,13 @@ class Site:
     state_url: str
     opted_out: Path | None
 
-    def rules(self, now: datetime, device: str = NO_DEVICE) -> Rules:
-        """What is judged and written by at an instant. `device`: the reference to the algorithm's Device at the destination.
+    def rules(self, now: datetime, device: str = NO_DEVICE, run: str = "") -> Rules:
+        """What is judged and written by at an instant. `device`: the reference to the algorithm's Device at the destination; `run`: the id
+        of the run that writes.
 
         Objections and suppressions are read now. InputError for a list of patients who opted out that cannot be read.
         """
-        writer = msgspec.structs.replace(self.writer, device=device)
+        writer = msgspec.structs.replace(self.writer, device=device, run=run)
         return Rules(self.policy, writer, epoch_us(now), self._suppressions())
 
     def rules_of_cohort(self, now: datetime) -> Rules:
@@ -167,22 +180,25 @@ def open_site(
     tables = site_tables(settings.codes)
     reviewed = described(settings.codes)
     _say_unreviewed(reviewed)
+    opened = stack.enter_context(_opened(settings.state.url, state))
+    spelling = spelling_known_to(opened)
+    source_system = settings.source_system or spelling(settings.server.base_url) or "local"
     return Site(
         artefact=artefact,
         tables=tables,
         mapper=Mapper(tables, use_preliminary=settings.codes.preliminary, further=further or bool(artefact.further)),
         site_tables=reviewed,
-        writer=_writer(settings.output, settings.identity_source, artefact, reviewed),
+        writer=_writer(settings.output, source_system, artefact, reviewed),
         policy=settings.policy.policy(),
         needs=settings.exclusions.needs(),
-        names=names_of(settings, options or Options()),
+        names=names_of(settings, options or Options(), spelling),
         digests=Digests(
             selection=settings.selection_digest(tables.digest(), artefact.checksum),
             artefact=artefact.checksum,
             tables=tables.digest(),
             policy=settings.selection_digest(),
         ),
-        state=stack.enter_context(_opened(settings.state.url, state)),
+        state=opened,
         state_url=settings.state.url,
         opted_out=settings.opted_out,
     )

@@ -81,7 +81,7 @@ def _count(counts: TaskCounts, entries: Sequence[Json], results: Sequence[bundle
 
 
 def _new(patient: str, assessment: Json, writer: AssessmentWriter, settings: TaskSettings, now: datetime) -> Json:
-    name = uuid.uuid5(NAMESPACE, f"task {writer.source_system} {patient}")
+    name = _name(writer, patient)
     texts = writer.texts
     performer = assessment.get("performer", {}).get("reference", "")
     return {
@@ -103,6 +103,16 @@ def _new(patient: str, assessment: Json, writer: AssessmentWriter, settings: Tas
         **({"requester": {"reference": performer}} if performer else {}),
         "owner": {"reference": settings.owner},
     }
+
+
+def is_ours(task: Json, writer: AssessmentWriter) -> bool:
+    """Whether a Task below our canonical is of our source."""
+    patient = local_id(task.get("for", {}).get("reference", ""))
+    return any(name.get("value") == f"urn:uuid:{_name(writer, patient)}" for name in task.get("identifier", ()))
+
+
+def _name(writer: AssessmentWriter, patient: str) -> uuid.UUID:
+    return uuid.uuid5(NAMESPACE, f"task {writer.source_system} {patient}")
 
 
 def _search_name(task: Json) -> str:

@@ -15,6 +15,7 @@ from screener.state.records import ReceiptRow, RunRow, RunStart, RunStatus
 from screener.state.tables import leases, receipts, runs
 
 _CHUNK = 1000
+INTENDED = "intended"  # a change that is about to be sent; it stays so where the run did not live to see the answer
 _CAME_TO_THEIR_END = (int(ExitCode.DONE), int(ExitCode.SOME_PATIENTS_FAILED))
 _START_FIELDS = tuple(field.name for field in fields(RunStart))
 _RECEIPT_FIELDS = tuple(field.name for field in fields(ReceiptRow))
@@ -38,11 +39,16 @@ def end_run(connection: Connection, run_id: str, ended: str, exit_code: int, sum
         raise StateError(f"The run {run_id} is not open in the ledger", "begin_run comes first, end_run once")
 
 
-def add_receipts(connection: Connection, run_id: str, rows: Iterable[ReceiptRow]) -> None:
-    """Append receipts to a run."""
+def add_receipts(connection: Connection, run_id: str, rows: Iterable[ReceiptRow], *, instead_of_intended: bool) -> None:
+    """Append receipts to a run. `instead_of_intended`: what the run intended last has become these."""
     run = connection.execute(select(runs.c.number).where(runs.c.run_id == run_id)).scalar_one_or_none()
     if run is None:
         raise StateError(f"The run {run_id} is not in the ledger", "begin_run comes before its receipts")
+    if instead_of_intended:
+        known = select(func.max(receipts.c.number)).where(receipts.c.run == run, receipts.c.action != INTENDED)
+        last = connection.execute(known).scalar_one_or_none() or 0
+        behind = (receipts.c.run == run, receipts.c.number > last, receipts.c.action == INTENDED)
+        connection.execute(receipts.delete().where(*behind))
     for chunk in in_chunks(rows):
         connection.execute(receipts.insert(), [{"run": run, **asdict(row)} for row in chunk])
 

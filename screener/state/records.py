@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RunStatus = Literal["ended", "running", "killed"]
-ReceiptAction = Literal["created", "amended", "retracted", "failed"]
+ReceiptAction = Literal["intended", "created", "amended", "retracted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from screener.state.records import (
     SuppressionRow,
     Unfinished,
 )
-from screener.state.tables import retries, unfinished, watermarks
+from screener.state.tables import retries, runs, unfinished, watermarks
 
 
 class State:
@@ -132,11 +132,17 @@ class State:
         with self._database.write() as connection:
             ledger.begin_run(connection, run)
 
+    def record_intended(self, run_id: str, identities: Iterable[str]) -> None:
+        """Write down which assessments a run is about to write: whatever becomes of it, they can be looked for."""
+        rows = [ReceiptRow(identity, "intended") for identity in identities]
+        with self._database.write() as connection:
+            ledger.add_receipts(connection, run_id, rows, instead_of_intended=False)
+
     def record_receipts(self, run_id: str, receipts: Iterable[ReceiptRow]) -> None:
-        """Append receipts to a run: all of them or none. Meant for a Bundle's worth at a time."""
+        """Append receipts to a run, in place of what it intended last: all of them or none. Meant for a Bundle's worth at a time."""
         rows = list(receipts)  # drawn before the transaction begins: what makes them may take its time
         with self._database.write() as connection:
-            ledger.add_receipts(connection, run_id, rows)
+            ledger.add_receipts(connection, run_id, rows, instead_of_intended=True)
 
     def end_run(self, run_id: str, ended: str, exit_code: int, summary: Mapping[str, object]) -> None:
         """Close a run; `summary` holds counts, and nothing but what JSON can hold."""
@@ -153,6 +159,13 @@ class State:
         """The last runs from this source to this destination that came to their end, the newest first."""
         with self._database.read() as connection:
             return ledger.read_runs(self._database, connection, run_id=None, limit=limit, between=(source, destination))
+
+    def addresses(self) -> list[str]:
+        """The sources and destinations of all runs, in the spelling in which they were first named."""
+        query = select(runs.c.source, runs.c.destination).group_by(runs.c.source, runs.c.destination)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(func.min(runs.c.number))).all()
+        return list(dict.fromkeys(address for row in rows for address in row))
 
     def runs_named(self, beginning: str, limit: int = 2) -> list[RunRow]:
         """Runs whose id begins so, the newest first."""

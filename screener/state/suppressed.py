@@ -2,10 +2,11 @@
 
 from sqlalchemy import Connection, select
 
+from screener.state.ledger import INTENDED
 from screener.state.records import SuppressionKind, SuppressionRow
 from screener.state.tables import receipts, runs, suppressions
 
-_WROTE = ("created", "amended")
+_WROTE = ("created", "amended", INTENDED)  # what was intended may have been written: the server knows
 
 
 def add(connection: Connection, destination: str, kind: SuppressionKind, name: str, since: str) -> None:
@@ -31,7 +32,7 @@ def lift(connection: Connection, number: int, at: str) -> bool:
 
 
 def identities_of(connection: Connection, run_id: str) -> set[str]:
-    """The identities of the assessments that a run created or amended."""
+    """The identities of the assessments that a run created or amended, or was about to."""
     query = (
         select(receipts.c.assessment_id)
         .join(runs, runs.c.number == receipts.c.run)
@@ -43,5 +44,5 @@ def identities_of(connection: Connection, run_id: str) -> set[str]:
 def rewritten_after(connection: Connection, run_id: str) -> set[str]:
     """The identities of the assessments that later runs created or amended."""
     number = select(runs.c.number).where(runs.c.run_id == run_id).scalar_subquery()
-    query = select(receipts.c.assessment_id).where(receipts.c.run > number, receipts.c.action.in_(_WROTE))
+    query = select(receipts.c.assessment_id).where(receipts.c.run > number, receipts.c.action.in_(_WROTE[:2]))
     return set(connection.execute(query).scalars())

@@ -12,8 +12,9 @@ import msgspec
 import structlog
 
 from screener.assessment.identity import Canonical, assessment_uuid
-from screener.assessment.reconcile import Change
+from screener.assessment.reconcile import ACTIVE, Change
 from screener.assessment.resource import Json
+from screener.base.errors import ConfigurationError
 from screener.clinical.records import Method
 from screener.config.servers import DestinationSettings
 from screener.config.settings import OutputSettings
@@ -38,11 +39,14 @@ class OtherServerDestination(ServerDestination):
         output: OutputSettings,
         source_system: str,
         identify: Identify,
+        *,
+        beside_others: bool = False,
     ) -> None:
         """`source_system` names the source in logical references. `identify` gives for patients of the source, and a system, their
-        business identifiers, as far as they have exactly one."""
+        business identifiers, as far as they have exactly one. `beside_others`: assessments of other sources may stand there, too."""
         super().__init__(client, settings, canonical, output)
         self._system, self._source_system, self._identify = settings.patient_identifier, source_system, identify
+        self._beside_others = beside_others
         self._subjects: dict[str, str] = {}  # what stands of the batch: its id, and the Patient there
         self._there: dict[str, str] = {}  # patients of the batch: the Patient there
 
@@ -93,7 +97,24 @@ class OtherServerDestination(ServerDestination):
                         there.setdefault(name.value, set()).add(found.head.id)
         known = {patient: there.get(value, set()) for patient, value in values.items()}
         self._there = {patient: f"Patient/{next(iter(ids))}" for patient, ids in known.items() if len(ids) == 1}
+        self._look_for_others()
         return [patient for patient in asked if patient not in self._there]
+
+    def _look_for_others(self) -> None:
+        """ConfigurationError where assessments of another source stand for those who are about to get their first one."""
+        if not self._there or self._beside_others:
+            return
+        subjects = ",".join(sorted(set(self._there.values())))
+        params = [("subject", subjects), ("method", self._methods()), *self._common()]
+        for found in search(self._client, "RiskAssessment", params, post=True):
+            about = read(found.raw, WithSubject)
+            system = about.subject.identifier.system if about else ""
+            if about and about.status in ACTIVE and system and system != self._source_system:
+                raise ConfigurationError(
+                    f"{self._client.host} has assessments of another source for patients of this run",
+                    f'If this site wrote them, set source_system = "{system}". If another installation did, set '
+                    "beside_other_sources = true, or give each its own output.canonical; nothing was written",
+                )
 
     def with_destination_references(self, changes: Sequence[Change]) -> Sequence[Change]:
         """With the references that hold at this server."""

@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from screener.base.addresses import same_address
 from screener.clinical import statements
 from screener.clinical.mapping import Mapped, Mapper
 from screener.clinical.records import Analyte, MalformedResource, Medicine, PatientRecord
-from screener.fhir.origin import same_address
 from screener.fhir.reads import Reference, read
 from screener.fhir.search import says_not_whole
 from screener.stores.grouping import gather

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from screener.assessment.reconcile import ACTIVE
 from screener.assessment.resource import Json
+from screener.base.addresses import same_address
 from screener.base.errors import AuthorisationError, ScreenerError, ServerError
 from screener.clinical.judge import Verdict
 from screener.clinical.records import PatientRecord
@@ -16,7 +17,6 @@ from screener.config.servers import ServerSettings
 from screener.config.settings import OutputSettings, VisitSettings
 from screener.fhir import capability
 from screener.fhir.client import Client
-from screener.fhir.origin import same_address
 from screener.run.deciding import cannot_judge, judge, read
 from screener.run.opening import open_server
 from screener.run.servers import ServerFeatures

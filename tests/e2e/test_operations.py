@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import requests
 
+from screener.operations.endpoint import health
 from screener.run.summary import schema
 from screener.state import RunStart, State
 from tests.command import screener_process
@@ -70,7 +71,24 @@ def test_a_second_run_leaves_with_5_and_says_who_is_at_work(sandbox: Site) -> No
             assert str(os.getpid()) in ended.stderr
             assert "r1" in ended.stderr
             assert sandbox.run("--backfill", "--dry-run").summary["dry_run"] is True
+        assert [run.exit_code for run in state.runs(9)][:1] == [5]  # it is in the ledger, too
     sandbox.run("--backfill")
+
+
+@pytest.mark.parametrize("arguments", [["--backfill"], []], ids=["backfill", "nightly"])
+def test_a_run_that_reaches_no_server_is_in_ledger_metrics_and_health(
+    sandbox: Site, tmp_path: Path, arguments: list[str]
+) -> None:
+    sandbox.run("--backfill")
+    sandbox.run()
+    away = {"SCREENER_SERVER_ATTEMPTS": "1", "SCREENER_METRICS_FILE": str(tmp_path / "screener.prom")}
+    ended = sandbox.run(*arguments, expect=4, SCREENER_SERVER_BASE_URL="http://127.0.0.1:9/fhir", **away)
+    mode = ended.summary["mode"]
+    assert f'screener_last_run_exit_code{{mode="{mode}"}} 4.0' in (tmp_path / "screener.prom").read_text()
+    with State.open(f"sqlite:///{sandbox.folder / 'state.sqlite'}") as state:
+        (last,) = state.runs(1)
+        assert (last.exit_code, last.start.run_id, last.status) == (4, ended.summary["run_id"], "ended")
+        assert health(state, {}, timedelta(hours=1), datetime.now(UTC))["last_exit_code"] == 4
 
 
 def test_the_worker_runs_and_a_signal_ends_it_in_good_order(sandbox: Site) -> None:

@@ -147,7 +147,13 @@ def test_a_task_that_is_refused_is_counted_and_made_the_next_night(sandbox: Site
     sandbox.put({"resourceType": "PractitionerRole", "id": sandbox.id("dxa"), "active": True})
     sandbox.woman("w1")
     sandbox.stay("w1", ago(20), mg="0.80")
-    wrong = sandbox.run("--backfill", SCREENER_TASKS_OWNER="PractitionerRole/nobody")
+    nobody = {"SCREENER_TASKS_OWNER": "PractitionerRole/nobody"}
+    wrong = sandbox.run("--backfill", expect=3, **nobody)
+    assert "to the create of a Task" in sandbox.call("doctor", "--write", expect=4, **nobody).stdout
+    assert (
+        "a Task were created"
+        in sandbox.call("doctor", "--write", SCREENER_TASKS_OWNER=f"PractitionerRole/{sandbox.id('dxa')}").stdout
+    )
     assert (wrong.summary["tasks"]["failed"], wrong.summary["writes"]["created"]) == (1, 2)
     right = sandbox.run("--backfill", SCREENER_TASKS_OWNER=f"PractitionerRole/{sandbox.id('dxa')}")
     assert right.summary["tasks"]["created"] == 1

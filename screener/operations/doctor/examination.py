@@ -35,12 +35,20 @@ def examine(found: Found, tell: Callable[[Finding], None], *, write: bool, folde
             if there is not None:
                 server.look_at_grants(there, at.scopes, at, findings)
         if there is not None:
-            _look_at_destination(there, settings.optional_writes, site, findings, write=write, writes=writes)
+            besides, owner = settings.optional_writes, settings.tasks.owner
+            _look_at_destination(there, besides, owner, site, findings, write=write, writes=writes)
     return findings
 
 
 def _look_at_destination(
-    there: ServerFeatures, besides: OptionalWrites, site: Site, findings: Findings, *, write: bool, writes: bool
+    there: ServerFeatures,
+    besides: OptionalWrites,
+    owner: str,
+    site: Site,
+    findings: Findings,
+    *,
+    write: bool,
+    writes: bool,
 ) -> None:
     missing = capability.lacks(there.statement, {"RiskAssessment"}, writes=writes, besides=besides)
     if missing:
@@ -52,7 +60,7 @@ def _look_at_destination(
     )
     if write:
         try:
-            writing.prove(there.client, site.writer.canonical, findings)
+            writing.prove(there.client, site.writer.canonical, findings, owner)
         except ScreenerError as error:
             findings.error("write", error)
     elif writes:

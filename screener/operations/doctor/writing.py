@@ -16,16 +16,18 @@ TEST_TAG = "write-test"  # in a code system below our canonical base
 _GONE = (200, 202, 204, 404, 410)
 
 
-def prove(client: Client, canonical: Canonical, findings: Findings) -> None:
-    """Write, find and take back. What cannot be deleted stays as `entered-in-error`, and is said."""
+def prove(client: Client, canonical: Canonical, findings: Findings, owner: str = "") -> None:
+    """Write, find and take back. What cannot be deleted stays as `entered-in-error`, and is said. `owner`: who gets Tasks, where the site
+    wants them: one is tried, too."""
     test = str(uuid.uuid4())
+    resources = _resources(canonical, test, owner)
     try:
-        addresses = _written(client, canonical, test)
+        addresses = _written(client, canonical, test, resources)
     except ScreenerError as error:
         findings.error("write", error)
         return
     found = _is_found(client, canonical, test)
-    left = _taken_back(client, canonical, test, addresses)
+    left = _taken_back(client, resources, addresses)
     if not found:
         findings.yellow(
             "write",
@@ -39,10 +41,11 @@ def prove(client: Client, canonical: Canonical, findings: Findings) -> None:
             "Have them deleted, if it matters: no run reads them",
         )
     elif found:
-        findings.green("write", "a Device and a RiskAssessment were created, found, updated and deleted again")
+        kinds = "a Device, a RiskAssessment and a Task" if owner else "a Device and a RiskAssessment"
+        findings.green("write", f"{kinds} were created, found, updated and deleted again")
 
 
-def _resources(canonical: Canonical, test: str) -> list[Json]:
+def _resources(canonical: Canonical, test: str, owner: str) -> list[Json]:
     shared = {
         "meta": {"tag": [{"system": f"{canonical.base}/CodeSystem/test", "code": TEST_TAG}]},
         "identifier": [{"system": f"{canonical.base}/identifier/test", "value": f"urn:uuid:{test}"}],
@@ -56,12 +59,16 @@ def _resources(canonical: Canonical, test: str) -> list[Json]:
             "deviceName": [{"name": "write test", "type": "other"}],
         },
         {"resourceType": "RiskAssessment", **shared, "status": "preliminary", "subject": about},
+        *(
+            [{"resourceType": "Task", **shared, "status": "draft", "intent": "proposal", "owner": {"reference": owner}}]
+            if owner
+            else []
+        ),
     ]
 
 
-def _written(client: Client, canonical: Canonical, test: str) -> list[str]:
+def _written(client: Client, canonical: Canonical, test: str, resources: list[Json]) -> list[str]:
     """Their addresses. ServerError for the first that is refused; what was written before it is taken back."""
-    resources = _resources(canonical, test)
     entries = [
         bundles.create(resource["resourceType"], resource, f"{canonical.base}/identifier/test|urn:uuid:{test}")
         for resource in resources
@@ -70,7 +77,7 @@ def _written(client: Client, canonical: Canonical, test: str) -> list[str]:
     addresses = [f"{r['resourceType']}/{result.id}" for r, result in zip(resources, results, strict=True) if result.id]
     for resource, result in zip(resources, results, strict=True):
         if result.status not in (200, 201):
-            _taken_back(client, canonical, test, addresses)
+            _taken_back(client, resources, addresses)
             raise ServerError(
                 f"{client.host} answered {result.status} to the create of a {resource['resourceType']}{result.codes}",
                 f"Grant create, update and search of {resource['resourceType']}; docs/servers.md has other destinations",
@@ -85,9 +92,9 @@ def _is_found(client: Client, canonical: Canonical, test: str) -> bool:
     return False
 
 
-def _taken_back(client: Client, canonical: Canonical, test: str, addresses: list[str]) -> list[str]:
+def _taken_back(client: Client, resources: list[Json], addresses: list[str]) -> list[str]:
     """Update each to entered-in-error, then delete it; returns those that stay."""
-    statuses = {resource["resourceType"]: resource for resource in _resources(canonical, test)}
+    statuses = {resource["resourceType"]: resource for resource in resources}
     left = []
     for address in addresses:
         kind, _, name = address.partition("/")
