@@ -55,7 +55,7 @@ bench: setup ## measure against peers and limits; BENCH="--only offline" for one
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-# Two locks: of all that the tests need, and of what an installation runs (deploy/docker), a part of the first.
+# Three locks: of all that the tests need, of what an installation runs (deploy/docker), and of what builds it, both parts of the first.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
@@ -63,6 +63,7 @@ lock: setup ## resolve the dependencies again
 	$(COMPILE) --extra fast --extra sandbox --extra postgresql --extra report --extra spark --group dev --group docs \
 		--fork-strategy fewest -o requirements.lock
 	$(COMPILE) --extra fast --extra postgresql --extra sandbox -c requirements.lock -o requirements-run.lock
+	echo hatchling | $(subst pyproject.toml,-,$(COMPILE)) -c requirements.lock -o deploy/docker/build.lock
 
 chart: setup ## render the Helm chart for its tests (needs helm)
 	$(BIN)/python -m tests.deployment.render

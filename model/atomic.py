@@ -11,11 +11,12 @@ from typing import BinaryIO
 _COPIED_BYTES = 64 << 20  # at a time
 
 
-def write_whole(file: Path, parts: Iterable[bytes | Path], *, private: bool = False) -> None:
+def write_whole(file: Path, parts: Iterable[bytes | Path], *, private: bool = False, public: bool = False) -> None:
     """Write beside `file`, flush to the disk, then take its place: what stood there stays until all is written.
 
     `parts`: bytes, or files whose content is copied. `private`: for its owner only from its first byte, because it holds patient
-    data. OSError where the disk is full or forbidden.
+    data. `public`: for everybody, whatever the process's mask is, because another user's program reads it. OSError where the disk is full or
+    forbidden.
     """
     remove_leftovers(file)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -30,6 +31,8 @@ def write_whole(file: Path, parts: Iterable[bytes | Path], *, private: bool = Fa
                 else:
                     stream.write(part)
             stream.flush()
+            if public:
+                os.fchmod(stream.fileno(), 0o644)
             os.fsync(stream.fileno())
         temporary.replace(file)
     finally:

@@ -15,8 +15,9 @@ from fhir_fixtures.population import generate, write_ndjson
 from screener.base.errors import as_screener_error
 from screener.sandbox.app import SandboxServer
 from tests import command
-from tests.command import Ended, clean_environment
+from tests.command import Ended, arguments_of, clean_environment
 from tests.fhir_samples import observation, patient
+from tests.folders import export
 from tests.scripted import Reply, Request, Script, bundle, scripted
 
 CANARY = "CANARY-4711"
@@ -303,21 +304,6 @@ def test_usage_errors(arguments: list[str], words: str, tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_the_installed_command_is_not_shadowed_by_a_model_in_the_working_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text("raise RuntimeError('the wrong model')\n")
-    command = Path(sys.executable).with_name("screener")
-    ended = subprocess.run(
-        [command, "config", "check", "--folders"],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=60,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("minutes", "words"), [(45, "45 minutes ahead of"), (-60 * 24 * 365, "minutes behind"), (5, "")]
 )
@@ -455,3 +441,17 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra() -> None:
         "This needs the package matplotlib.figure, which is not installed. Install it: pip install 'osteoporosis-screener[report]'"
     )
     assert "an error of its own" in str(as_screener_error(ModuleNotFoundError("x", name="x")))
+
+
+@pytest.mark.parametrize("how", ["module", "entry point"])
+def test_a_file_of_the_working_folder_takes_the_place_of_no_package(tmp_path: Path, how: str) -> None:
+    for name in ("model", "requests", "pandas", "click"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the working folder was imported')")
+    source = export(tmp_path / "export", [patient(f"p{n}") for n in range(3)])
+    started = arguments_of() if how == "module" else [str(Path(sys.executable).with_name("screener"))]
+    call = [*started, "run", "--backfill", "--from", str(source), "--to", "out", "--workers", "2"]
+    environment = {**clean_environment(), "SCREENER_FOLDER_COMPLETE": "true"}
+    ended = subprocess.run(
+        call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (ended.returncode, "working folder" in ended.stdout + ended.stderr) == (0, False), ended.stderr

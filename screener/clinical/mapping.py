@@ -5,7 +5,6 @@ something that may exclude one): it is counted, never lost.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -101,8 +100,15 @@ class MappingTables(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode([self, self.effective.digest], order="sorted")).hexdigest()
 
 
-_WRAPPERS = frozenset({"Bundle", "Parameters"})  # what is in them is not read
-_TYPE_NAME = re.compile(r"[A-Z][A-Za-z]{2,63}")
+NOT_UTF8 = "not text in UTF-8"
+
+
+def _is_utf8(raw: msgspec.Raw) -> bool:
+    try:
+        bytes(raw).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Mapper:
@@ -262,19 +268,14 @@ class Mapper:
     def _salvage(self, raw: bytes | msgspec.Raw) -> Rows:
         """The rows of a resource some element of which has the wrong type, or MalformedResource."""
         try:
-            bytes(raw).decode()
             envelope = wire.decode_envelope(raw)
             kind = msgspec.json.decode(envelope.resourceType, type=str)
-        except UnicodeDecodeError:
-            raise MalformedResource("not text in UTF-8") from None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise MalformedResource("not a JSON object with a resourceType") from None
         if kind not in wire.TYPES:
-            if kind in _WRAPPERS or not _TYPE_NAME.fullmatch(kind):
-                raise MalformedResource(
-                    f"a {kind} in place of one resource" if kind in _WRAPPERS else "no resource type of FHIR"
-                )
             return ()
+        if not _is_utf8(envelope.id):
+            raise MalformedResource(NOT_UTF8)  # without its id nobody could say which resource it is
         id_ = wire.lenient(envelope.id, str) or ""
         meta = wire.lenient(envelope.meta, wire.Meta)
         if kind == "Patient":

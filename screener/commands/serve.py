@@ -30,6 +30,7 @@ def serve(common: Common) -> None:
         import uvicorn
 
         from screener.visit.app import create_app
+        from screener.visit.connections import ImpatientProtocol
     from screener.run.site import open_site
     from screener.visit.clients import Clients
     from screener.visit.hooks import SERVICE_ID
@@ -50,4 +51,12 @@ def serve(common: Common) -> None:
         app = create_app(service, clients, visit.seconds)
         click.echo(f"CDS Hooks at {base}/cds-services (stop with Ctrl-C)", err=True)
         # No access log: it would hold nothing, and one line a call is ours.
-        uvicorn.run(app, host=host.strip("[]"), port=int(port), log_config=None, access_log=False, server_header=False)
+        uvicorn.run(
+            app,
+            host=host.strip("[]"),
+            port=int(port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            http=ImpatientProtocol,
+        )

@@ -40,6 +40,12 @@ class ServerSettings(Section):
     retries_per_run: int = Field(
         500, ge=0, description="retries of all requests of a run together; after them the next failure ends it"
     )
+    wait_minutes_per_run: float = Field(
+        120,
+        ge=0,
+        le=1440,
+        description="waits that the server asks for (Retry-After), all of a run together; beyond them they count as failures",
+    )
     longest_wait_seconds: float = Field(60, ge=0, le=3600, description="cap on a server's Retry-After")
     connections: int = Field(
         2, ge=1, le=16, description="searches at once, where the server takes one patient at a time only"

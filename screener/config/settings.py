@@ -22,7 +22,7 @@ _SECRETS = ("token", "password", "credential_command")
 
 
 class StateSettings(Section):
-    """Where the job remembers its watermark, lease and ledger. Losing it costs time, never correctness."""
+    """Where the job remembers its watermark, lease and ledger. What losing it costs is in docs: How a run works."""
 
     # Not in the repr: a PostgreSQL address holds a password.
     url: str = Field(

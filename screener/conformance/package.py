@@ -11,6 +11,7 @@ from typing import Any
 from model.atomic import write_whole
 from screener.base.errors import ServerError
 from screener.fhir.client import Client
+from screener.fhir.search import search
 
 Json = dict[str, Any]
 
@@ -57,14 +58,23 @@ def _files(found: Sequence[Json], canonical: str, version: str) -> dict[str, Jso
 
 
 def load(client: Client, found: Sequence[Json]) -> int:
-    """Put every resource on a server by its id; returns how many. ServerError where it refuses one."""
+    """Put every resource on a server; returns how many. Each is found by its canonical URL and updated, or created: the ids are the server's
+    affair. ServerError where it refuses one."""
     for resource in found:
-        kind, name = resource["resourceType"], resource["id"]
-        body = json.dumps(resource, ensure_ascii=False).encode()
-        answer = client.write("PUT", f"{kind}/{name}", body, what=f"a {kind}")
+        kind, url = resource["resourceType"], resource["url"]
+        held = [one.head.id for one in search(client, kind, [("url", url)])]
+        if len(held) > 1:
+            raise ServerError(
+                f"{client.host} holds {len(held)} {kind} resources of one canonical URL ({url.rpartition('/')[2]})",
+                "Remove all but one, and load again",
+            )
+        content = {name: value for name, value in resource.items() if name != "id"} | ({"id": held[0]} if held else {})
+        body = json.dumps(content, ensure_ascii=False).encode()
+        method, path = ("PUT", f"{kind}/{held[0]}") if held else ("POST", kind)
+        answer = client.write(method, path, body, what=f"a {kind}")
         if answer.status >= 400:
             raise ServerError(
-                f"{client.host} answered {answer.status} to {kind}/{name}",
-                "Check that it takes conformance resources with ids of the client, or install the package (--out) its own way",
+                f"{client.host} answered {answer.status} to a {kind}",
+                "Grant create, update and search of conformance resources, or install the package (--out) its own way",
             )
     return len(found)

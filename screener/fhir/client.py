@@ -41,6 +41,7 @@ T = TypeVar("T")
 FHIR_JSON = "application/fhir+json"
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 3  # of a download
+_MOST_WAITS = 20  # that a server may ask for before one request
 _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is looked at
 
@@ -48,11 +49,13 @@ _PIECE_BYTES = 1 << 16  # compressed: no piece becomes large before its size is 
 class _Transient(Exception):
     """A failure worth another try; `wait` is what the server asked for, in seconds."""
 
-    def __init__(self, cause: ServerError, wait: float | None = None, why: str = "") -> None:
-        """`cause` is raised when all attempts have failed; `why` is said before each new one."""
+    def __init__(self, cause: ServerError, wait: float | None = None, why: str = "", *, is_pace: bool = False) -> None:
+        """`cause` is raised when all attempts have failed; `why` is said before each new one. `is_pace`: the server only asks to wait (429
+        with Retry-After)."""
         super().__init__(str(cause))
         self.cause = cause
         self.wait = wait
+        self.is_pace = is_pace
         self.why = why or cause.what
         self.attempts = 0  # how often the request is sent at most
 
@@ -78,7 +81,7 @@ class Client:
         self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
         self._session.cert = client_certificate(settings)
         self._authorisation = authorised_by or authorisation(settings)
-        self._retries = retries or Retries(settings.retries_per_run)
+        self._retries = retries or Retries(settings.retries_per_run, 60 * settings.wait_minutes_per_run)
         self._base_answered = False  # a request below the base URL has succeeded
         self._next_at = 0.0  # monotonic: before that no request is sent
         self.search_by_post = True  # until the server refuses it
@@ -207,10 +210,24 @@ class Client:
             for attempt in attempts:
                 with attempt:
                     self.traffic.retries += attempt.num > 1
-                    return once()
+                    return self._waited_for(once)
         except _Transient as error:
             raise error.cause from None
         raise AssertionError("a retry loop ends by an answer or an error")
+
+    def _waited_for(self, once: Callable[[], T]) -> T:
+        """Call `once`, and again after each wait that the server asked for (Retry-After): that is its pace and no failure, as long as the
+        limits of a request and of the run are kept."""
+        for _ in range(_MOST_WAITS):
+            try:
+                return once()
+            except _Transient as error:
+                if not error.is_pace or error.wait is None or not self._retries.may_wait(error.wait):
+                    raise
+                log.info("waiting_as_the_server_asks", why=error.why, seconds=round(error.wait, 1))
+                self.traffic.retries += 1
+                time.sleep(error.wait)
+        return once()
 
     def _again(self, error: Exception) -> bool | float:
         """For stamina: whether to try again, and how long to wait where the server said so."""
@@ -326,7 +343,8 @@ class Client:
         if status in _TRANSIENT:
             cause = ServerError(f"{self.host} kept answering {status} to {what}", "Try again when the server is well")
             wait = retry_after(answer, self._settings.longest_wait_seconds)
-            raise _Transient(cause, wait, f"{self.host} answered {status} to {what}")
+            pace = status == HTTPStatus.TOO_MANY_REQUESTS and wait is not None
+            raise _Transient(cause, wait, f"{self.host} answered {status} to {what}", is_pace=pace)
         if status < 400:
             raise ServerError(
                 f"{self.host} redirects {what} ({status})",

@@ -115,7 +115,7 @@ def exposition(state: State, next_starts: Mapping[str, datetime] | None = None) 
 def write(state: State, file: Path) -> None:
     """A text file for node-exporter's textfile collector; it appears whole. InputError where it cannot be written."""
     try:
-        write_whole(file, [exposition(state)])
+        write_whole(file, [exposition(state)], public=True)
     except OSError as error:
         raise InputError(
             f"Cannot write {file.name}: {error.strerror}", "Check metrics.file and its permissions"

@@ -22,7 +22,7 @@ from screener.run.engine import Plan
 from screener.run.folder_engine import ShardTask, decide_and_write
 from screener.stores.folder.destination import FolderShardDestination, Line, LineWriter, in_order, read_line
 from screener.stores.folder.prefilter import Prefilter
-from screener.stores.folder.scan import UNREADABLE, AnyRow, decode_head, decode_rows, shard_of, version_of
+from screener.stores.folder.scan import UNREADABLE, AnyRow, check_type, decode_head, decode_rows, shard_of, version_of
 from screener.stores.folder.shards import FolderShardSource, resource_of
 from screener.stores.folder.versions import key_of
 from screener.stores.patient_order import shard_key
@@ -71,6 +71,7 @@ def _take(line: bytes, file: str, mapper: Mapper, shards: int, out: "_Table") ->
         resource, rows = mapper.open(line)
         if resource is None:
             head = decode_head(line)
+            check_type(head.resourceType)
             kind, name, copy = head.resourceType, head.id, version_of(head)
         else:
             kind, name, copy = type(resource).__name__, resource.id or "", version(resource.meta)

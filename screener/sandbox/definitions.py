@@ -136,6 +136,19 @@ DEFINITIONS: dict[str, Definition] = {
         mandatory=("type", "recorded", "agent", "source"),
         references=("agent.who", "source.observer", "entity.what"),
     ),
+    # What `screener conformance --load` loads; url is a token here: the sandbox compares it whole, as R4 does.
+    **{
+        kind: Definition(tokens={"url": "url", **_IDENTIFIER, **_STATUS}, mandatory=("url", "status"))
+        for kind in (
+            "StructureDefinition",
+            "CodeSystem",
+            "ValueSet",
+            "PlanDefinition",
+            "ActivityDefinition",
+            "Library",
+            "Measure",
+        )
+    },
     "Consent": Definition(
         tokens={**_IDENTIFIER, **_STATUS, **_CATEGORY},
         subjects={"patient": "patient"},

@@ -1,4 +1,5 @@
-"""State: what the job remembers between runs. Losing it costs time, never correctness: the server is the truth."""
+"""State: what the job remembers between runs. What was written, by which run, and what a site took back on purpose is on the server; only
+suppressions of those of whom nothing stands there are here alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -33,13 +33,17 @@ def create_app(service: Service, clients: Clients | None, seconds: float) -> Sta
         try:
             if clients is not None:
                 clients.check(request.headers.get("Authorization", ""))
-            body = await _body(request)
+            with anyio.fail_after(seconds):
+                body = await _body(request)
             with anyio.fail_after(seconds):
                 cards = await run_sync(lambda: service.cards(read_call(body)), abandon_on_cancel=True)
         except Refused as refused:
             return _refused(refused)
         except TimeoutError:
             return _refused(Refused(504, f"There is no answer within {seconds:g} s"))
+        except ClientDisconnect:
+            log.info("call_given_up", why="the client closed the connection")
+            return Response(status_code=499)  # nobody reads it
         except Exception as error:  # noqa: BLE001 - a traceback may quote patient data
             said = as_screener_error(error)
             log.error("call_failed", error=said.what)

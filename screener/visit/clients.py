@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from screener.visit.hooks import Refused
 
 _ALGORITHMS = ["ES384", "RS384"]
 _LEEWAY_SECONDS = 30
+_AHEAD_SECONDS = 300  # clocks of record systems are minutes off; a JWT of the future can still be used only once
 _LONGEST_SECONDS = 600  # a JWT that is valid for longer is refused: it could be used again for as long
 _REMEDY = 'It is JSON: {"https://ehr.hospital.example": {"keys": [...]}}, the public keys of each client by its `iss`'
 
@@ -51,19 +53,27 @@ class Clients:
         audiences = audience if isinstance(audience, list) else [audience]
         if not any(str(one).rstrip("/") in self._audiences for one in audiences):
             raise Refused(401, "The JWT is for another service (aud)")
-        ends, begins = claims.get("exp"), claims.get("iat")
-        if not isinstance(ends, int | float) or not isinstance(begins, int | float):
-            raise Refused(401, "The JWT does not say when it is valid (iat, exp)")
-        if not begins - _LEEWAY_SECONDS <= instant <= ends + _LEEWAY_SECONDS or ends - begins > _LONGEST_SECONDS:
-            raise Refused(401, "The JWT has expired, or is valid for longer than ten minutes")
+        ends, begins = _instant(claims.get("exp")), _instant(claims.get("iat"))
+        not_before = _instant(claims["nbf"]) if "nbf" in claims else begins
+        if ends is None or begins is None or not_before is None:
+            raise Refused(401, "The JWT does not say when it is valid (iat, exp; nbf where it has one)")
+        if ends - begins > _LONGEST_SECONDS:
+            raise Refused(401, "The JWT is valid for longer than ten minutes")
+        if instant > ends + _LEEWAY_SECONDS:
+            raise Refused(401, f"The JWT expired {round(instant - ends)} s ago by this machine's clock (exp)")
+        if instant < max(begins, not_before) - _AHEAD_SECONDS:
+            ahead = round(max(begins, not_before) - instant)
+            raise Refused(
+                401, f"The JWT is not valid yet: the client's clock is {ahead} s ahead of this machine's (iat, nbf)"
+            )
         self._once(str(claims["iss"]), claims.get("jti"), instant, ends)
 
     def _claims(self, token: str) -> dict[str, Any]:
         for issuer, keys in self._keys.items():
             try:
                 claims = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
-            except (JoseError, ValueError):
-                continue
+            except (JoseError, ValueError, TypeError, OverflowError, RecursionError):
+                continue  # not signed by these keys, or no JWT at all
             if claims.get("iss") == issuer:
                 return dict(claims)
         raise Refused(401, "The JWT is not signed by a client that is known here (iss, signature)")
@@ -75,3 +85,14 @@ class Clients:
         if (issuer, name) in self._seen:
             raise Refused(401, "The JWT was used before (jti)")
         self._seen[issuer, name] = ends + _LEEWAY_SECONDS
+
+
+def _instant(claim: object) -> float | None:
+    """A NumericDate (RFC 7519); None for what is none."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        return None
+    try:
+        number = float(claim)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from screener.clinical import wire
 from screener.clinical.mapping import Mapper, MappingTables
 from screener.clinical.records import Analyte, Demographics, Exclusion, Fact, MalformedResource, Unreadable, Version
 
@@ -215,3 +216,14 @@ def test_what_may_exclude_and_does_not_say_whom_is_no_resource(kind: str) -> Non
     harmless = {"code": {"coding": [{"system": "http://snomed.info/sct", "code": "38341003"}]}}
     if kind != "MedicationRequest":
         assert mapped({"resourceType": kind, "id": "x", "subject": {"display": "A"}, **harmless}) == ()
+
+
+@pytest.mark.parametrize("name", ["e" * 66, "eK" + "9-x." * 27, "a_b~c:d", "A" * 300])
+def test_an_id_that_a_server_gives_may_be_longer_than_r4_has_it(name: str) -> None:
+    """Epic's Medications have ids of 66 and 109 characters."""
+    mapper = Mapper(MappingTables.default())
+    for reference in (f"Medication/{name}", f"https://ehr.example/fhir/Medication/{name}/_history/3"):
+        assert mapper.medicine_id(wire.Reference(reference)) == name
+    assert mapper.patient_id(f"Patient/{name}") == name
+    for other in ("Patient/..", "Patient/.", "Patient/a b", "Patient/a,b", "Patient/a|b", "Patient/a?b=c", "Patient/"):
+        assert mapper.patient_id(other) == ""

@@ -28,6 +28,7 @@ from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte
 from screener.conformance import resources
+from screener.sandbox.app import SandboxServer
 from tests.builders import NOW_US, complete, record, refusal, woman, writer
 from tests.command import Ended, screener
 from tests.hapi import launcher
@@ -289,6 +290,27 @@ def damaged() -> Iterable[Json]:
     yield {**flag, "extension": [part]}
 
 
+def test_the_embedded_server_takes_them_by_ids_of_its_own_and_again(tmp_path: Path) -> None:
+    """A server may not let clients choose ids: what is there is found by its canonical URL."""
+    base = "https://example.org/tests/conformance"
+    with SandboxServer() as server:
+        here = {"SCREENER_SERVER_BASE_URL": server.base_url, "SCREENER_OUTPUT_CANONICAL": base}
+        loaded = []
+        for _ in range(2):
+            ended = command(tmp_path, "conformance", "--load", **here)
+            assert ended.exit_code == 0, ended.stderr
+            found = [
+                entry["resource"]
+                for kind in ("CodeSystem", "ValueSet", "StructureDefinition", "PlanDefinition")
+                for entry in requests.get(f"{server.base_url}/{kind}", params={"_count": "500"}, timeout=60).json()[
+                    "entry"
+                ]
+            ]
+            loaded.append({resource["url"]: resource["id"] for resource in found})
+            assert len(found) == len(loaded[-1]) > 20
+        assert loaded[0] == loaded[1]
+
+
 @pytest.mark.hapi
 def test_a_real_server_takes_them(hapi: str, tmp_path: Path) -> None:
     base = "https://example.org/tests/conformance"
@@ -336,7 +358,7 @@ def test_every_url_and_code_that_is_written_is_described(written: list[Json]) ->
             coded.add((str(part.get("system", "")), str(part.get("code", ""))))
     ours = {url for url in urls if url.startswith(CANONICAL.base)}
     assert ours <= described
-    assert len(ours) == 6
+    assert len(ours) == 7
     wrong = {(s, c) for s, c in coded if s.startswith(f"{CANONICAL.base}/CodeSystem") and c not in codes[s]}
     assert wrong == set()
     assert all(Validator(every=True).problem(r) == "" for r in written if r["resourceType"] == "RiskAssessment")

@@ -13,6 +13,7 @@ RENDERED = Path(__file__).parent / "rendered"
 VARIANTS = {
     "cronjobs": (),
     "worker": ("mode=worker",),
+    "openshift": ("podSecurity=null",),
     "postgresql": (
         "persistence.enabled=false",
         "environmentSecretName=screener-state",

@@ -23,7 +23,10 @@ from kubernetes_validate import validate
 from screener import __version__
 from screener.commands.cli import cli
 from screener.config.loading import examine
+from tests.command import arguments_of, clean_environment
 from tests.deployment import render
+from tests.fhir_samples import patient
+from tests.folders import NOW, export, stay
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -70,9 +73,14 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
 def test_what_an_installation_runs_is_locked_as_the_tests_have_it() -> None:
     locks = [
         dict(re.findall(r"^([\w.-]+)(?:\[\w+\])?==([^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements-run.lock", "requirements.lock")
+        for name in ("requirements-run.lock", "requirements.lock", "deploy/docker/build.lock")
     ]
     assert locks[0].items() <= locks[1].items()
+    assert locks[2].items() <= locks[1].items()
+    assert "hatchling" in locks[2]
+    dockerfile = (DEPLOY / "docker" / "Dockerfile").read_text()
+    installs = re.findall(r"pip install (.*?)(?: \\)?$", dockerfile, re.MULTILINE)
+    assert all("--require-hashes" in one or "--no-deps /tmp/wheel/" in one for one in installs)
     assert {"requests", "pandas", "scikit-learn", "fhir-resources", "jinja2"} <= set(locks[0])
     assert not {"pytest", "pyspark", "mypy", "playwright"} & set(locks[0])
 
@@ -121,13 +129,10 @@ def test_pods_are_hardened_and_call_what_there_is(name: str) -> None:
         if document["kind"] == "CronJob":
             job = document["spec"]["jobTemplate"]["spec"]
             pods.append(job["template"]["spec"])
-            assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [
-                1,
-                2,
-                3,
-                5,
-                7,
-            ]  # 4 and 6 are tried again
+            # In this order: a run on a node that is drained ends by SIGTERM, with 1. 4 and 6 are tried again.
+            drained, failed = job["podFailurePolicy"]["rules"]
+            assert drained == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+            assert (failed["action"], failed["onExitCodes"]["values"]) == ("FailJob", [1, 2, 3, 5, 7])
         elif document["kind"] == "Deployment":
             pods.append(document["spec"]["template"]["spec"])
         elif document["kind"] == "ConfigMap":
@@ -138,6 +143,8 @@ def test_pods_are_hardened_and_call_what_there_is(name: str) -> None:
         (container,) = pod["containers"]
         check_arguments(list(container["args"]))
         assert pod["securityContext"]["runAsNonRoot"] is True
+        fixed = {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
+        assert len(fixed) == (0 if name == "openshift" else 3)
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -182,8 +189,37 @@ def test_a_service_is_hardened_and_calls_what_there_is(unit: str, units: Path) -
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # type: ignore[arg-type]
     assert ended.returncode == 0, ended.stdout[-300:]
     text = (DEPLOY / "systemd" / unit).read_text()
+    credential = (
+        f"Environment=SCREENER_SERVER_TOKEN_FILE=%d/{re.search(r'^LoadCredential=([^:]+):', text, re.MULTILINE)[1]}"
+    )
+    assert credential in text.splitlines()  # each unit has a folder of its own, and both share one configuration
     call = shlex.split(re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1])
     check_arguments([word.replace("${STATE_DIRECTORY}", str(units)) for word in call[1:]])
+
+
+def test_a_run_under_the_units_restrictions_leaves_metrics_that_others_can_read(tmp_path: Path) -> None:
+    """Its mask and its folders, set by hand: there is no systemd here. What holds patients stays closed."""
+    text = (DEPLOY / "systemd" / "screener-backfill.service").read_text()
+    mask = int(re.search(r"^UMask=(\d+)$", text, re.MULTILINE)[1], 8)
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    state.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o755)
+    metrics = re.search(r"^Environment=SCREENER_METRICS_FILE=%t/screener/(.*)$", text, re.MULTILINE)[1]
+    environment = {
+        **clean_environment(),
+        "SCREENER_STATE_URL": f"sqlite:///{state / 'state.sqlite'}",
+        "SCREENER_METRICS_FILE": str(runtime / metrics),
+        "SCREENER_FOLDER_COMPLETE": "true",
+    }
+    source = export(tmp_path / "export", [patient("p1"), *stay("p1")])
+    asked = ("run", "--backfill", "--from", str(source), "--to", str(state / "out"), "--now", NOW)
+    call = [*arguments_of(*asked), "--summary", str(state / "summary.json")]
+    ended = subprocess.run(call, env=environment, cwd=tmp_path, umask=mask, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert (runtime / metrics).stat().st_mode & 0o777 == 0o644
+    assert "screener_last_run_exit_code" in (runtime / metrics).read_text()
+    private = [file for file in (*state.iterdir(), *(state / "out").iterdir()) if file.is_file()]
+    assert {file.stat().st_mode & 0o077 for file in private} == {0}
 
 
 def test_the_timers_start_once_a_night_and_once_a_week() -> None:

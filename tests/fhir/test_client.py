@@ -70,6 +70,31 @@ def test_a_run_that_has_used_up_its_retries_ends_at_the_next_failure() -> None:
     assert next(number) == 7  # three failures made good, and one that is not
 
 
+def test_a_wait_that_the_server_asks_for_is_no_failure() -> None:
+    """429 with Retry-After on every second request: a busy server sets the pace."""
+    number = count()
+    pace = Reply(429, headers={"Retry-After": "0"})
+    get_often(lambda _: pace if next(number) % 2 == 0 else Reply(body=b"{}"), times=10, retries_per_run=0)
+    assert next(number) == 20
+
+
+def test_waits_that_the_server_asks_for_have_a_limit() -> None:
+    number = count()
+    pace = Reply(429, headers={"Retry-After": "0"})
+    with pytest.raises(ServerError, match="kept answering 429"):
+        get(lambda _: pace if next(number) >= 0 else Reply())
+    assert 20 < next(number) < 100  # of one request
+    number = count()
+    with pytest.raises(ServerError, match="used up its 0 retries"):
+        get_often(
+            lambda _: pace if next(number) % 2 == 0 else Reply(body=b"{}"),
+            times=20,
+            retries_per_run=0,
+            wait_minutes_per_run=0.1,
+        )
+    assert next(number) == 13  # six waits, each of which counts for a second at least
+
+
 def test_retry_is_logged_with_its_cause_number_and_wait() -> None:
     number = count()
     with structlog.testing.capture_logs() as lines:

@@ -3,6 +3,7 @@
 Pieces of the files are read independently, in any order, by any process, with the same result.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from screener.clinical import statements, wire
-from screener.clinical.mapping import Mapped, Mapper
+from screener.clinical.mapping import NOT_UTF8, Mapped, Mapper
 from screener.clinical.patients import version
 from screener.clinical.records import (
     Demographics,
@@ -78,6 +79,18 @@ def _all_lines(block: bytes) -> Iterable[bytes]:
     return block.split(b"\n")
 
 
+_WRAPPERS = frozenset({"Bundle", "Parameters"})  # what is in them would not be read
+_TYPE_NAME = re.compile(r"[A-Z][A-Za-z]{2,63}")
+
+
+def check_type(kind: str) -> None:
+    """MalformedResource for a line that holds no resource of a type of its own."""
+    if kind in _WRAPPERS:
+        raise MalformedResource(f"a {kind} in place of one resource")
+    if not _TYPE_NAME.fullmatch(kind):
+        raise MalformedResource("no resource type of FHIR")
+
+
 def shard_of(patient: str, shards: int) -> int:
     """The shard of a patient: one of `shards` equal ranges of keys."""
     return shard_key(patient) * shards // KEYS
@@ -121,7 +134,8 @@ class Scanner:
                 except UNREADABLE as error:
                     # The first such line after the last bad one: an earlier one like it would have been bad as well.
                     searched = block.data.index(line, searched)
-                    why = str(error) if isinstance(error, MalformedResource) else NOT_A_RESOURCE
+                    why = NOT_UTF8 if isinstance(error, UnicodeDecodeError) else NOT_A_RESOURCE
+                    why = str(error) if isinstance(error, MalformedResource) else why
                     bad.append(Bad(piece.file, block.start + searched, why))
                     searched += len(line)
         return Scanned(
@@ -142,6 +156,7 @@ class Scanner:
         if resource is None:
             head = decode_head(line)
             kind = head.resourceType
+            check_type(kind)
             if kind == "Medication":
                 medicine = statements.medicine(line)
                 if medicine is not None:

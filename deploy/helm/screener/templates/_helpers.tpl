@@ -37,9 +37,15 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  {{- with (.Values.podSecurity).runAsUser }}
+  runAsUser: {{ . }}
+  {{- end }}
+  {{- with (.Values.podSecurity).runAsGroup }}
+  runAsGroup: {{ . }}
+  {{- end }}
+  {{- with (.Values.podSecurity).fsGroup }}
+  fsGroup: {{ . }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with .Values.nodeSelector }}
