@@ -32,8 +32,8 @@ def test_the_ledger_says_what_runs_did_and_how_they_differ(sandbox: Site) -> Non
     listed = sandbox.call("runs", "list").stdout
     assert max(len(line) for line in listed.splitlines()) <= 80
     rows = [line for line in listed.splitlines() if "backfill" in line]
-    assert [row.split()[0] for row in rows] == [second["run_id"][:8], first["run_id"][:8]]
-    assert "exit 0" in rows[0]
+    assert [row.split()[0] for row in rows] == [run["run_id"][:8] for run in (stopped.summary, second, first)]
+    assert ["exit 4" in rows[0], "exit 0" in rows[1]] == [True, True]
 
     shown = sandbox.call("runs", "show", first["run_id"][:8]).stdout
     assert first["run_id"] in shown
@@ -41,7 +41,7 @@ def test_the_ledger_says_what_runs_did_and_how_they_differ(sandbox: Site) -> Non
     assert sandbox.id("w1") not in shown
     whole = json.loads(sandbox.call("runs", "show", first["run_id"], "--json").stdout)
     assert whole["summary"]["writes"] == first["writes"]
-    assert [row["exit_code"] for row in json.loads(sandbox.call("runs", "list", "--json").stdout)] == [0, 0]
+    assert [row["exit_code"] for row in json.loads(sandbox.call("runs", "list", "--json").stdout)] == [4, 0, 0]
 
     told = json.loads(sandbox.call("runs", "diff", first["run_id"], second["run_id"], "--json").stdout)
     assert told["judged_by"] == {}

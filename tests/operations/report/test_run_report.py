@@ -40,6 +40,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_ndjson(folder / "export", generate(1500, 3, date(2026, 1, 31), dxa_share=0.4))
     for name in ("first", "again"):
         screener(*CALL, "--report", f"{name}.html", cwd=folder, **COMPLETE)
+    for file in (folder / "export").glob("Procedure*"):
+        file.unlink()
     screener(*CALL[:-2], "--report", "stopped.html", cwd=folder, expect=2)
     return folder
 
