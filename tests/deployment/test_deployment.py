@@ -131,7 +131,7 @@ def test_pods_are_hardened_and_call_what_there_is(name: str) -> None:
             pods.append(job["template"]["spec"])
             # In this order: a run on a node that is drained ends by SIGTERM, with 1. 4 and 6 are tried again.
             drained, failed = job["podFailurePolicy"]["rules"]
-            assert drained == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+            assert drained == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
             assert (failed["action"], failed["onExitCodes"]["values"]) == ("FailJob", [1, 2, 3, 5, 7])
         elif document["kind"] == "Deployment":
             pods.append(document["spec"]["template"]["spec"])
