@@ -734,7 +734,7 @@ ELSEWHERE = [
     ("ids of Medications above 64 characters", "0, read", "0", "tests/clinical/test_mapping.py::test_an_id_that_a_server_gives_may_be_longer_than_r4_has_it"),
     ("an entry of a folder that may hold resources and is not read", "2", "2", f"{_FOLDER}::test_what_may_hold_resources_and_is_not_read_stops_the_run"),
     ("a server that shows conditions by category only", "4, or said on every assessment where the type is optional", "the same, until the categories are confirmed", "tests/e2e/test_record_systems.py::test_what_a_server_shows_by_category_only_stops_a_run_or_is_said"),
-    ("a required type that shows nothing of 50 women, in a first or a named run", "7", "7, or 0 after --accept-large-change", "tests/run/test_limits.py::test_a_first_run_that_sees_nothing_of_a_required_type_is_stopped"),
+    ("a required type that shows nothing of 50 patients, in a first or a named run", "7", "7, or 0 after --accept-large-change", "tests/run/test_limits.py::test_a_first_run_that_sees_nothing_of_a_required_type_is_stopped"),
     ("pages without a total that repeat a match", "0, asked again in a stable order or on one page; else 4", "0", "tests/fhir/test_search.py::test_pages_that_repeat_a_match_are_asked_for_in_a_stable_order"),
     ("a line that is no UTF-8, a Bundle, or nested without end", "2, with file and number", "2, or 0 with folder.bad_lines_allowed and a caveat", f"{_FOLDER}::test_a_bad_line_is_named_by_file_and_number_whatever_is_wrong"),
     ("results that name no patient", "0, counted", "0", f"{_FOLDER}::test_results_that_name_nobody_are_counted"),

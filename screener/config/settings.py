@@ -111,7 +111,7 @@ class BulkSettings(Section):
     """Bulk export of the server (Bulk Data Access)."""
 
     level: str = Field(
-        "", pattern=r"^$|^Patient$|^Group/[A-Za-z0-9.-]{1,64}$", description='"" for all, "Patient", or "Group/ID"'
+        "", pattern=r"^$|^Patient$|^Group/[A-Za-z0-9._~-]{1,512}$", description='"" for all, "Patient", or "Group/ID"'
     )
     connections: int = Field(2, ge=1, le=16, description="files fetched at once")
     longest_wait_seconds: float = Field(60, gt=0, le=3600, description="between two questions whether it is complete")
@@ -192,7 +192,7 @@ class TaskSettings(Section):
 
     owner: str = Field(
         "",
-        pattern=r"^$|^(Practitioner|PractitionerRole|Organization|CareTeam|HealthcareService|Device)/[A-Za-z0-9.-]{1,64}$",
+        pattern=r"^$|^(Practitioner|PractitionerRole|Organization|CareTeam|HealthcareService|Device)/[A-Za-z0-9._~-]{1,512}$",
         description='who gets the Tasks, e.g. "PractitionerRole/dxa"; "" for no Tasks',
     )
     days: int = Field(90, ge=1, le=3650, description="a flag is new whose magnesium result is not older")

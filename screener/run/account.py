@@ -49,7 +49,7 @@ class Account:
             self.reading.not_whole,
             options.accept_large_change,
             options.to_folder is not None,
-            self.reading.silent(self.site.needs) if self.site else (),
+            self.reading.silent(self.site.needs) if self.site else {},
         )
 
     def stopped(self, error: ScreenerError) -> Summary:

@@ -17,7 +17,7 @@ from screener.stores.protocols import Mode
 _CHANCE = 0.001  # a fall or a rise that chance brings about more often than this is none
 _NOTICED = 0.02  # created or amended for each patient: less is no rise, as when a week's results grow old
 _ENOUGH_TO_ASK = 3  # patients of one run
-_ENOUGH_TO_MISS = 50  # women of whom some have a diagnosis, a procedure or a medicine wherever these are recorded
+_ENOUGH_TO_MISS = 50  # patients of whom some have a diagnosis, a procedure or a medicine wherever these are recorded
 _ENOUGH = 100  # results or women below which a rate is not compared
 _WRITES = ("created", "amended", "retracted")
 
@@ -48,14 +48,14 @@ class History(msgspec.Struct, frozen=True):
 
 class Compared(msgspec.Struct, frozen=True):
     """What is compared of a run. `unchecked`: excluding types that it could not read, and why. `silent`: required ones that showed nothing
-    at all. `to_folder`: the difference goes to a folder, whose first run may be of any size."""
+    at all, with how many patients they were asked for (0 for all). `to_folder`: the difference goes to a folder, whose first run may be of any size."""
 
     figures: Figures
     mode: Mode
     unchecked: Mapping[str, str] = {}
     accepted: bool = False
     to_folder: bool = False
-    silent: Sequence[str] = ()
+    silent: Mapping[str, int] = {}
 
 
 def exceeded(run: Compared, history: History, limits: LimitSettings, shows: Shows) -> list[Exceeded]:
@@ -93,14 +93,15 @@ def shows_any(kind: str, silent: Collection[str], shows: Shows) -> bool | None:
     return False if found is None and kind in silent else found
 
 
-def _never_shown(now: Figures, silent: Collection[str]) -> Iterator[Exceeded]:
+def _never_shown(now: Figures, silent: Mapping[str, int]) -> Iterator[Exceeded]:
     """A first run that sees nothing of a required type in many patients most likely may not see it."""
-    if now.candidates >= _ENOUGH_TO_MISS:
-        for kind in silent:
+    for kind, asked in silent.items():
+        patients = asked or now.patients
+        if patients >= _ENOUGH_TO_MISS:
             yield Exceeded(
                 "fall",
-                f"the source shows no {kind} of any of {counted(now.candidates, 'woman', 'women')}, and no earlier run says that this is "
-                f"usual. Where there truly are none, --accept-large-change lets this run through, and later runs compare with it",
+                f"the source shows no {kind} of any of {counted(patients, 'patient')}, and no earlier run says that this is usual. "
+                "Where there truly are none, --accept-large-change lets this run through, and later runs compare with it",
             )
 
 

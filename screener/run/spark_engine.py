@@ -107,7 +107,10 @@ class SparkEngine:
 
     def _judged_input(self, mapped: DataFrame) -> tuple[Gaps, dict[str, Medicine]]:
         """What the first pass says of the whole input: whether it may be used, and the medicines."""
-        bad = mapped.where(F.col("kind") == tasks.BAD).groupBy("file").count().orderBy("file").collect()
+        odd = mapped.where(F.col("kind").isin(tasks.BAD, tasks.WITHOUT_PATIENT))
+        counted_by_file = odd.groupBy("kind", "file").count().orderBy("file").collect()
+        bad = [row for row in counted_by_file if row.kind == tasks.BAD]
+        self.reading.without_patient = sum(row["count"] for row in counted_by_file if row.kind != tasks.BAD)
         self.reading.bad_lines = sum(row["count"] for row in bad)
         for row in bad:
             log.warning("bad_lines", file=row.file.rpartition("/")[2], lines=row["count"])

@@ -29,7 +29,7 @@ from screener.stores.patient_order import shard_key
 from screener.stores.reading import Gaps
 
 # What a mapped line may be.
-ROWS, SEEN, BAD, MEDICINE, KIND = range(5)
+ROWS, SEEN, BAD, MEDICINE, KIND, WITHOUT_PATIENT = range(6)
 MAPPED = "kind byte, shard int, patient string, key binary, updated_us long, number long, payload binary, file string"
 # What a partition of patients is made of: rows of theirs, rows of results that moved elsewhere, assessments, who failed before.
 RESULT, ELSEWHERE, STANDING, AGAIN = range(4)
@@ -78,6 +78,8 @@ def _take(line: bytes, file: str, mapper: Mapper, shards: int, out: "_Table") ->
     except UNREADABLE:
         out.add(BAD, 0, "", b"", 0, 0, b"", file)
         return ""
+    if not rows and mapper.is_without_patient(resource):
+        out.add(WITHOUT_PATIENT, 0, "", b"", 0, 0, b"", file)
     medicine = statements.medicine(line) if kind == "Medication" else None
     if medicine is not None:
         out.add(MEDICINE, 0, "", b"", 0, 0, _encode(medicine), "")

@@ -51,6 +51,7 @@ class Reading(msgspec.Struct):
         False  # a night's patients were found by the dates of their results, not by when these changed
     )
     seen: dict[str, int] = {}  # resources of each excluding type that was asked for, whoever they are about
+    asked: dict[str, int] = {}  # of how many patients it was asked for; none where all are in one export
     deleted: set[str] = set()  # ids of Observations that the source says were deleted
 
     def whole(self, kind: str, categories: str = "") -> None:
@@ -95,11 +96,12 @@ class Reading(msgspec.Struct):
             if {"Observation": "required", **needs}.get(kind) == "required"
         }
 
-    def silent(self, needs: Mapping[str, str]) -> list[str]:
-        """The required types that were asked for and showed nothing at all. One type of medicines that shows something speaks for all."""
+    def silent(self, needs: Mapping[str, str]) -> dict[str, int]:
+        """The required types that were asked for and showed nothing at all, and of how many patients they were asked for (0 for all of
+        them). One type of medicines that shows something speaks for all."""
         nothing = {kind for kind, count in self.seen.items() if not count and needs.get(kind) == "required"}
         medicines = any(self.seen.get(kind) for kind in MEDICINE_TYPES)
-        return sorted(nothing - MEDICINE_TYPES if medicines else nothing)
+        return {kind: self.asked.get(kind, 0) for kind in sorted(nothing - MEDICINE_TYPES if medicines else nothing)}
 
     def gaps(self) -> Gaps:
         """What each assessment has to say."""

@@ -195,6 +195,7 @@ class ServerSource:
         try:
             rows = list(self._rows(kind, patients))
             self.reading.seen.setdefault(kind, 0)
+            self.reading.asked[kind] = self.reading.asked.get(kind, 0) + len(patients)
         except ServerError as error:
             if not is_about_the_type(error):
                 raise  # an expired token or an unwell server: it says nothing of the type, and the run stops

@@ -57,6 +57,29 @@ def test_a_scope_narrowed_in_silence_stops_the_night_before_it_writes(tmp_path: 
         assert everything(site) == stands
 
 
+@pytest.mark.parametrize("kind_of_run", ["backfill", "named"])
+def test_a_first_run_that_may_not_see_the_history_stops_and_is_answered_once(tmp_path: Path, kind_of_run: str) -> None:
+    """A token without the scope, on a server that answers nothing instead of 403: nobody has a history."""
+
+    def fault(request: Request, ask: Ask) -> Reply:
+        return NOTHING_FOUND if kind_of(request) in EXCLUDING else ask()
+
+    with SandboxServer() as server, faulty(lambda: server.base_url, fault) as front:
+        with Client(ServerSettings(base_url=server.base_url)) as client:
+            seed(client, generate(300, 5, TODAY), lambda _: None)
+        site = Site(front.base_url, tmp_path, environment={"SCREENER_SERVER_ONLY_TAG": "", "SCREENER_OUTPUT_TAG": ""})
+        patients = [str(found["id"]) for found in site.search("Patient", _count="500")]
+        (tmp_path / "list").write_text("\n".join(patients))
+        call = ["--backfill"] if kind_of_run == "backfill" else ["--patients-from", "list"]
+        stopped = site.run(*call, expect=7)
+        said = [found["words"] for found in stopped.summary["limits_exceeded"]]
+        assert [kind for kind in ("Condition", "Procedure") if f"no {kind} " in str(said)] == ["Condition", "Procedure"]
+        assert "Where there truly are none" in stopped.stdout
+        assert everything(site) == []
+        assert site.run(*call, "--accept-large-change").summary["writes"]["created"] > 20
+        assert site.run(*call).summary["limits_exceeded"] == []  # it was answered once
+
+
 def test_a_large_first_backfill_asks_first_and_leaves_not_even_a_device(sandbox: Site) -> None:
     for name in ("w1", "w2"):
         sandbox.woman(name)

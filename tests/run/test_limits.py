@@ -150,16 +150,18 @@ def test_named_patients_are_compared_by_what_falls_only() -> None:
     assert limits_of(gone, USUAL, mode=Mode.NAMED, shows=lambda _: None) == ["fall"] * 3
     few = changed(patients=6, candidates=6, scored=2, types={})
     assert limits_of(few, USUAL, mode=Mode.NAMED, shows=lambda _: None) == []
-    assert limits_of(few, USUAL, mode=Mode.NAMED, shows=lambda _: None, silent=["Condition"]) == ["fall"]
+    assert limits_of(few, USUAL, mode=Mode.NAMED, shows=lambda _: None, silent={"Condition": 6}) == ["fall"]
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_first_run_that_sees_nothing_of_a_required_type_is_stopped(mode: Mode) -> None:
-    first = changed(created=0, amended=0, retracted=0, types={}, candidates=50)
-    assert limits_of(first, mode=mode, silent=["Condition", "Procedure"]) == ["fall", "fall"]
-    assert limits_of(changed(created=0, amended=0, retracted=0, candidates=49), mode=mode, silent=["Condition"]) == []
+    first = changed(created=0, amended=0, retracted=0, types={})
+    assert limits_of(first, mode=mode, silent={"Condition": 50, "Procedure": 0}) == ["fall", "fall"]
+    assert limits_of(first, mode=mode, silent={"Condition": 49}) == []
+    few = changed(created=0, amended=0, retracted=0, types={}, patients=49, candidates=40)
+    assert limits_of(few, mode=mode, silent={"Procedure": 0}) == []  # of an export
     # Whoever accepted it once has answered: later runs are compared with that one.
-    assert limits_of(first, first, mode=mode, silent=["Condition", "Procedure"]) == []
+    assert limits_of(first, first, mode=mode, silent={"Condition": 50}) == []
 
 
 def test_several_runs_count_as_one() -> None:
