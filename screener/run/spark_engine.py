@@ -27,6 +27,7 @@ from screener.run import spark_tasks as tasks
 from screener.run.counts import RunTally, unpacked
 from screener.run.engine import Decided, Journal, Pace, Plan
 from screener.run.folder_engine import ShardTask
+from screener.stores.folder.files import is_beside, unread_entry_error
 from screener.stores.folder.prefilter import usable
 from screener.stores.folder.scan import shard_of
 from screener.stores.folder.source import lacks_error, note_types
@@ -97,6 +98,9 @@ class SparkEngine:
                 self._replace(decided.lines)
 
     def _lines(self) -> DataFrame:
+        for name in _Files(self._spark, self._locations.source).names():
+            if not (name.lower().endswith((".ndjson", ".ndjson.gz")) or is_beside(name)):
+                raise unread_entry_error(name, self._locations.source, "Unpack or rename it to .ndjson or .ndjson.gz")
         read = self._spark.read.option("pathGlobFilter", "*.{ndjson,ndjson.gz}").option("lineSep", "\n")
         lines = read.text(self._locations.source)
         if not lines.inputFiles():
@@ -198,6 +202,12 @@ class _Files:
         """Whether it is there."""
         there = self._path(name)
         return bool(there.getFileSystem(self._configuration).exists(there))
+
+    def names(self) -> list[str]:
+        """What is in the folder, without what Spark itself leaves out (names that begin with _ or a dot)."""
+        root = self._jvm.org.apache.hadoop.fs.Path(self._root)
+        found = [status.getPath().getName() for status in root.getFileSystem(self._configuration).listStatus(root)]
+        return sorted(name for name in found if not name.startswith(("_", ".")))
 
     def replace(self, new: str, old: str) -> None:
         """Replace one file by the other."""

@@ -73,6 +73,10 @@ def test_bad_lines_stop_it_before_it_writes(tmp_path: Path) -> None:
     assert ended.exit_code == 2
     assert "1 unreadable line, the first in a.ndjson" in ended.stderr
     assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "Condition.ndjson.zst").write_bytes(b"")
+    ended, _ = on_spark(tmp_path, "in", "out")
+    assert (ended.exit_code, "Condition.ndjson.zst" in ended.stderr) == (2, True)
+    (tmp_path / "in" / "Condition.ndjson.zst").rename(tmp_path / "in" / "notes.md")
     lone = {name: value for name, value in stay("w1")[0].items() if name != "subject"}
     (tmp_path / "in" / "a.ndjson").write_text("\n".join([*lines, json.dumps({**lone, "id": "lone"})]))
     ended, summary = on_spark(tmp_path, "in", "out")

@@ -149,6 +149,9 @@ def _begun(client: Client, request: ExportRequest, folder: Path, *, restart: boo
             discard(client, held.status_url)
         journals.clear(folder)
         held = None
+    if held and held.status_url and not client.is_ours(held.status_url):
+        journals.clear(folder)  # nobody could go on with it
+        held = None
     if held and (held.base_url, held.request) != (client.base_url, request):
         raise InputError(
             f"The folder {folder.name} is in the middle of another export",

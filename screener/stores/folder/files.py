@@ -119,16 +119,30 @@ def entries_of(folder: Path, *, empty: bool = False) -> Entries:
         elif _is_beside(entry):
             others.append(entry.name)
         else:
-            raise InputError(
-                f"{entry.name} in {folder.name} may hold resources and is not read: what it holds may exclude a woman",
-                f"Unpack or rename it so that it ends in {', '.join(_DATA[:2])} (also with {', '.join(_PACKED)}), or move it elsewhere",
-            )
+            do = f"Unpack or rename it so that it ends in {', '.join(_DATA[:2])} (also with {', '.join(_PACKED)})"
+            raise unread_entry_error(entry.name, folder.name, do)
     if not files and not empty:
         raise InputError(
             f"The folder {folder.name} holds no NDJSON file ({', '.join(_DATA[:2])})",
             "Name the folder of a bulk export after --from",
         )
     return Entries(files, others)
+
+
+def unread_entry_error(name: str, folder: str, do: str) -> InputError:
+    """The error of an entry that may hold resources and cannot be read."""
+    return InputError(
+        f"{name} in {folder} may hold resources and is not read: what it holds may exclude a woman",
+        f"{do}, or move it elsewhere",
+    )
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file is known by its name not to be data of ours."""
+    small = name.lower()
+    if small == FINISHED or small.endswith(NOT_READ):
+        return True
+    return small.endswith(_BESIDE) and (small.endswith(_CHECKSUMS) or not ("ndjson" in small or "jsonl" in small))
 
 
 def _readable(entry: Path) -> Path:
@@ -146,9 +160,7 @@ def _is_beside(entry: Path) -> bool:
         return not name.endswith(".part")
     if entry.is_dir():
         return all(_is_beside(inner) for inner in entry.iterdir())
-    if name.endswith(_BESIDE):
-        return name.endswith(_CHECKSUMS) or not ("ndjson" in name or "jsonl" in name)
-    return name.endswith(_LOOKED_INTO) and not _holds_resources(entry)
+    return is_beside(name) or (name.endswith(_LOOKED_INTO) and not _holds_resources(entry))
 
 
 def _holds_resources(file: Path) -> bool:
