@@ -6,7 +6,7 @@ only; redirects are not followed. Requests that may be repeated are repeated, wi
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, BinaryIO, Self, TypeVar
@@ -50,8 +50,8 @@ class _Transient(Exception):
     """A failure worth another try; `wait` is what the server asked for, in seconds."""
 
     def __init__(self, cause: ServerError, wait: float | None = None, why: str = "", *, is_pace: bool = False) -> None:
-        """`cause` is raised when all attempts have failed; `why` is said before each new one. `is_pace`: the server only asks to wait (429
-        with Retry-After)."""
+        """`cause` is raised when all attempts have failed; `why` is said before each new one. `is_pace`: the server only asks to wait
+        (Retry-After)."""
         super().__init__(str(cause))
         self.cause = cause
         self.wait = wait
@@ -206,19 +206,20 @@ class Client:
         attempts = stamina.retry_context(
             on=self._again, attempts=self._settings.attempts, timeout=None, wait_max=self._settings.longest_wait_seconds
         )
+        waits = iter(range(_MOST_WAITS))
         try:
             for attempt in attempts:
                 with attempt:
                     self.traffic.retries += attempt.num > 1
-                    return self._waited_for(once)
+                    return self._waited_for(once, waits)
         except _Transient as error:
             raise error.cause from None
         raise AssertionError("a retry loop ends by an answer or an error")
 
-    def _waited_for(self, once: Callable[[], T]) -> T:
+    def _waited_for(self, once: Callable[[], T], waits: Iterator[int]) -> T:
         """Call `once`, and again after each wait that the server asked for (Retry-After): that is its pace and no failure, as long as the
-        limits of a request and of the run are kept."""
-        for _ in range(_MOST_WAITS):
+        limits of a request (`waits`) and of the run are kept."""
+        for _ in waits:
             try:
                 return once()
             except _Transient as error:
@@ -343,7 +344,7 @@ class Client:
         if status in _TRANSIENT:
             cause = ServerError(f"{self.host} kept answering {status} to {what}", "Try again when the server is well")
             wait = retry_after(answer, self._settings.longest_wait_seconds)
-            pace = status == HTTPStatus.TOO_MANY_REQUESTS and wait is not None
+            pace = bool(wait) or (status == HTTPStatus.TOO_MANY_REQUESTS and wait is not None)
             raise _Transient(cause, wait, f"{self.host} answered {status} to {what}", is_pace=pace)
         if status < 400:
             raise ServerError(
