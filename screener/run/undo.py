@@ -166,15 +166,14 @@ def retract(place: Place, target: Target, confirm: Confirm, progress: Progress) 
 
 def lift(place: Place, target: Target, confirm: Confirm, progress: Progress) -> Undone:
     """Let stand again what a site took back: the next full run renews what ought to stand. Found on the server, whatever the state
-    remembers; what the state has of it is lifted first. ConfigurationError for a run that nobody knows."""
+    remembers; what the state has of it is lifted first."""
     found = Undone(place.host, dry=place.dry)
     canonical = place.writer.canonical
-    aimed = [
-        resource
-        for resource in place.store.ours()
-        if place.is_ours(resource) and _was_taken_back(place, resource, target)
-    ]
-    identities = {_identity_of(place, resource) for resource in aimed}
+    identities = {
+        _identity_of(place, resource)
+        for resource in _of_our_source(place, found)
+        if _was_taken_back(place, resource, target)
+    }
     found.found = len(identities)
     if place.dry:
         return found
@@ -230,11 +229,10 @@ def _of_patient(place: Place, patient: str) -> list[str]:
 def purge(place: Place, confirm: Confirm, progress: Progress) -> Undone:
     """Delete every assessment of ours and our Devices, and forget the watermarks, so that only a backfill writes again."""
     found = Undone(place.host, dry=place.dry)
-    assessments = list(_of_our_source(place, found))
     tasks = place.store.tasks() if place.with_tasks else iter(())
-    ours = [*(task for task in tasks if task_is_ours(task, place.writer)), *assessments]
-    devices = [device for device in place.store.devices() if f"Device/{device['id']}" in place.devices]
-    addresses = [f"{r['resourceType']}/{r['id']}" for r in (*ours, *devices)]
+    addresses = [f"Task/{task['id']}" for task in tasks if task_is_ours(task, place.writer)]
+    addresses += [f"RiskAssessment/{resource['id']}" for resource in _of_our_source(place, found)]
+    addresses += sorted(place.devices)
     others = sum(not address.startswith("RiskAssessment/") for address in addresses)
     found.found = len(addresses)
     if place.dry:
