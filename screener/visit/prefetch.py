@@ -52,11 +52,6 @@ class _Search(msgspec.Struct):
     mode: str | None = None
 
 
-class _Issue(msgspec.Struct):
-    severity: str = "error"
-    code: str = ""
-
-
 class _Entry(msgspec.Struct):
     resource: msgspec.Raw = msgspec.Raw(b"")
     search: _Search | None = None
@@ -71,7 +66,6 @@ class _Bundle(msgspec.Struct):
     total: int | None = None
     entry: list[_Entry] | None = None
     link: list[_Link] | None = None
-    issue: list[_Issue] | None = None  # of an OperationOutcome in place of a Bundle
 
 
 def read_whole(prefetch: Mapping[str, bytes], wanted: str) -> bool:
@@ -88,17 +82,18 @@ def read_whole(prefetch: Mapping[str, bytes], wanted: str) -> bool:
         found = msgspec.json.decode(raw, type=_Bundle, strict=False)
         if found.resourceType != "Bundle":
             return found.resourceType not in ("", "OperationOutcome")
-        kinds = [msgspec.json.decode(one.resource, type=_Kind).resourceType for one in _with_resource(found)]
+        entries = _with_resource(found)
+        said = [one for one in entries if _kind(one) == "OperationOutcome"]
+        matches = [one for one in entries if _is_match(one) and _kind(one) != "OperationOutcome"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    if any(link.relation == "next" for link in found.link or ()):
-        return False
-    outcomes = [one for one, kind in zip(_with_resource(found), kinds, strict=True) if kind == "OperationOutcome"]
-    matches = len([one for one in _with_resource(found) if _is_match(one)]) - len([o for o in outcomes if _is_match(o)])
-    only_an_outcome = bool(outcomes) and len(outcomes) == len(kinds)
-    return not (only_an_outcome or any(says_not_whole(bytes(one.resource)) for one in outcomes)) and (
-        found.total is None or found.total <= matches
-    )
+    more = any(link.relation == "next" for link in found.link or ()) or (found.total or 0) > len(matches)
+    only_said = bool(said) and len(said) == len(entries)
+    return not (more or only_said or any(says_not_whole(one.resource) for one in said))
+
+
+def _kind(entry: _Entry) -> str:
+    return msgspec.json.decode(entry.resource, type=_Kind).resourceType
 
 
 def _with_resource(bundle: _Bundle) -> list[_Entry]:
