@@ -16,7 +16,6 @@ _SEX = {"248152002": "female", "248153007": "male", "F": "female", "M": "male", 
 _GENDERS = frozenset({"female", "male", "other", "unknown"})
 # An id that a server gives is opaque: Epic's have up to 109 characters, where R4 has 64. No character of it ends a path or a list.
 ID = r"(?!\.+(?:/|$))[A-Za-z0-9._~:=+@!*-]{1,512}"
-_PATH = rf"(?:^|/){{kind}}/({ID})(?:/_history/{ID})?".replace("{1,512}", "{{1,512}}")
 _NAMED_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)(?:/|\?|$)")
 _URN = "urn:uuid:"
 
@@ -26,7 +25,7 @@ class References:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._pattern = re.compile(_PATH.format(kind=kind))
+        self._pattern = re.compile(rf"(?:^|/){kind}/({ID})(?:/_history/{ID})?")
         self._paths = dates.Remembered(self._path, 65_536)
 
     def find(self, reference: wire.Reference | None) -> str:

@@ -19,23 +19,15 @@ _PARTS = {
 
 def history(state: State, run: RunStart) -> History:
     """What `run` is compared with."""
-    since_purge = takewhile(
-        lambda row: row.start.mode != "purge", state.runs_between(run.source, run.destination, _LOOKED_AT)
-    )
-    rows = [row for row in since_purge if _counts(row) and _before(row, run)]
+    between = state.runs_between(run.source, run.destination, _LOOKED_AT)
+    since_purge = [row for row in takewhile(lambda row: row.start.mode != "purge", between) if _before(row, run)]
+    rows = [row for row in since_purge if _counts(row)]
     backfills = [row for row in rows if row.start.mode == Mode.BACKFILL]
     changed = [name for part, name in _PARTS.items() if rows and getattr(rows[0].start, part) != getattr(run, part)]
     alike = [row for row in rows if row.start.config_hash == run.config_hash]
-    of_this_kind = [row for row in alike if row.start.mode == run.mode]
-    if run.mode == Mode.NAMED:  # lists are compared with lists, as far as there are some
-        lists = takewhile(
-            lambda row: row.start.mode != "purge", state.runs_between(run.source, run.destination, _LOOKED_AT)
-        )
-        of_this_kind = [
-            row
-            for row in lists
-            if row.start.mode == Mode.NAMED and _before(row, run) and row.start.config_hash == run.config_hash
-        ]
+    # Lists are compared with lists, as far as there are some.
+    candidates = since_purge if run.mode == Mode.NAMED else rows
+    of_this_kind = [r for r in candidates if r.start.mode == run.mode and r.start.config_hash == run.config_hash]
     writing = [row for row in of_this_kind if row is not (backfills[-1] if backfills else None)]
     return History(
         _figures(of_this_kind) or _figures([row for row in alike if row.start.mode == Mode.BACKFILL]),

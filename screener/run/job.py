@@ -213,11 +213,9 @@ def _close(account: Account, scope: Scope, left_out: int, memory: Memory) -> Sum
         )
     moves = not (comparison.withheld or looked_again)  # else the next night looks at these patients again
     watermark = Watermark(scope.since or None, memory.next_watermark() if moves else None)
-    refused = bool(account.tasks and account.tasks.failed)
+    refused = account.tasks.failed if account.tasks else 0
     if refused:
-        log.error(
-            "tasks_refused", tasks=account.tasks and account.tasks.failed, remedy="`screener doctor --write` tries one"
-        )
+        log.error("tasks_refused", tasks=refused, remedy="`screener doctor --write` tries one")
     incomplete = counts.failed or most_missing or named_missing or refused
     code = ExitCode.SOME_PATIENTS_FAILED if incomplete else ExitCode.DONE
     code = ExitCode.TOO_LARGE if comparison.withheld else code

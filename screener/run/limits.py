@@ -76,7 +76,10 @@ def exceeded(run: Compared, history: History, limits: LimitSettings, shows: Show
     if not before.patients:
         return [*found, *_never_shown(now, silent)]
     most_seen = {kind: max(run.types.get(kind, 0) for run in history.runs) for kind in before.types}
-    found += [*_falls(now, before, limits), *_nothing_left(now, most_seen, lambda kind: shows_any(kind, silent, shows))]
+    found += [
+        *_falls(now, before, limits),
+        *_nothing_left(now, most_seen, lambda kind: _shows_any(kind, silent, shows)),
+    ]
     if mode is not Mode.NAMED:
         found += _rises(now, together(history.writing), limits)
         found += [
@@ -87,7 +90,7 @@ def exceeded(run: Compared, history: History, limits: LimitSettings, shows: Show
     return found
 
 
-def shows_any(kind: str, silent: Collection[str], shows: Shows) -> bool | None:
+def _shows_any(kind: str, silent: Collection[str], shows: Shows) -> bool | None:
     """Whether the source shows any resource of a type. Where it lets nobody ask across patients, what it showed of these ones counts."""
     found = shows(kind)
     return False if found is None and kind in silent else found

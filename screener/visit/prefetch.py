@@ -38,7 +38,6 @@ def templates(mapper: Mapper, needs: Mapping[str, str]) -> dict[str, str]:
 
 class _Kind(msgspec.Struct):
     resourceType: str = ""  # noqa: N815 - FHIR's name
-    id: str = ""
 
 
 class _Whose(msgspec.Struct):

@@ -242,6 +242,7 @@ CANCERS = b'{"resourceType": "Condition", "id": "c1"}\n'
         ("Condition", CANCERS),
         ("part-0000.snappy.parquet", b"PAR1"),
         ("export.zip", b"PK"),
+        ("export.tgz", b"\x1f\x8b"),
         ("more/Condition.ndjson", CANCERS),
         (".output-3.part", CANCERS),
     ],

@@ -77,18 +77,18 @@ class Exporter:
             try:
                 _Fetch(journal, manifest, folder, progress).all(client, self._bulk.connections)
             except NotAsPromised:
-                journal.manifest, journal.done = None, {}  # the next call asks for it again
-                journals.save(folder, journal)
+                journal.manifest = None  # the next call asks for it again
+                journals.forget_files(folder, journal)
                 raise
             except (AuthorisationError, RequestRefused, PageExpired):
                 if fresh:
                     raise
-                fresh, journal.manifest = True, None
-                again = _waited(client, journal.status_url, self._bulk, self._server.clock_tolerance_minutes)
-                if not _alike(manifest, again):
-                    journal.done = {}
-                journal.manifest = again
-                journals.save(folder, journal)
+                fresh = True
+                journal.manifest = _waited(client, journal.status_url, self._bulk, self._server.clock_tolerance_minutes)
+                if _alike(manifest, journal.manifest):
+                    journals.save(folder, journal)
+                else:
+                    journals.forget_files(folder, journal)
                 log.info("export_addresses_renewed", why="the server no longer took those of an earlier call")
             else:
                 return manifest

@@ -71,6 +71,15 @@ def finish(folder: Path, whole: Finished) -> None:
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
+def forget_files(folder: Path, journal: Journal) -> None:
+    """Remove the files that are whole: another manifest may name fewer, and what is left would be read as data."""
+    names = [file.name for file in journal.done.values()]
+    journal.done = {}
+    save(folder, journal)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
 def clear(folder: Path) -> None:
     """Remove what an export that did not come to its end left: its journal, whole files, and parts of files."""
     begun = load(folder) is not None

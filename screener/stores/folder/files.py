@@ -51,7 +51,6 @@ _BESIDE = tuple(
         "sqlite-wal",
         "sqlite-shm",
         "prom",
-        "tgz",
         "lock",
     ]
 )
@@ -178,12 +177,14 @@ def is_compressed(file: Path) -> bool:
 
 
 class _Zstd(io.RawIOBase):
-    """A zstd file of one or more frames. EOFError where the last one is not whole, which the library's own reader passes over."""
+    """A zstd file of one or more frames. EOFError where one is damaged, or the last one is not whole, which the library's own reader passes
+    over."""
 
     def __init__(self, file: Path) -> None:
         zstandard: Any = import_module("zstandard")  # an extra
         self._packed = file.open("rb")
         self._frame: Callable[[], Any] = lambda: zstandard.ZstdDecompressor().decompressobj()
+        self._damaged: type[Exception] = zstandard.ZstdError
         self._now: Any = self._frame()
         self._held, self._begun = b"", False
 
@@ -203,7 +204,10 @@ class _Zstd(io.RawIOBase):
                     raise EOFError
                 return 0
             self._begun = True
-            self._held = self._now.decompress(data)
+            try:
+                self._held = self._now.decompress(data)
+            except self._damaged as error:
+                raise EOFError from error
         view = memoryview(buffer).cast("B")
         taken = min(len(view), len(self._held))
         view[:taken] = self._held[:taken]
@@ -280,11 +284,8 @@ def _unpacked(stream: BinaryIO) -> Iterator[Block]:
         if error.errno is not None:
             raise  # of the disk; those of gzip and bzip2 have no number
         yield Block(at, b"", CUT_SHORT)
-    except Exception as error:
-        if isinstance(error, EOFError | zlib.error | lzma.LZMAError) or type(error).__name__ == "ZstdError":
-            yield Block(at, b"", CUT_SHORT)
-            return
-        raise
+    except (EOFError, zlib.error, lzma.LZMAError):
+        yield Block(at, b"", CUT_SHORT)
 
 
 def _cut(stream: BinaryIO, start: int, end: int) -> Iterator[Block]:

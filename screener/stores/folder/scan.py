@@ -32,12 +32,8 @@ from screener.stores.folder.spill import Segment, Spill
 from screener.stores.folder.versions import NOWHERE, Tracer
 from screener.stores.patient_order import KEYS, shard_key
 
-UNREADABLE = (
-    MalformedResource,
-    msgspec.MsgspecError,
-    UnicodeDecodeError,
-    RecursionError,
-)  # of a line, whatever is wrong with it
+# What reading a line may raise, whatever is wrong with it.
+UNREADABLE = (MalformedResource, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NOT_A_RESOURCE = "not a JSON object with a resourceType"
 
 AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | UnresolvedMedication

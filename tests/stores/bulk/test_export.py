@@ -393,6 +393,18 @@ def test_addresses_that_expired_while_it_was_interrupted_are_asked_for_again(
     assert [name for name in bulk.fetched[len(before) :] if "signed" in name] == ["signed/2"]
 
 
+def test_files_of_another_manifest_do_not_stay_beside_those_of_a_new_one(bulk: Bulk, tmp_path: Path) -> None:
+    one = settings(bulk.base_url, connections=1)
+    bulk.odd = lambda what: Reply(cut_short=True, body=b"x") if what.endswith("file/3") else None
+    with pytest.raises(ServerError):
+        export(one, REQUEST, tmp_path / "e", quiet)
+    bulk.odd = lambda what: Reply(403) if "file/3" in what else None
+    bulk.manifest["transactionTime"] = "2026-02-01T02:00:00Z"
+    del bulk.manifest["output"][1:]
+    export(one, REQUEST, tmp_path / "e", quiet)
+    assert sorted(r["id"] for r in held(tmp_path / "e")) == ["o0", "o1"]
+
+
 def test_restart_removes_all_that_the_export_left(bulk: Bulk, tmp_path: Path) -> None:
     bulk.odd = lambda what: Reply(cut_short=True, body=b"x") if what.endswith("file/2") else None
     with pytest.raises(ServerError):
