@@ -49,6 +49,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
+    """Stop where pytest-xdist loses its groups, as 3.8 does with pytest 9.2: each worker would start each server for itself."""
+    if ids and "@" not in ids[0]:
+        pytest.exit(
+            "pytest-xdist does not keep the tests of a file together; use --dist loadgroup and the locked versions", 4
+        )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how long each tier took, against its budget."""
     seconds: dict[str, float] = defaultdict(float)

@@ -54,9 +54,11 @@ class Site:
         stored: Json = answer.json()
         return stored
 
-    def put_all(self, resources: Sequence[Json]) -> None:
-        """The same for many at once, in one batch."""
+    def put_all(self, resources: Sequence[Json], name: str = "") -> None:
+        """The same for many at once, in one batch; with a name, each type's one resource gets its id from it."""
         system, code = self.tag
+        if name:
+            resources = [{**resource, "id": self.id(name)} for resource in resources]
         entries = [
             {
                 "resource": {**resource, "meta": {"tag": [{"system": system, "code": code}]}},
@@ -92,6 +94,31 @@ class Site:
         """An eligible woman; returns her id."""
         self.put(patient(self.id(short), **fields))
         return self.id(short)
+
+    def see_whole_server(self) -> None:
+        """No tag narrows a run from here. What other tests left is read, too, so one resource of each excluding type stands
+        here: a first run stops where many patients have none of a type."""
+        self.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+        name = self.woman("seen")
+        about = {"subject": {"reference": f"Patient/{name}"}}
+        active = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
+        paracetamol = {"medicationCodeableConcept": {"text": "Paracetamol 500 mg"}, **about}
+        self.put_all(
+            [
+                {"resourceType": "Condition", "clinicalStatus": active, "code": {"text": "Hypertension"}, **about},
+                {"resourceType": "Procedure", "status": "completed", "code": {"text": "Colonoscopy"}, **about},
+                {"resourceType": "MedicationRequest", "status": "active", "intent": "order", **paracetamol},
+                {"resourceType": "MedicationStatement", "status": "active", **paracetamol},
+                {
+                    "resourceType": "MedicationAdministration",
+                    "status": "completed",
+                    "effectiveDateTime": "2020-01-01",
+                    **paracetamol,
+                },
+                {"resourceType": "MedicationDispense", "status": "completed", **paracetamol},
+            ],
+            name="seen",
+        )
 
     def stay(self, short: str, day: str, mg: str = "0.84", *, markers: bool = True) -> str:
         """One stay's results for a woman; returns the id of the magnesium result."""

@@ -62,6 +62,7 @@ def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> No
     site.stay("w1", DAY)
     site.woman("w2")
     site.stay("w2", DAY, mg="0.90", markers=False)
+    site.see_whole_server()
     folder = site.folder / "export"
     site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
     ended = site.call("export", "--out", str(folder), "--relevant")
@@ -90,7 +91,7 @@ def test_a_backfill_from_an_export_ends_as_one_from_the_server(site: Site) -> No
 
 def test_a_bulk_backfill_reads_files_writes_to_the_server_and_leaves_none_behind(site: Site) -> None:
     site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
-    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.see_whole_server()
     site.environment["SCREENER_OUTPUT_CANONICAL"] = site.canonical
     site.woman("w1")
     site.stay("w1", DAY)
@@ -114,7 +115,7 @@ def test_a_bulk_backfill_reads_files_writes_to_the_server_and_leaves_none_behind
 
 def test_a_bulk_run_that_broke_off_takes_its_export_up_again(site: Site) -> None:
     site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
-    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.see_whole_server()
     site.woman("w1")
     site.stay("w1", DAY)
     bulk = site.folder / "bulk"
@@ -127,7 +128,7 @@ def test_a_bulk_run_that_broke_off_takes_its_export_up_again(site: Site) -> None
 
 def test_a_night_may_ask_by_an_export_whose_results_changed(site: Site) -> None:
     site.environment["SCREENER_BULK_LONGEST_WAIT_SECONDS"] = "0.3"
-    site.environment["SCREENER_SERVER_ONLY_TAG"] = ""
+    site.see_whole_server()
     site.environment["SCREENER_SERVER_OVERLAP_MINUTES"] = "0"
     for short in ("w1", "w2"):
         site.woman(short)
@@ -228,9 +229,9 @@ def test_what_changed_after_the_export_was_finished_is_seen_by_the_next_night(si
     """The watermark stands for the export's data and not for the start of the run that read them."""
     site.environment |= {
         "SCREENER_BULK_LONGEST_WAIT_SECONDS": "0.3",
-        "SCREENER_SERVER_ONLY_TAG": "",
         "SCREENER_SERVER_OVERLAP_MINUTES": "0",
     }
+    site.see_whole_server()
     site.woman("w1")
     site.stay("w1", DAY)
     bulk = site.folder / "bulk"
