@@ -176,6 +176,8 @@ REASONS = {
         "sex_male": "the sex is male",
         "sex_other": "the sex is recorded as other",
         "sex_unknown": "no sex is recorded",
+        "sex_not_clear": "recorded sex and administrative gender contradict each other, and no sex parameter for clinical use decides "
+        "(`policy.sex_not_clear`)",
         "premenopausal": "documented as premenopausal within `policy.premenopause_days`",
         "perimenopausal": "documented as perimenopausal within that time",
         "deceased": "she has died",

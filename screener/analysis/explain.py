@@ -139,7 +139,7 @@ def _rules(verdict: Verdict, rules: Rules, sources: _Sources) -> list[Rule]:
     view, policy = verdict.view, rules.policy
     today = day_of(rules.now_us)
     person = view.demographics
-    found = [Rule("person", eligibility.who(person), _person(view))]
+    found = [Rule("person", eligibility.who(person, policy), _person(view))]
     if person is None:
         return found
     found.append(Rule("age today", eligibility.age(view, person, today, policy), [_age(view, today, policy)]))
@@ -166,8 +166,11 @@ def _person(view: PatientView) -> list[str]:
     person = view.demographics
     if person is None:
         return ["no Patient resource"]
+    said = (
+        f" (administrative gender {person.gender}, recorded sex {person.recorded_sex})" if person.recorded_sex else ""
+    )
     state = [name for name, holds in (("deceased", person.deceased), ("merged", person.merged)) if holds]
-    return [f"sex {person.sex}", "active" if person.active else "inactive", *state]
+    return [f"sex {person.sex}{said}", "active" if person.active else "inactive", *state]
 
 
 def _age(view: PatientView, day: int, policy: Policy) -> str:
@@ -222,6 +225,14 @@ def _measured(view: PatientView, day: int, policy: Policy) -> Rule:
         evidence = [
             f"Observation/{egfr.id}: eGFR {value} on {_date(egfr.moment.day)}; severe below {policy.egfr_least}"
         ]
+    creatinine = eligibility.newest(view.facts, Analyte.CREATININE, day, policy.lookback_days)
+    computed = eligibility.computed_egfr(view.demographics, creatinine) if creatinine else None
+    if creatinine is not None and computed is not None:
+        value = f"{short(creatinine.value)} {UNITS[Analyte.CREATININE]}"
+        evidence.append(
+            f"Observation/{creatinine.id}: creatinine {value} on {_date(creatinine.moment.day)}: eGFR {computed} by CKD-EPI 2021; "
+            "it counts where no eGFR was reported that day or later"
+        )
     return Rule("kidney function", eligibility.excluded_by_measurement(view, day, policy), evidence)
 
 

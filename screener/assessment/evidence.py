@@ -20,7 +20,19 @@ from screener.clinical.policy import Policy
 from screener.clinical.records import Fact, Refusal
 
 # Refusals that come from what the resource says, whatever the site's tables of codes, units and ranges say.
-_CONTENT_REASONS = frozenset({"haemolysed", "value_absent", "value_not_quantity"})
+_CONTENT_REASONS = frozenset(
+    {
+        "haemolysed",
+        "value_absent",
+        "value_not_quantity",
+        "magnesium_given",
+        "component_differs",
+        "specimen_urine",
+        "specimen_red_cells",
+        "specimen_other",
+        "other_basis",
+    }
+)
 
 
 class _Used(msgspec.Struct):
@@ -120,7 +132,7 @@ def _against_patient(view: PatientView, resource: Json, canonical: Canonical, po
     person = view.demographics
     if person is None:
         return ""
-    if person.sex in ("male", "other"):
+    if person.sex in ("male", "other"):  # what is not clear is no evidence
         return "sex_corrected"
     day = date.fromisoformat(str(resource.get("occurrenceDateTime", ""))[:10]).toordinal()
     if person.birth_date not in ("", "malformed"):

@@ -154,7 +154,7 @@ def _method(occasion: Occasion, writer: AssessmentWriter) -> Json:
     return concept
 
 
-_OF_CAVEATS = frozenset({Analyte.T_SCORE, Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.EGFR})
+_OF_CAVEATS = frozenset({Analyte.T_SCORE, Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.EGFR, Analyte.CREATININE})
 
 
 def confidentiality(verdict: Verdict, occasion: Occasion) -> list[Json]:

@@ -14,6 +14,7 @@ UNITS = {
     Analyte.WEIGHT: "kg",
     Analyte.HEIGHT: "cm",
     Analyte.EGFR: "mL/min/{1.73_m2}",
+    Analyte.CREATININE: "umol/L",
     Analyte.CALCIUM: "mmol/L",
     Analyte.ALBUMIN: "g/L",
     Analyte.T_SCORE: "1",

@@ -3,23 +3,26 @@
 They say what is already known of her, how old the results are, and what could not be checked. They exclude nobody.
 """
 
+from collections import Counter
 from collections.abc import Iterable
-from datetime import date
 from decimal import Decimal
 
 from model import MG_CUT_OFF_MMOL_L
 from screener.clinical import eligibility
+from screener.clinical.dates import day_text
 from screener.clinical.merge import PatientView
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Exclusion, Fact
-from screener.clinical.statements import SUSPECTED
+from screener.clinical.records import LABORATORY, NOT_UNDERSTOOD, SUSPECTED, TREATED_BEFORE, Analyte, Exclusion, Fact
 
 # Payne et al., BMJ 1973: 0.02 mmol/L of calcium for each g/L of albumin below 40.
 _ALBUMIN_NORMAL_G_L = Decimal(40)
 _CALCIUM_PER_ALBUMIN = Decimal("0.02")
+_NOON = "12"
+_ONE_STAY_DAYS = 30  # the paper took all blood in one stay
 _ALBUMIN_DAYS = 7  # own limit: albumin changes slowly
 
 _DXA = "dxa"
+_KIND = {"Condition": "diagnoses", "Procedure": "procedures"}
 _ON_THE_OCCASION = frozenset({"amputation"})  # what began later did not bear on the results
 
 
@@ -31,10 +34,30 @@ def of_results(used: Iterable[Fact], policy: Policy) -> set[str]:
         found.add("mg_known_by_comparator")
     elif abs(mg.value - MG_CUT_OFF_MMOL_L) <= policy.imprecision_mmol_l:
         found.add("near_cut_off")
+    found |= _circumstances(used)
     for fact in others:
         if fact.analyte is Analyte.HEIGHT and mg.moment.day - fact.moment.day > policy.height_old_days:
             found.add(f"height_old:{day_text(fact.moment.day)}")
     return found
+
+
+def _circumstances(used: Iterable[Fact]) -> set[str]:
+    """How the blood was taken, where it was otherwise than in the paper: in the morning, and within one stay."""
+    drawn = sorted((fact for fact in used if fact.analyte in LABORATORY), key=lambda fact: fact.moment.day)
+    found = {
+        f"afternoon:{clock[0]}.{clock[1]}"
+        for fact in drawn
+        if fact.analyte is Analyte.CTX and (clock := _local_clock(fact.moment.text)) and clock > (_NOON, "00")
+    }
+    if drawn[-1].moment.day - drawn[0].moment.day > _ONE_STAY_DAYS:
+        found.add(f"results_apart:{day_text(drawn[0].moment.day)}:{day_text(drawn[-1].moment.day)}")
+    return found
+
+
+def _local_clock(text: str) -> tuple[str, str] | None:
+    """Hour and minute by the clock of the place; None where there are none, or only those of UTC."""
+    clock = text.partition("T")[2]
+    return (clock[:2], clock[3:5]) if clock and not clock.endswith("Z") else None
 
 
 def of_patient(view: PatientView, occasion_day: int, today: int, policy: Policy) -> set[str]:
@@ -46,7 +69,8 @@ def of_patient(view: PatientView, occasion_day: int, today: int, policy: Policy)
     found |= {f"read_in_part:{part}" for part in view.in_part}
     found |= {f"read_by_category:{part}" for part in view.by_category}
     rows = [r for r in view.conditions if eligibility.holds(r, occasion_day) or _still_matters(r, today)]
-    found |= {_condition(row) for row in rows if row.rule != _DXA}
+    found |= {_condition(row) for row in rows if row.rule not in (_DXA, NOT_UNDERSTOOD)}
+    found |= _treated_before(found) | _not_understood(rows)
     dxa = _dxa(view, rows, today)
     if dxa:
         found.add(dxa)
@@ -60,9 +84,18 @@ def _still_matters(row: Exclusion, today: int) -> bool:
     return row.rule not in _ON_THE_OCCASION and eligibility.holds(row, today)
 
 
-def day_text(day: int) -> str:
-    """A day (ordinal) as YYYY-MM-DD."""
-    return date.fromordinal(day).isoformat()
+def _treated_before(found: set[str]) -> set[str]:
+    """Of several ended treatments the last one; takes the others out of `found`."""
+    treated = {code for code in found if code.partition(":")[0] == TREATED_BEFORE}
+    found -= treated
+    return {max(treated)} if treated else set()
+
+
+def _not_understood(rows: Iterable[Exclusion]) -> set[str]:
+    """How many diagnoses, procedures and medicines nobody here can read, as one caveat."""
+    kinds = Counter(_KIND.get(row.resource, "medicines") for row in rows if row.rule == NOT_UNDERSTOOD)
+    counts = ":".join(str(kinds[name]) for name in ("diagnoses", "procedures", "medicines"))
+    return {f"{NOT_UNDERSTOOD}:{counts}"} if kinds else set()
 
 
 def _condition(row: Exclusion) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from screener.base.errors import ConfigurationError
-from screener.clinical import wire
+from screener.clinical import specimens, wire
 from screener.clinical.records import Analyte
 
 LOINC = "http://loinc.org"
@@ -52,10 +52,30 @@ class CodeRow(TableRow, frozen=True, kw_only=True):
 
 
 class SystemRow(TableRow, frozen=True, kw_only=True):
-    """Another name of a code system, under which servers send its codes."""
+    """Another name of a code system, under which servers send its codes.
+
+    `shares` says what the two have in common: "codes" (all of them), or "categories" (a national edition of ICD-10, which has WHO's
+    three-character categories and subdivides them in its own way). A site may say "nothing" of a system that it wants ignored; it
+    then needs no `system`.
+    """
 
     alias: str
-    system: str
+    system: str = ""
+    shares: Literal["codes", "categories", "nothing"] = "codes"
+
+
+class Systems(msgspec.Struct, frozen=True):
+    """The names of code systems: `names` leads from another name to ours, `editions` from a national edition of ICD-10 to the
+    system whose categories it shares; `ignored` are systems whose codes say nothing to us, as the site says."""
+
+    names: dict[str, str]
+    editions: dict[str, str]
+    ignored: tuple[str, ...] = ()
+
+    def name(self, system: str | None) -> str:
+        """Our name of a system; the same where we have no other, "" where there is none."""
+        written = (system or "").strip()
+        return self.names.get(written, written)
 
 
 _LOINC = "http://loinc.org"
@@ -114,19 +134,31 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def system_aliases() -> dict[str, str]:
-    """Other names of code systems, and the name that our tables use."""
-    return {row.alias: row.system for row in read_table("systems.csv", SystemRow)}
+def systems(extra: SiteRows = ()) -> Systems:
+    """The shipped names of code systems, with a site's rows over them. ConfigurationError names a row that cannot be used."""
+    site = read_rows(extra, SystemRow, "systems")
+    for number, row in enumerate(site, start=1):
+        if row.shares != "nothing" and not row.system:
+            raise ConfigurationError(
+                f"systems: row {number} names no system that {row.alias} stands for",
+                'Name the system of the shipped tables, or write "nothing" in the column shares, to have it ignored',
+            )
+    rows = {row.alias: row for row in (*read_table("systems.csv", SystemRow), *site)}
+    return Systems(
+        {alias: row.system for alias, row in rows.items() if row.shares == "codes"},
+        {alias: row.system for alias, row in rows.items() if row.shares == "categories"},
+        tuple(sorted(alias for alias, row in rows.items() if row.shares == "nothing")),
+    )
 
 
 class CodeMap:
     """Finds the analyte of an Observation from its codings."""
 
-    def __init__(self, rows: Iterable[CodeRow], aliases: Mapping[str, str]) -> None:
+    def __init__(self, rows: Iterable[CodeRow], systems: Systems) -> None:
         table = tuple(rows)
         self._rows = {(row.system, row.code): row for row in table if row.system}
         self._texts = {plain(row.code): row for row in table if not row.system}
-        self._aliases = aliases
+        self._systems = systems
         self._matches: dict[tuple[object, ...], Match] = {}
 
     def find(self, concept: wire.CodeableConcept) -> Match | None:
@@ -141,14 +173,16 @@ class CodeMap:
             found = self._by_text(concept)
         if not found:
             return None
-        if any(row.specimen == "whole_blood" for row in found) and any(map(_RED_CELLS.search, _texts(concept))):
-            return self._intern(Match(found[0].analyte, "specimen_red_cells"))
         refused = sorted((row for row in found if row.use != "accept"), key=lambda row: (row.analyte, row.code))
         if refused:
             return self._intern(Match(refused[0].analyte, refused[0].reason or "code_refused"))
         if len({row.analyte for row in found}) > 1:
             return self._intern(Match(min(row.analyte for row in found), "code_contradiction"))
-        return self._intern(_accepted(found))
+        texts = specimens.words(concept)
+        against = specimens.contradiction(found[0].analyte, texts)
+        if against:
+            return self._intern(Match(found[0].analyte, against))
+        return self._intern(_accepted(found, texts))
 
     def token(self, concept: wire.CodeableConcept) -> str:
         """`system|code` of the first coding that our table has, else of the first one that has a code; else ""."""
@@ -182,32 +216,27 @@ class CodeMap:
     def _row(self, coding: wire.Coding) -> CodeRow | None:
         if not coding.system or not coding.code:
             return None
-        system = coding.system.strip()
-        return self._rows.get((self._aliases.get(system, system), coding.code.strip()))
+        return self._rows.get((self._systems.name(coding.system), coding.code.strip()))
 
     def _intern(self, match: Match) -> Match:
         return self._matches.setdefault(msgspec.structs.astuple(match), match)
 
 
-# Some laboratories send results of red cells under a code of whole blood; the name then says so.
-_RED_CELLS = re.compile(
-    r"erythro|[eé]rythro|eritro|red (blood )?cell|\brbc\b|\bery\b|intracell|intrazell", re.IGNORECASE
-)
+# Assays of intact P1NP read other values than those of total P1NP, which the paper used.
+_INTACT = re.compile(r"\bintact|intakt", re.IGNORECASE)
 
 
-def _texts(concept: wire.CodeableConcept) -> list[str]:
-    return [text for text in (concept.text, *(coding.display for coding in concept.coding or ())) if text]
-
-
-def _accepted(rows: list[CodeRow]) -> Match:
+def _accepted(rows: list[CodeRow], texts: Iterable[str]) -> Match:
     quantities = {row.quantity for row in rows}
-    whole_blood = any(row.specimen == "whole_blood" for row in rows)
+    marks = ("specimen_whole_blood",) if any(row.specimen == "whole_blood" for row in rows) else ()
+    if rows[0].analyte is Analyte.P1NP and any(map(_INTACT.search, texts)):
+        marks = (*marks, "intact")
     return Match(
         analyte=rows[0].analyte,
         rank=max(row.rank for row in rows),  # "stated weight" beside "weight" says more than "weight"
         quantity=quantities.pop() if len(quantities) == 1 else "",
         unit=next((row.unit for row in rows if row.unit), ""),
-        marks=("specimen_whole_blood",) if whole_blood else (),
+        marks=marks,
         code=_named(rows[0]),
     )
 

@@ -125,6 +125,11 @@ def _day_text(days: int) -> str:
     return (_EPOCH + timedelta(days=days)).date().isoformat()
 
 
+def day_text(day: int) -> str:
+    """A day (proleptic ordinal) as YYYY-MM-DD."""
+    return date.fromordinal(day).isoformat()
+
+
 def first_day(text: str | None) -> int:
     """The earliest day that a whole or partial date allows, as an ordinal; 0 where it cannot be read."""
     return _bounds(text[:10])[0] if text else 0

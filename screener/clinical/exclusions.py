@@ -18,7 +18,7 @@ import msgspec
 
 from screener.base.errors import ConfigurationError
 from screener.clinical import wire
-from screener.clinical.codes import SiteRows, TableRow, read_rows, read_table, system_aliases
+from screener.clinical.codes import SiteRows, Systems, TableRow, read_rows, read_table, systems
 from screener.clinical.records import Span
 
 ICD_10_WHO = "http://hl7.org/fhir/sid/icd-10"
@@ -26,6 +26,8 @@ ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"
 ICD_10_GM = "http://fhir.de/CodeSystem/bfarm/icd-10-gm"
 ICD_9_CM = "http://hl7.org/fhir/sid/icd-9-cm"
 ATC = "http://www.whocc.no/atc"
+SNOMED_CT = "http://snomed.info/sct"
+_CATEGORY = 3  # characters of a category of ICD-10
 _DOTTED = frozenset({ICD_10_WHO, ICD_10_CM, ICD_10_GM, ICD_9_CM, ATC})
 
 # What `medicines` stands for in the column `resources`.
@@ -35,7 +37,8 @@ MEDICATED = ("MedicationRequest", "MedicationStatement", "MedicationAdministrati
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Z0-9]")
 
 Window = Literal["ever", "active", "washout", "never"]
-Route = Literal["any", "not_local", "systemic"]
+Route = Literal["any", "not_local", "systemic", "parenteral"]
+Effect = Literal["exclude", "caveat", "refuse_magnesium", "none"]
 
 
 class ListRow(TableRow, frozen=True, kw_only=True):
@@ -60,11 +63,14 @@ class ListRow(TableRow, frozen=True, kw_only=True):
 class ExclusionRow(ListRow, frozen=True, kw_only=True):
     """One code, what follows from it, and for how long. A site switches a row off with the window "never".
 
-    `effect`: "exclude"; "caveat" (nobody is excluded, the assessment says so); "none" (known to matter not).
+    `effect`: "exclude"; "caveat" (nobody is excluded, the assessment says so); "refuse_magnesium" (a result of the window must not be
+    used); "none" (known to matter not).
     `minimum_days`: courses that follow each other closely are added up, and count from so many days of intake within a year.
     `longest_days` ends what is recorded without an end so long after its start (a pregnancy is over, whatever the record says).
-    `route`: "systemic" needs a systemic route on the statement, "not_local" only lacks effect under a local one; what comes under
-    another route has the effect `otherwise`. `words` are the source's own, where only they made us think of the rule.
+    `after` is the caveat that an excluding medicine leaves when its window is over.
+    `route`: "systemic" and "parenteral" need such a route on the statement, "not_local" only lacks effect under a local one; what comes
+    under another route has the effect `otherwise`, for `otherwise_days` after its end. `words` are the source's own, where only they
+    made us think of the rule.
     """
 
     rule: str
@@ -72,9 +78,11 @@ class ExclusionRow(ListRow, frozen=True, kw_only=True):
     washout_days: int = 0
     minimum_days: int = 0
     longest_days: int = 0
-    effect: Literal["exclude", "caveat", "none"] = "exclude"
+    effect: Effect = "exclude"
     route: Route = "any"
     otherwise: Literal["caveat", "none"] = "none"
+    otherwise_days: int = 0
+    after: str = ""
     words: str = ""
 
 
@@ -88,9 +96,11 @@ class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
     washout_days: int = 0
     minimum_days: int = 0
     longest_days: int = 0
-    effect: Literal["exclude", "caveat", "none"] = "exclude"
+    effect: Effect = "exclude"
     route: Route = "any"
     otherwise: Literal["caveat", "none"] = "none"
+    otherwise_days: int = 0
+    after: str = ""
     why: str = ""
 
 
@@ -104,9 +114,9 @@ class ValueSetCode(NamedTuple):
 
 
 class MenopauseRow(ListRow, frozen=True, kw_only=True):
-    """One code that states a menopausal status; `surgical` says that the ovaries were removed."""
+    """One code that states a menopausal status, a pregnancy or a hysterectomy; `surgical` says that the ovaries were removed."""
 
-    status: Literal["post", "pre", "peri"]
+    status: Literal["post", "pre", "peri", "pregnant", "not_pregnant", "hysterectomy"]
     surgical: bool = False
 
 
@@ -115,19 +125,19 @@ class MenopauseObservationRow(TableRow, frozen=True, kw_only=True):
 
     system: str
     code: str
-    means: Literal["last_period", "age_at_menopause"]
+    means: Literal["last_period", "age_at_menopause", "status"]
 
 
 class MenopauseObservations:
     """The rows of Observations whose value says something of menopause."""
 
-    def __init__(self, rows: Iterable[MenopauseObservationRow], aliases: Mapping[str, str]) -> None:
+    def __init__(self, rows: Iterable[MenopauseObservationRow], systems: Systems) -> None:
         self._means = {(row.system, row.code): row.means for row in rows}
-        self._aliases = aliases
+        self._systems = systems
 
     def means(self, concept: wire.CodeableConcept) -> str:
-        """What a value under this code says: "last_period", "age_at_menopause", or "" for nothing."""
-        pairs = ((self._aliases.get(c.system or "", c.system or ""), c.code or "") for c in concept.coding or ())
+        """What a value under this code says: "last_period", "age_at_menopause", "status" (its concept says it), or "" for nothing."""
+        pairs = ((self._systems.name(c.system), c.code or "") for c in concept.coding or ())
         return next((self._means[pair] for pair in pairs if pair in self._means), "")
 
     def coded(self) -> tuple[tuple[str, str], ...]:
@@ -139,19 +149,33 @@ L = TypeVar("L", bound=ListRow)
 
 
 class CodeList(Generic[L]):
-    """Finds rows by the codings of a concept."""
+    """Finds rows by the codings of a concept.
 
-    def __init__(self, rows: Iterable[L], aliases: Mapping[str, str]) -> None:
-        self._aliases = aliases
+    A code of a national edition of ICD-10 meets the rows of whole categories only. Of a post-coordinated expression of SNOMED CT the
+    focus concepts count.
+    """
+
+    def __init__(self, rows: Iterable[L], systems: Systems) -> None:
+        self._systems = systems
         self._exact: dict[tuple[str, str], list[L]] = {}
         self._prefixes: dict[tuple[str, str], list[L]] = {}
         self._kinds: dict[str, frozenset[str]] = {}
+        self._excluding: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str]] = set()
         for row in rows:
             where = self._exact if row.match == "exact" else self._prefixes
             where.setdefault((row.system, _canonical(row.system, row.code)), []).append(row)
             if row.resources not in self._kinds:
                 self._kinds[row.resources] = frozenset(row.kinds)
+            if getattr(row, "effect", "") == "exclude" and (row.resources, row.system) not in seen:
+                seen.add((row.resources, row.system))
+                self._excluding.update((kind, row.system) for kind in row.kinds)
         self._prefixed = frozenset(system for system, _ in self._prefixes)
+        self._subdivided = {
+            (system, code[:_CATEGORY])
+            for system, code in (*self._exact, *self._prefixes)
+            if system in set(systems.editions.values()) and len(code) > _CATEGORY
+        }
 
     def find(self, resource: str, concept: wire.CodeableConcept) -> tuple[L, ...]:
         """Every row that one of the codings meets, in the order of the codings."""
@@ -159,16 +183,39 @@ class CodeList(Generic[L]):
             row for coding in concept.coding or () for row in self._of(coding) if resource in self._kinds[row.resources]
         )
 
+    def excludes_by(self, resource: str, system: str) -> bool:
+        """Whether rows that exclude stand for codes of a system in a resource type."""
+        return (resource, system) in self._excluding
+
+    def covers_part_of_category(self, coding: wire.Coding) -> bool:
+        """Whether the code is of a national edition, in a category of which the list has only some codes of WHO's: they may mean
+        something else there (E83.31)."""
+        system = self._systems.editions.get(self._systems.name(coding.system))
+        return system is not None and (system, _canonical(system, coding.code or "")[:_CATEGORY]) in self._subdivided
+
     def _of(self, coding: wire.Coding) -> list[L]:
         if not coding.system or not coding.code:
             return []
-        system = self._aliases.get(coding.system.strip(), coding.system.strip())
-        code = _canonical(system, coding.code)
+        system = self._systems.name(coding.system)
+        if system == SNOMED_CT and not coding.code.isdecimal():
+            return [row for focus in focus_concepts(coding.code) for row in self._exact.get((system, focus), ())]
+        edition = self._systems.editions.get(system)
+        code = _canonical(edition or system, coding.code)
+        if edition:
+            return [row for n in range(1, _CATEGORY + 1) for row in self._prefixes.get((edition, code[:n]), ())]
         found = list(self._exact.get((system, code), ()))
         if system in self._prefixed:
             for length in range(1, len(code) + 1):
                 found += self._prefixes.get((system, code[:length]), ())
         return found
+
+
+def focus_concepts(expression: str) -> tuple[str, ...]:
+    """The focus concepts of an expression in SNOMED CT compositional grammar: what stands before its refinement, terms left out; ()
+    where it is none."""
+    head = re.split(r"[:{]", re.sub(r"\|[^|]*\|", "", expression), maxsplit=1)[0]
+    parts = [part.strip(" =<()\t") for part in head.split("+")]
+    return tuple(parts) if all(part.isdecimal() for part in parts) else ()
 
 
 @cache
@@ -280,23 +327,19 @@ def policy_of(rule: RuleRow) -> dict[str, Any]:
         "effect": rule.effect,
         "route": rule.route,
         "otherwise": rule.otherwise,
+        "otherwise_days": rule.otherwise_days,
+        "after": rule.after,
     }
 
 
 def window(row: ExclusionRow, span: Span) -> tuple[int, int, bool]:
-    """First and last day on which `row` excludes (0 = open), and whether it does so at all.
-
-    Of a row with `minimum_days` and a documented length these are the days of intake: courses are added up later (`courses`).
-    Without a documented length it counts only where it goes on without an end.
-    """
+    """First and last day on which `row` holds (0 = open), and whether it does so at all. Courses are left to `courses`."""
     if row.window == "never":
         return span.start_day, span.end_day, False
-    if row.minimum_days and is_course(row, span):
-        return span.start_day, span.end_day, True
-    if row.minimum_days and (span.over or span.documented_end):
-        return span.start_day, span.end_day, False
-    if row.longest_days and span.start_day and not span.end_day:
-        return span.start_day, span.start_day + row.longest_days - 1, True
+    if row.longest_days and span.start_day and not span.documented_end:
+        longest = span.start_day + row.longest_days - 1
+        end = min(span.end_day or longest, longest)
+        return span.start_day, end + row.washout_days, True
     if row.window == "ever" or not span.over:
         # A planned end that lies ahead is the end all the same; it is compared with the day in question.
         planned = span.end_day if span.documented_end and row.window != "ever" else 0
@@ -305,8 +348,9 @@ def window(row: ExclusionRow, span: Span) -> tuple[int, int, bool]:
 
 
 def is_course(row: ExclusionRow, span: Span) -> bool:
-    """Whether the span is a course of known length under a row whose courses are added up."""
-    return bool(row.minimum_days and span.start_day and span.end_day and span.documented_end)
+    """Whether the span is a course under a row whose courses are added up: one with a first and a last day, or at least a day on which
+    the medicine was ordered, handed out or taken."""
+    return bool(row.minimum_days and span.start_day and span.end_day)
 
 
 def _canonical(system: str, code: str) -> str:
@@ -327,11 +371,11 @@ class Effective(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def effective(site: Given, expanded: Given) -> Effective:
-    """The list with a site's rows, made once a process for the same rows."""
+def effective(site: Given, expanded: Given, named: Given = ()) -> Effective:
+    """The list with a site's rows, made once a process for the same rows. `named` are the site's names of code systems."""
     rows = exclusion_table([dict(row) for row in site], [dict(row) for row in expanded])
     observed = tuple(row for row in rows if "Observation" in row.resources)
-    return Effective(rows, CodeList(rows, system_aliases()), observed, _digest(site, expanded))
+    return Effective(rows, CodeList(rows, systems([dict(row) for row in named])), observed, _digest(site, expanded))
 
 
 def _digest(site: Given, expanded: Given) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from model import PREDICTORS, Artefact, ModelError, Nomogram, assess, flag
 from screener.clinical import caveats, eligibility, occasions
+from screener.clinical.dates import day_text
 from screener.clinical.merge import PatientView, merge
 from screener.clinical.occasions import Evidence
 from screener.clinical.policy import Policy
@@ -153,7 +154,7 @@ def _absurd_bmi(used: Sequence[Fact]) -> bool:
 
 def _barred(view: PatientView, today: int, policy: Policy) -> str:
     """What keeps her out whatever the occasion: a woman too young today was younger on every occasion before."""
-    reason = eligibility.who(view.demographics)
+    reason = eligibility.who(view.demographics, policy)
     if reason or view.demographics is None:
         return reason
     by_age = eligibility.age(view, view.demographics, today, policy)
@@ -201,7 +202,7 @@ def _naming_each_other(made: dict[Method, Occasion]) -> dict[Method, Occasion]:
 
 def _naming(occasion: Occasion, other: Occasion) -> Occasion:
     side = "at-or-below" if other.at_or_below_cut_off else "above"
-    mark = f"other_magnesium:{caveats.day_text(other.mg.moment.day)}:{side}"
+    mark = f"other_magnesium:{day_text(other.mg.moment.day)}:{side}"
     return msgspec.structs.replace(occasion, marks=tuple(sorted({*occasion.marks, mark})))
 
 

@@ -11,7 +11,8 @@ from enum import StrEnum
 import msgspec
 
 from screener.clinical import exclusions, observations, spans, wire
-from screener.clinical.codes import SiteRows, TableRow, code_table, decimal_of, read_rows, system_aliases
+from screener.clinical.certainty import certainty
+from screener.clinical.codes import SiteRows, TableRow, code_table, decimal_of, read_rows
 from screener.clinical.exclusions import CodeList, ListRow
 from screener.clinical.mapping import Mapper
 from screener.clinical.patients import version
@@ -24,7 +25,6 @@ T_SCORE_LEAST, T_SCORE_GREATEST = Decimal(-8), Decimal(6)
 # A T-score counts standard deviations and has no unit. UCUM reads whatever stands in braces as 1, so the word must be looked at.
 _T_SCORE_UNITS = frozenset({"t-score", "tscore", "t score", "sd", "1", ""})
 # Enough to keep a woman from an assessment, where it is an exclusion; not enough to be the truth that a model is judged by.
-_SUSPECTED = frozenset({"unconfirmed", "provisional", "differential"})
 
 
 # Fractures due to osteoporosis are osteoporosis.
@@ -152,10 +152,10 @@ class LabelReader:
     def __init__(self, mapper: Mapper, kind: LabelKind, tables: LabelTables) -> None:
         self._patient = mapper.patient_id
         self._kind = kind
-        self._aliases = system_aliases()
+        self._systems = mapper.systems
         self._t_scores = tables.t_scores
         self._codes = frozenset((row.system, row.code) for row in self._t_scores)
-        self._diagnoses = CodeList(tables.diagnoses, self._aliases)
+        self._diagnoses = CodeList(tables.diagnoses, self._systems)
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
@@ -215,14 +215,13 @@ class LabelReader:
         copy = version(condition.meta)
         about = (patient, "Condition", condition.id or "", copy)
         span = spans.condition_span(condition, copy)
-        suspected = not _SUSPECTED.isdisjoint(spans.codes_of(bytes(condition.verificationStatus)))
-        counts = not suspected and not spans.refuted(condition)
+        counts = certainty(condition) in ("", "past")
         return (Diagnosis(*about, span.start_day, span.end_day, counts),)
 
     def _is_t_score(self, code: msgspec.Raw) -> bool:
         concept = wire.decode_concept(code) if wire.present(code) else wire.CodeableConcept()
         pairs = ((c.system or "", (c.code or "").strip()) for c in concept.coding or ())
-        return any((self._aliases.get(system.strip(), system.strip()), code) in self._codes for system, code in pairs)
+        return any((self._systems.name(system), code) in self._codes for system, code in pairs)
 
     def _salvage(self, raw: bytes | msgspec.Raw) -> tuple[Evidence, ...]:
         """Evidence with an element of the wrong type is unusable; other resources are ignored as always."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from screener.clinical import exclusions, observations, wire
-from screener.clinical.codes import CodeMap, CodeRow, SiteRows, code_table, read_table, system_aliases
+from screener.clinical import exclusions, observations, specimens, wire
+from screener.clinical.codes import CodeMap, CodeRow, SiteRows, Systems, code_table, read_table, systems
 from screener.clinical.exclusions import (
     CodeList,
     Effective,
@@ -32,6 +32,7 @@ from screener.clinical.records import (
     Medicine,
     Menopause,
     Refusal,
+    Sample,
     Unreadable,
     UnresolvedMedication,
 )
@@ -39,7 +40,7 @@ from screener.clinical.results import Results
 from screener.clinical.statements import Statements
 from screener.clinical.units import RangeRow, UnitRow, UnitTable, range_table, unit_table
 
-Settled = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable
+Settled = Fact | Refusal | Exclusion | Menopause | Demographics | Sample | Unreadable
 Mapped = Settled | UnresolvedMedication
 Rows = tuple[Mapped, ...]
 
@@ -54,7 +55,8 @@ class MappingTables(msgspec.Struct, frozen=True):
     expanded: exclusions.Given
     menopause: tuple[MenopauseRow, ...]
     menopause_observations: tuple[MenopauseObservationRow, ...]
-    aliases: dict[str, str]
+    named: exclusions.Given  # the site's names of code systems
+    systems: Systems
 
     @classmethod
     def default(
@@ -63,6 +65,7 @@ class MappingTables(msgspec.Struct, frozen=True):
         extra_units: SiteRows = (),
         extra_exclusions: SiteRows = (),
         expanded: SiteRows = (),
+        named: SiteRows = (),
         *,
         whole_blood: bool = False,
     ) -> "MappingTables":
@@ -80,7 +83,8 @@ class MappingTables(msgspec.Struct, frozen=True):
             expanded=exclusions.given(expanded),
             menopause=tuple(read_table("menopause.csv", MenopauseRow)),
             menopause_observations=tuple(read_table("menopause_observations.csv", MenopauseObservationRow)),
-            aliases=system_aliases(),
+            named=exclusions.given(named),
+            systems=systems(named),
         )
         _ = tables.exclusions  # a row that cannot be used is said here
         return tables
@@ -93,7 +97,7 @@ class MappingTables(msgspec.Struct, frozen=True):
     @property
     def effective(self) -> Effective:
         """The same, with what is found from it."""
-        return exclusions.effective(self.site_exclusions, self.expanded)
+        return exclusions.effective(self.site_exclusions, self.expanded, self.named)
 
     def digest(self) -> str:
         """SHA-256 over the effective tables: changes whenever a row does."""
@@ -127,17 +131,18 @@ class Mapper:
         further: bool = False,
     ) -> None:
         self._recipe = (tables, use_preliminary, further)
-        self._aliases = tables.aliases
+        self.systems = tables.systems
         self._code_rows = [row for row in tables.codes if further or row.analyte not in FURTHER_RESULTS]
-        self._codes = CodeMap(self._code_rows, tables.aliases)
-        self._menopause = MenopauseObservations(tables.menopause_observations, tables.aliases)
+        self._codes = CodeMap(self._code_rows, tables.systems)
+        self._menopause = MenopauseObservations(tables.menopause_observations, tables.systems)
         self._observed = tables.effective.observed
         patients = References("Patient")
         self._patient, self._is_unclear = patients.find, patients.is_unclear
         self._medication = References("Medication").find
         self._statements = Statements(
             tables.effective.by_code,
-            CodeList(tables.menopause, tables.aliases),
+            CodeList(tables.menopause, tables.systems),
+            tables.systems,
             patients,
             self._medication,
         )
@@ -158,6 +163,8 @@ class Mapper:
             wire.MedicationStatement: self._statements.medicated,
             wire.MedicationAdministration: self._statements.medicated,
             wire.MedicationDispense: self._statements.medicated,
+            wire.DiagnosticReport: self._statements.reported,
+            wire.Specimen: self._sample,
         }
 
     def __reduce__(self) -> tuple[Callable[..., "Mapper"], tuple[object, ...]]:
@@ -184,7 +191,7 @@ class Mapper:
     def _tokens(self, coded: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         """`system|code`, but the code alone where senders write the system in several ways: a search by one finds no other, and what
         another system means by the code is left out when it is read (R4, search.html#token)."""
-        several = set(self._aliases.values())
+        several = set(self.systems.names.values())
         return tuple(sorted({code if system in several else f"{system}|{code}" for system, code in coded}))
 
     def codes_that_matter(self) -> frozenset[str] | None:
@@ -213,7 +220,7 @@ class Mapper:
 
     def system(self, name: str) -> str:
         """The name that our tables have for a code system."""
-        return self._aliases.get(name.strip(), name.strip())
+        return self.systems.name(name)
 
     def further_tokens(self) -> tuple[str, ...]:
         """The codes of the Observations that document menopause, or that matter by being there, as a FHIR token search takes them,
@@ -223,6 +230,13 @@ class Mapper:
     def patient_id(self, reference: str | None) -> str:
         """The logical id of the patient that a reference names, or "" where it names no resource of the source."""
         return self._patient(wire.Reference(reference))
+
+    def tokens_for(self, kind: str) -> tuple[str, ...]:
+        """The codes by which a resource type is asked for, as a FHIR token search takes them; () where all of it is: of reports only those
+        on the list are of interest, and there are many others."""
+        if kind != "DiagnosticReport":
+            return ()
+        return self._tokens((row.system, row.code) for row in self.exclusions if kind in row.kinds)
 
     @property
     def exclusions(self) -> tuple[ExclusionRow, ...]:
@@ -263,6 +277,15 @@ class Mapper:
         found = demographics(patient)
         return (found,) if found else ()
 
+    def _sample(self, specimen: wire.Specimen, _raw: bytes | msgspec.Raw) -> Rows:
+        patient = self._patient(specimen.subject)
+        if not patient or not specimen.id:
+            return ()
+        copy = version(specimen.meta)
+        reason = specimens.reason_against(specimen)
+        # Nearly all are in order: only a later copy, which may take an earlier reason back, is a row.
+        return (Sample(patient, specimen.id, copy, reason),) if reason or copy.number > 1 else ()
+
     # What does not fit
 
     def _salvage(self, raw: bytes | msgspec.Raw) -> Rows:
@@ -272,8 +295,8 @@ class Mapper:
             kind = msgspec.json.decode(envelope.resourceType, type=str)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise MalformedResource("not a JSON object with a resourceType") from None
-        if kind not in wire.TYPES:
-            return ()
+        if kind not in wire.TYPES or kind == "Specimen":
+            return ()  # an odd Specimen tells nothing, and keeps no result from being used
         if not _is_utf8(envelope.id):
             raise MalformedResource(NOT_UTF8)  # without its id nobody could say which resource it is
         id_ = wire.lenient(envelope.id, str) or ""

@@ -11,7 +11,19 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from screener.clinical.courses import added_up
-from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Version
+from screener.clinical.records import (
+    MAGNESIUM_GIVEN,
+    OF_BLOOD,
+    Analyte,
+    Demographics,
+    Exclusion,
+    Fact,
+    Menopause,
+    PatientRecord,
+    Refusal,
+    Sample,
+    Version,
+)
 
 
 class _Copy(Protocol):
@@ -50,7 +62,13 @@ class PatientView(msgspec.Struct, frozen=True):
 def merge(record: PatientRecord) -> PatientView:
     """The latest copies of everything in `record`; the same view for any order of its rows."""
     facts, refusals = _latest_results(record)
-    hold = _latest_statements(record.exclusions) if record.exclusions else []
+    hold = added_up(_latest_statements(record.exclusions)) if record.exclusions else ()
+    if record.samples:
+        facts, refusals = _without_bad_samples(facts, refusals, record.samples)
+    given = [row for row in hold if row.rule == MAGNESIUM_GIVEN]
+    if given:
+        facts, refusals = _without_given(facts, refusals, given)
+        hold = tuple([row for row in hold if row.rule != MAGNESIUM_GIVEN])
     status = _latest(((row.resource, row.id), row) for row in record.menopause) if record.menopause else {}
     people = _latest((row.patient, row) for row in record.demographics)
     labelled = any(row.security for rows in (facts, hold, record.demographics) for row in rows)
@@ -59,7 +77,7 @@ def merge(record: PatientRecord) -> PatientView:
         demographics=people.get(record.patient),
         facts=facts,
         refusals=refusals,
-        exclusions=added_up(row for row in hold if not row.caveat) if hold else (),
+        exclusions=tuple([row for row in hold if not row.caveat]),
         conditions=tuple([row for row in hold if row.caveat]),
         menopause=tuple([row for row in status.values() if row.counts]),
         unchecked=tuple(sorted(set(record.unchecked))),
@@ -68,6 +86,36 @@ def merge(record: PatientRecord) -> PatientView:
         by_category=record.by_category,
         labelled=labelled,
     )
+
+
+def _without_bad_samples(
+    facts: tuple[Fact, ...], refusals: tuple[Refusal, ...], samples: Iterable[Sample]
+) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:
+    """The results with each refused whose Specimen speaks against it."""
+    reasons = {name: row.reason for name, row in _latest((row.id, row) for row in samples).items() if row.reason}
+    spoilt = [fact for fact in facts if fact.specimen in reasons and fact.analyte in OF_BLOOD]
+    if not spoilt:
+        return facts, refusals
+    refused = [Refusal(f.patient, f.id, f.version, f.analyte, reasons[f.specimen], f.moment.day) for f in spoilt]
+    kept = tuple([fact for fact in facts if fact not in spoilt])
+    return kept, tuple(sorted((*refusals, *refused), key=_id))
+
+
+def _without_given(
+    facts: tuple[Fact, ...], refusals: tuple[Refusal, ...], given: Sequence[Exclusion]
+) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:
+    """The results with each magnesium refused that was measured on the day of an infusion of magnesium or soon after it."""
+    spoilt = [
+        fact
+        for fact in facts
+        if fact.analyte is Analyte.MG
+        and any(row.start_day and row.start_day <= fact.moment.day <= row.end_day for row in given)
+    ]
+    if not spoilt:
+        return facts, refusals
+    refused = [Refusal(f.patient, f.id, f.version, f.analyte, MAGNESIUM_GIVEN, f.moment.day) for f in spoilt]
+    kept = tuple([fact for fact in facts if fact not in spoilt])
+    return kept, tuple(sorted((*refusals, *refused), key=_id))
 
 
 def _latest_results(record: PatientRecord) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:

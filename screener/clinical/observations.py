@@ -2,7 +2,7 @@
 
 The reasons, in the order in which they are looked for (the first one found is given):
 `withdrawn`; the code's own (`specimen_...`, `ionised`, ...); `status_...`; `id_missing`; `modifier_unknown`;
-`not_the_patient`; `haemolysed`; `held_for_review`; `value_absent`, `value_missing`, `value_not_quantity`; `malformed`;
+`not_the_patient`; `haemolysed`; `held_for_review`; what a note or the specimen says against the code; `value_absent`, `value_missing`, `value_not_quantity`; `malformed`;
 `unit_...`; `comparator`; `implausible`, `implausible_unit_suspected`; `date_...`.
 """
 
@@ -13,8 +13,10 @@ import msgspec
 
 from screener.clinical import dates, wire
 from screener.clinical.codes import Match, decimal_of
+from screener.clinical.haemolysis import says_haemolysed
 from screener.clinical.patients import security
-from screener.clinical.records import Fact, Moment, Refusal, Version
+from screener.clinical.records import Analyte, Fact, Moment, Refusal, Version
+from screener.clinical.specimens import contradiction_in_note, words
 from screener.clinical.units import Conversion
 
 WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
@@ -23,21 +25,12 @@ STATUSES = frozenset({"registered", "preliminary", "unknown"})
 DATE_MISSING = "date_missing"
 _REMEMBERED = 16_384
 
-# "not haemolysed" and "Hemolysis: none" are good specimens: a denial right before the word, or right behind it.
-_DENIED_BEFORE = (
-    r"\b(?:no|not|non|nicht|without|free of|absence (?:of|d['\u2019])|kein|keine|ohne|frei von|pas|sans|aucune|sin|ausencia de)[\s-]*"
-    r"(?:(?:visibly|visible|sichtbare|evidence of|signs? of|d['\u2019])\s*)?"
-)
-_DENIED_BEHIND = (
-    r"(?:[\s-]*(?:index|indice|grade|score|status|check))?[\s:=(-]*(?:is|was|ist|im|est)?\s*"
-    r"(?:none|no|nil|n|nein|non|negative?|negativ[oa]?|absente?|ausente|keine?r?|normal\w*(?! range exc)|normbereich|unauff(?:ä|ae)llig|"
-    r"within (?:normal )?limits|ruled out|ausgeschlossen|not (?:present|detected|seen|observed|visible)|"
-    r"nicht (?:vorhanden|nachweisbar|sichtbar)|<\s*\d+\s*\(normal\)|0|-)(?![\w.+])"
-)
-_HAEMOLYSIS = re.compile(
-    rf"(?P<denied>{_DENIED_BEFORE})?h(?:ae|e|ä|æ|é)m[oó]l(?:y|i)\w*?(?:index)?\b(?P<denied_behind>{_DENIED_BEHIND})?",
+_IN_WORDS = re.compile(
+    r"^\W*?(?:e?gfr\D{0,12}?)?(?P<comparator><=|>=|[<>≤≥]|less than|greater than|kleiner|größer)?\s*(?P<number>\d+(?:[.,]\d+)?)"
+    r"\s*(?P<unit>ml\s?/\s?min[^\s;,]*(?:\s?m²|\s?m2|\s?qm)?)?\W*$",
     re.IGNORECASE,
 )
+_COMPARATORS = {"≤": "<=", "≥": ">=", "less than": "<", "kleiner": "<", "greater than": ">", "größer": ">"}
 # HL7 v2 tables: 0493 specimen condition HEM, 0490 specimen reject reason RH.
 _HAEMOLYSIS_CODES = frozenset(
     {
@@ -69,7 +62,13 @@ def when(observation: wire.Observation) -> Moment | str:
 
 
 def fact(
-    patient: str, observation: wire.Observation, version: Version, match: Match, moment: Moment, reading: Conversion
+    patient: str,
+    observation: wire.Observation,
+    version: Version,
+    match: Match,
+    moment: Moment,
+    reading: Conversion,
+    specimen: str = "",
 ) -> Fact:
     """The usable measurement."""
     meta = observation.meta
@@ -87,6 +86,7 @@ def fact(
         security(meta) if meta is not None and meta.security else (),
         reading.unit,
         match.code,
+        specimen,
     )
 
 
@@ -110,7 +110,7 @@ def refused_by_status(status: str | None, match: Match) -> str:
     return f"status_{status}" if status in STATUSES else "status_not_r4"
 
 
-def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) -> str:
+def refused_by_remarks(observation: wire.Observation, *, absent: bool = True, analyte: Analyte | None = None) -> str:
     """Whether something said beside the value forbids its use: the reason, or "".
 
     Without `absent` it is no reason that a value is said to be absent: of a panel, whose values are in its components.
@@ -120,13 +120,16 @@ def refused_by_remarks(observation: wire.Observation, *, absent: bool = True) ->
     interpretation = _decode_concepts(_or_empty(observation.interpretation))
     lacking = wire.decode_concept(observation.dataAbsentReason) if wire.present(observation.dataAbsentReason) else None
     said = [*interpretation, *([lacking] if lacking else [])]
-    texts = [text for concept in said for text in _texts(concept)]
-    texts += [note.text for note in _decode_notes(_or_empty(observation.note)) if note.text]
+    notes = [note.text for note in _decode_notes(_or_empty(observation.note)) if note.text]
+    texts = [*(text for concept in said for text in words(concept)), *notes]
     codings = {(coding.system, coding.code) for concept in said for coding in concept.coding or ()}
-    if not codings.isdisjoint(_HAEMOLYSIS_CODES) or any(_says_haemolysed(text) for text in texts):
+    if not codings.isdisjoint(_HAEMOLYSIS_CODES) or any(map(says_haemolysed, texts)):
         return "haemolysed"
     if _HOLD_FOR_REVIEW in codings:
         return "held_for_review"
+    against = next((why for note in notes if analyte and (why := contradiction_in_note(analyte, note))), "")
+    if against:
+        return against
     return "value_absent" if lacking and absent else ""
 
 
@@ -172,21 +175,29 @@ def no_quantity(observation: wire.Observation, raw: bytes | msgspec.Raw) -> str:
     A report in words may say that the specimen was haemolysed: that is the better reason.
     """
     other = _decode_other_values(raw)
-    if other.valueString and _says_haemolysed(other.valueString):
+    if other.valueString and says_haemolysed(other.valueString):
         return "haemolysed"
     if wire.present(observation.valueCodeableConcept):
         concept = wire.decode_concept(observation.valueCodeableConcept)
-        return "haemolysed" if any(_says_haemolysed(t) for t in _texts(concept)) else "value_not_quantity"
+        return "haemolysed" if any(says_haemolysed(t) for t in words(concept)) else "value_not_quantity"
     kinds = (getattr(other, name) for name in wire.OtherValues.__struct_fields__)
     return "value_not_quantity" if any(kinds) else "value_missing"
 
 
-def _texts(concept: wire.CodeableConcept) -> list[str]:
-    return [text for text in (concept.text, *(coding.display for coding in concept.coding or ())) if text]
-
-
-def _says_haemolysed(text: str) -> bool:
-    return any(not (found["denied"] or found["denied_behind"]) for found in _HAEMOLYSIS.finditer(text))
+def quantity_in_words(observation: wire.Observation, raw: bytes | msgspec.Raw) -> bytes | None:
+    """A quantity that a report gives in words ("<15", "18 mL/min/1.73m2"), as the JSON of a Quantity; None for other words."""
+    text = _decode_other_values(raw).valueString
+    if not text and wire.present(observation.valueCodeableConcept):
+        text = wire.decode_concept(observation.valueCodeableConcept).text
+    found = _IN_WORDS.match(text or "")
+    if found is None:
+        return None
+    number = decimal_of(found["number"].replace(",", "."))
+    if number is None:
+        return None
+    sent: dict[str, object] = {"value": msgspec.Raw(str(number).encode()), "unit": found["unit"] or "mL/min"}
+    comparator = _COMPARATORS.get(found["comparator"] or "", found["comparator"])
+    return msgspec.json.encode(sent | ({"comparator": comparator} if comparator else {}))
 
 
 def _or_empty(raw: msgspec.Raw) -> msgspec.Raw | bytes:

@@ -19,6 +19,8 @@ class Policy(msgspec.Struct, frozen=True):
     calcium, corrected by albumin where that was measured, is high. `old_results_days`: beyond it an assessment says how old its results
     are. `presumed_until_years`: up to this age it is worth saying that menopause is presumed. `height_old_days`: a height older than
     that is told, for women grow shorter. `documented` "skip" does not assess women whose osteoporosis is documented.
+    `sex_not_clear`: where the recorded sex and the administrative gender contradict each other and no sex parameter for clinical use
+    decides, nobody is assessed, or the one or the other counts.
     """
 
     lookback_days: int = 730
@@ -37,3 +39,4 @@ class Policy(msgspec.Struct, frozen=True):
     presumed_until_years: int = 65
     height_old_days: int = 1826
     documented: Literal["assess", "skip"] = "assess"
+    sex_not_clear: Literal["leave_out", "recorded_sex", "gender"] = "leave_out"

@@ -2,5 +2,5 @@
 
 from screener.clinical import exclusions, suspicions
 
-exclusions.effective((), ())
+exclusions.effective((), (), ())
 suspicions.preload()

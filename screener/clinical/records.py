@@ -15,7 +15,7 @@ class Analyte(StrEnum):
     """What is read of Observations. Units after mapping: mmol/L, mmol/L, ng/mL, ng/mL, kg, cm; then mL/min/1.73 m2, mmol/L, g/L, none, ng/mL.
 
     The first six are what the nomogram needs measured; the others decide who is assessed, or what an assessment has to mention.
-    Osteocalcin (OCN) is read for a validation cohort, and where a site's own model has it as a further predictor.
+    Creatinine (umol/L) stands in for an eGFR that nobody reported. Osteocalcin (OCN) is read for a validation cohort, and where a site's own model has it as a further predictor.
     """
 
     MG = "mg"
@@ -28,15 +28,25 @@ class Analyte(StrEnum):
     CALCIUM = "calcium"
     ALBUMIN = "albumin"
     T_SCORE = "t_score"
+    CREATININE = "creatinine"
     OCN = "ocn"
 
 
 FURTHER_RESULTS = (Analyte.OCN,)  # further predictors that a site's own model may have (model.predictors.FURTHER)
 LABORATORY = frozenset({Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, *FURTHER_RESULTS})
+OF_BLOOD = LABORATORY | {Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.CREATININE, Analyte.EGFR}
 NOMOGRAM_RESULTS = (Analyte.MG, Analyte.P, Analyte.CTX, Analyte.P1NP, Analyte.WEIGHT, Analyte.HEIGHT)
 
 
 NO_PATIENT = "it does not say which patient it is about"
+
+
+# Rules of statements that do not come from the list alone. What follows the colon is the rule of the list.
+SUSPECTED = "suspected:"  # its words alone point to it
+NOT_UNDERSTOOD = "not_understood"  # it cannot be read
+LENGTH_UNKNOWN, END_UNKNOWN, DOUBTFUL = "length_unknown", "end_unknown", "doubtful"
+TREATED_BEFORE = "treated_before"
+MAGNESIUM_GIVEN = "magnesium_given"
 
 
 class MalformedResource(ValueError):
@@ -83,6 +93,7 @@ class Fact(Row, frozen=True, array_like=True, tag=1):
     security: tuple[str, ...] = ()  # confidentiality codes of meta.security
     unit: str = ""  # in which it was sent, as the unit table writes it
     code: str = ""  # by which it was recognised, as Match writes it
+    specimen: str = ""  # the id of the Specimen that it names
 
 
 class Refusal(Row, frozen=True, array_like=True, tag=2):
@@ -119,11 +130,13 @@ class Exclusion(Row, frozen=True, array_like=True, tag=3):
         0  # one course of several that are added up: from so many days of intake within a year they count,
     )
     washout_days: int = 0  # and for so many days after the last one
+    length_known: bool = True  # of such a course; else its last day is only the last on which something was heard of it
     security: tuple[str, ...] = ()  # confidentiality codes of meta.security
 
 
 class Menopause(Row, frozen=True, array_like=True, tag=4):
-    """A documented menopausal status: "post", "pre" or "peri"; "period" where all that is documented is her last menstruation."""
+    """A documented menopausal status: "post", "pre" or "peri"; "period" where all that is documented is her last menstruation;
+    "pregnant" and "not_pregnant"; "hysterectomy", after which a last menstruation says nothing more."""
 
     patient: str
     resource: str
@@ -141,12 +154,14 @@ class Demographics(Row, frozen=True, array_like=True, tag=5):
 
     patient: str
     version: Version
-    sex: str  # "female", "male", "other", "unknown"
+    sex: str  # "female", "male", "other", "unknown"; "not_clear" where what is recorded contradicts itself
     birth_date: str = ""  # as written: YYYY, YYYY-MM or YYYY-MM-DD; "" unknown, "malformed" unreadable
     deceased: bool = False
     active: bool = True
     merged: bool = False
     security: tuple[str, ...] = ()
+    gender: str = ""  # the administrative one
+    recorded_sex: str = ""  # at birth, or another recorded one where that is all
 
 
 class Unreadable(Row, frozen=True, array_like=True, tag=6):
@@ -159,12 +174,14 @@ class Unreadable(Row, frozen=True, array_like=True, tag=6):
 
 
 class Span(Row, frozen=True, array_like=True):
-    """When something held. Days are ordinals; 0 is unknown. `documented_end` is False where the end is only inferred."""
+    """When something held. Days are ordinals; 0 is unknown. `documented_end` is False where the end is only inferred; of a medicine
+    whose end is not documented, `changed_day` is when the resource was last changed."""
 
     start_day: int = 0
     end_day: int = 0
     over: bool = False
     documented_end: bool = False
+    changed_day: int = 0
 
 
 class UnresolvedMedication(Row, frozen=True, array_like=True, tag=7):
@@ -177,7 +194,17 @@ class UnresolvedMedication(Row, frozen=True, array_like=True, tag=7):
     medicine: str
     span: Span
     counts: bool
-    route: str = ""  # "systemic", "local" or not known
+    route: str = ""  # "systemic", "parenteral", "local" or not known
+    modified: bool = False  # it carries a modifierExtension, which may turn its meaning round
+
+
+class Sample(Row, frozen=True, array_like=True, tag=8):
+    """A Specimen whose results must not be used, and why; without a reason it is a later copy against which nothing speaks."""
+
+    patient: str
+    id: str
+    version: Version
+    reason: str
 
 
 class Medicine(Row, frozen=True, array_like=True):
@@ -202,6 +229,7 @@ class PatientRecord(msgspec.Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     menopause: tuple[Menopause, ...] = ()
+    samples: tuple[Sample, ...] = ()
     unchecked: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     in_part: tuple[str, ...] = ()

@@ -1,10 +1,12 @@
 """Maps Observations to rows: a measurement becomes a fact or a refusal, and what documents menopause becomes a statement."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from screener.clinical import dates, observations, wire
+from screener.clinical import dates, observations, specimens, wire
 from screener.clinical.codes import CodeMap, Match
 from screener.clinical.eligibility import TWELVE_MONTHS_DAYS
 from screener.clinical.exclusions import MenopauseObservations
@@ -51,6 +53,10 @@ class Results:
         self._patient = patients.find
         self._match = dates.Remembered(self._read_match, _REMEMBERED)
         self._readings = dates.Remembered(self._readings_of, _REMEMBERED)
+        self._specimens: dates.Remembered[tuple[Analyte, bytes], str] = dates.Remembered(
+            lambda key: specimens.named(*key), _REMEMBERED
+        )
+        self._specimen_ids = dates.Remembered(specimens.reference_of, _REMEMBERED)
         self._harmless = dates.Remembered(observations.is_harmless, _REMEMBERED)
 
     def rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
@@ -77,6 +83,7 @@ class Results:
             or observation.note
             or observation.dataAbsentReason
             or observation.modifierExtension
+            or observation.contained
         ):
             return None
         match, _, listed = self._match[bytes(observation.code)]
@@ -87,10 +94,13 @@ class Results:
         patient, moment = self._patient(reference), dates.moment(text)
         if not patient or isinstance(moment, str):
             return None
+        if observation.specimen and self._specimens[match.analyte, bytes(observation.specimen)]:
+            return None
         found = self._readings[match][bytes(observation.valueQuantity)]
         if isinstance(found, str):
             return None
-        return observations.fact(patient, observation, version(observation.meta), match, moment, found)
+        specimen = self._specimen_ids[bytes(observation.specimen)] if observation.specimen else ""
+        return observations.fact(patient, observation, version(observation.meta), match, moment, found, specimen)
 
     def is_ours(self, observation: wire.Observation) -> bool:
         """Whether its code is one that we use, or that excludes."""
@@ -105,8 +115,8 @@ class Results:
         parts = self._of_components(observation)
         given = {part.analyte for part in parts}
         # A panel has no value itself: that is no refusal where a component gives what the panel's code promises.
-        kept = (r for r in own if not (isinstance(r, Refusal) and r.reason in _NO_VALUE and r.analyte in given))
-        return (*kept, *parts)
+        kept = [r for r in own if not (isinstance(r, Refusal) and r.reason in _NO_VALUE and r.analyte in given)]
+        return tuple(_unless_they_differ(kept, parts))
 
     def _own_rows(self, observation: wire.Observation, raw: bytes | msgspec.Raw) -> Rows:
         match, menopause, listed = self._match[bytes(observation.code)]
@@ -142,7 +152,8 @@ class Results:
         if isinstance(found, Conversion) and isinstance(moment, Moment):
             if match.analyte is Analyte.CALCIUM and observations.above_range(observation, raw):
                 found = msgspec.structs.replace(found, marks=(*found.marks, "above_range"))
-            return observations.fact(patient, observation, copy, match, moment, found)
+            specimen = self._specimen_ids[bytes(observation.specimen)] if observation.specimen else ""
+            return observations.fact(patient, observation, copy, match, moment, found, specimen)
         reason = found if isinstance(found, str) else str(moment)
         return observations.refusal(patient, observation, copy, match, reason, moment)
 
@@ -158,7 +169,7 @@ class Results:
             match, _, _ = self._match[bytes(part.code)]
             if match is None:
                 continue
-            said_of_all = observations.refused_by_remarks(observation, absent=False)
+            said_of_all = observations.refused_by_remarks(observation, absent=False, analyte=match.analyte)
             alone = msgspec.structs.replace(
                 observation,
                 id=f"{observation.id}#{place}" if observation.id else None,
@@ -200,12 +211,25 @@ class Results:
             or observation.dataAbsentReason
             or observation.modifierExtension
         ):
-            reason = observations.refused_by_remarks(observation)
+            reason = observations.refused_by_remarks(observation, analyte=match.analyte)
+            if reason:
+                return reason
+        if observation.specimen:
+            reason = self._of_specimen(observation, match.analyte)
             if reason:
                 return reason
         if not observation.valueQuantity:
+            in_words = observations.quantity_in_words(observation, raw) if match.analyte is Analyte.EGFR else None
+            if in_words is not None:
+                return self._readings[match][in_words]
             return observations.no_quantity(observation, raw)
         return self._readings[match][bytes(observation.valueQuantity)]
+
+    def _of_specimen(self, observation: wire.Observation, analyte: Analyte) -> str:
+        """What the specimen says against the result, as far as the Observation itself describes it."""
+        raw = bytes(observation.specimen)
+        reason = self._specimens[analyte, raw]
+        return reason or (specimens.contained(raw, observation.contained) if observation.contained else "")
 
     def _about_another(self, patient: str, observation: wire.Observation) -> bool:
         """R4's `focus` names whom the result is about if not the patient: a donor, a child, an implant."""
@@ -244,6 +268,22 @@ class Results:
             return "value_missing" if quantity == b"null" else self._units.read(match, wire.decode_quantity(quantity))
 
         return dates.Remembered(read, _REMEMBERED)
+
+
+def _unless_they_differ(own: list[Any], parts: list[Fact | Refusal]) -> Iterator[Any]:
+    """The rows; where the Observation's own value and one of its components give the same analyte another value, none of them counts."""
+    values: dict[Analyte, set[Decimal]] = {}
+    for row in own:
+        if isinstance(row, Fact):
+            values[row.analyte] = {row.value}
+    for row in parts:
+        if isinstance(row, Fact) and row.analyte in values:
+            values[row.analyte].add(row.value)
+    for row in (*own, *parts):
+        if isinstance(row, Fact) and len(values.get(row.analyte, ())) > 1:
+            yield Refusal(row.patient, row.id, row.version, row.analyte, "component_differs", row.moment.day)
+        else:
+            yield row
 
 
 def _over(last_period_day: int, day: int) -> bool:

@@ -1,4 +1,4 @@
-"""The route by which a medicine is taken: into the body as a whole, or at one place. The codes and words are in data/routes.csv."""
+"""The route by which a medicine is taken: into the body as a whole (into a vein or a muscle among them), or at one place. The codes and words are in data/routes.csv."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Literal
 from screener.clinical import wire
 from screener.clinical.codes import TableRow, plain, read_table
 
-Route = Literal["systemic", "local", ""]
+Route = Literal["systemic", "parenteral", "local", ""]
 
 
 class RouteRow(TableRow, frozen=True, kw_only=True):
@@ -15,7 +15,7 @@ class RouteRow(TableRow, frozen=True, kw_only=True):
 
     system: str = ""
     code: str
-    route: Literal["systemic", "local"]
+    route: Literal["systemic", "parenteral", "local"]
 
 
 @cache
@@ -26,9 +26,10 @@ def _rows() -> tuple[dict[tuple[str, str], Route], tuple[tuple[str, Route], ...]
 
 
 def route_of(concepts: Iterable[wire.CodeableConcept]) -> Route:
-    """The route that a statement names; "systemic" where one of several is, "" where none is named or known."""
+    """The route that a statement names; the most systemic of several, "" where none is named or known."""
     found = {_one(concept) for concept in concepts}
-    return "systemic" if "systemic" in found else "local" if "local" in found else ""
+    order: tuple[Route, ...] = ("parenteral", "systemic", "local")
+    return next((route for route in order if route in found), "")
 
 
 def _one(concept: wire.CodeableConcept) -> Route:
@@ -40,7 +41,6 @@ def _one(concept: wire.CodeableConcept) -> Route:
             return known
     texts = [plain(text) for text in (concept.text, *(coding.display for coding in codings)) if text]
     # Local words first: "intraarticular injection" is local, whatever else it says.
-    for wanted in ("local", "systemic"):
-        if any(word in text for text in texts for word, route in by_word if route == wanted):
-            return "local" if wanted == "local" else "systemic"
-    return ""
+    order: tuple[Route, ...] = ("local", "parenteral", "systemic")
+    said = {route for text in texts for word, route in by_word if word in text}
+    return next((route for route in order if route in said), "")

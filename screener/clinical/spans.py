@@ -1,6 +1,7 @@
 """When a diagnosis held, a procedure was done or a medicine was taken, as far as it is documented; and whether it was meant at all."""
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 
 from screener.clinical import dates, wire
@@ -24,13 +25,8 @@ def codes_of(raw: bytes) -> tuple[str, ...]:
     return tuple(coding.code for coding in wire.decode_concept(raw).coding or () if coding.code)
 
 
-def refuted(condition: wire.Condition) -> bool:
-    """Whether the diagnosis was taken back."""
-    return not {"refuted", "entered-in-error"}.isdisjoint(codes_of(bytes(condition.verificationStatus)))
-
-
-def condition_span(condition: wire.Condition, version: Version) -> Span:
-    """When the diagnosis held. Without an onset it is known from the day it was recorded.
+def condition_span(condition: wire.Condition, version: Version, *, past: bool = False) -> Span:
+    """When the diagnosis held. Without an onset it is known from the day it was recorded. `past`: it is marked as over.
 
     An ended one without a date of its end ended, at the latest, when the resource was last changed.
     """
@@ -39,11 +35,21 @@ def condition_span(condition: wire.Condition, version: Version) -> Span:
     in_words = (condition.abatementAge, condition.abatementRange, condition.abatementString)
     over = (
         bool(end)
+        or past
         or any(wire.present(raw) for raw in in_words)
         or not _ENDED_CONDITION.isdisjoint(codes_of(bytes(condition.clinicalStatus)))
     )
     at_latest = _updated_day(version) or dates.last_day(condition.recordedDate)
     return Span(dates.first_day(onset), end or (at_latest if over else 0), over, bool(end))
+
+
+def recorded_day(condition: wire.Condition, version: Version) -> int:
+    """The day on which the diagnosis was written down, as far as that is known: from then on a suspicion grows old; 0 unknown."""
+    return (
+        dates.first_day(condition.recordedDate)
+        or dates.first_day(condition.onsetDateTime or _start(condition.onsetPeriod))
+        or _updated_day(version)
+    )
 
 
 def procedure_span(procedure: wire.Procedure) -> Span:
@@ -52,6 +58,11 @@ def procedure_span(procedure: wire.Procedure) -> Span:
     end = dates.last_day(procedure.performedDateTime or _end(procedure.performedPeriod))
     over = procedure.status in _OVER
     return Span(dates.first_day(start), end or (dates.last_day(start) if over else 0), over, bool(end))
+
+
+def report_day(report: wire.DiagnosticReport) -> int:
+    """When the report's measurement was made; 0 unknown."""
+    return dates.first_day(report.effectiveDateTime or _start(report.effectivePeriod) or report.issued)
 
 
 def meant(resource: wire.Medicated | wire.Procedure) -> bool:
@@ -64,7 +75,10 @@ def meant(resource: wire.Medicated | wire.Procedure) -> bool:
 
 
 def medication_span(resource: wire.Medicated, version: Version) -> Span:
-    """When the medicine was taken, as far as it is documented."""
+    """When the medicine was taken, as far as it is documented. Without a documented end, what is over was taken at least until its last
+    sign of life: the last day on which it was ordered, handed out, taken or asserted. When the resource was last changed is no such
+    sign; it only says until when it may have been taken.
+    """
     if isinstance(resource, wire.MedicationRequest):
         return _request_span(resource, version)
     if isinstance(resource, wire.MedicationDispense):
@@ -74,10 +88,9 @@ def medication_span(resource: wire.Medicated, version: Version) -> Span:
     start = dates.first_day(resource.effectiveDateTime or _start(resource.effectivePeriod))
     if isinstance(resource, wire.MedicationAdministration):
         end = period_end or dates.last_day(resource.effectiveDateTime)
-        return Span(start, end, over, bool(end))
+        return _as_documented(start, end, (start,), version, over=over)
     asserted = dates.last_day(resource.dateAsserted or resource.effectiveDateTime)
-    at_latest = (asserted or _updated_day(version)) if over else 0
-    return Span(start, period_end or at_latest, over, bool(period_end))
+    return _as_documented(start, period_end, (asserted, start), version, over=over)
 
 
 def _dispense_span(dispense: wire.MedicationDispense) -> Span:
@@ -93,9 +106,15 @@ def _request_span(request: wire.MedicationRequest, version: Version) -> Span:
     starts = [day for p in periods if (day := dates.first_day(p.start))]
     start = min(starts, default=0) or dates.first_day(request.authoredOn)
     end = _documented_end(request, bounds, start)
-    over = request.status in _OVER
-    at_latest = (_updated_day(version) or dates.last_day(request.authoredOn)) if over else 0
-    return Span(start, end or at_latest, over, bool(end))
+    valid = request.dispenseRequest.validityPeriod if request.dispenseRequest else None
+    signs = (*starts, dates.last_day(request.authoredOn), dates.last_day(_start(valid)))
+    return _as_documented(start, end, signs, version, over=request.status in _OVER)
+
+
+def _as_documented(start: int, end: int, signs: Iterable[int], version: Version, *, over: bool) -> Span:
+    if end or not over:
+        return Span(start, end, over, bool(end))
+    return Span(start, max(signs), over, changed_day=_updated_day(version))
 
 
 def _documented_end(request: wire.MedicationRequest, bounds: list[wire.Bounds], start: int) -> int:

@@ -28,12 +28,13 @@ _INTO: dict[Analyte, dict[str, tuple[Decimal, Decimal]]] = {
     Analyte.WEIGHT: {"[mass]": (_ONE, _ONE)},
     Analyte.HEIGHT: {"[length]": (Decimal(100), _ONE)},
     Analyte.EGFR: {},  # volume by time and area, and a number without a unit: what the table has
+    Analyte.CREATININE: {_MOLAR: (Decimal(1000), _ONE), _MASS: (Decimal(1_000_000), Decimal("113.118"))},
     Analyte.CALCIUM: {_MOLAR: (_ONE, _ONE), _MASS: (Decimal(1000), Decimal("40.078"))},
     Analyte.ALBUMIN: {_MASS: (_ONE, _ONE)},
     Analyte.T_SCORE: {},
     Analyte.OCN: {_MASS: (Decimal(1_000_000), _ONE)},
 }
-_LABORATORY = frozenset({*LABORATORY, Analyte.CALCIUM, Analyte.ALBUMIN})
+_LABORATORY = frozenset({*LABORATORY, Analyte.CALCIUM, Analyte.ALBUMIN, Analyte.CREATININE})
 # UCUM's `eq` is one mole of charges, and a converter blind to that takes it for one of magnesium.
 _DIVALENT = frozenset({Analyte.MG, Analyte.CALCIUM})
 _CHARGES = Decimal(2)

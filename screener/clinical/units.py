@@ -15,6 +15,7 @@ from model import MG_CUT_OFF_MMOL_L
 from screener.clinical import ucum, wire
 from screener.clinical.codes import Match, SiteRows, TableRow, decimal_of, read_rows, read_table
 from screener.clinical.records import Analyte
+from screener.clinical.specimens import contradiction
 
 UCUM = frozenset(
     {
@@ -97,6 +98,9 @@ class UnitTable:
             return unit
         if unit.reason:
             return unit.reason
+        against = contradiction(match.analyte, [text for text in (quantity.code, quantity.unit) if text])
+        if against:
+            return against
         if (
             (number <= 0 and match.analyte is not Analyte.T_SCORE)
             or not number.is_finite()

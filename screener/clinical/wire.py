@@ -102,6 +102,8 @@ class Observation(Resource, frozen=True, tag=True):
     interpretation: Raw = Raw()
     note: Raw = Raw()
     modifierExtension: Raw = Raw()  # noqa: N815
+    specimen: Raw = Raw()
+    contained: Raw = Raw()
     component: Raw = Raw()
 
 
@@ -163,6 +165,7 @@ class Condition(Resource, frozen=True, tag=True):
     abatementRange: Raw = Raw()  # noqa: N815
     abatementString: Raw = Raw()  # noqa: N815
     recordedDate: str | None = None  # noqa: N815
+    modifierExtension: Raw = Raw()  # noqa: N815
 
 
 class Bounds(Element, frozen=True):
@@ -216,6 +219,7 @@ class _Medicated(Resource, frozen=True):
     medicationReference: Reference | None = None  # noqa: N815
     contained: tuple[Raw, ...] | None = None
     subject: Reference | None = None
+    modifierExtension: Raw = Raw()  # noqa: N815
 
 
 class MedicationRequest(_Medicated, frozen=True, tag=True):
@@ -262,6 +266,29 @@ class Procedure(Resource, frozen=True, tag=True):
     subject: Reference | None = None
     performedDateTime: str | None = None  # noqa: N815
     performedPeriod: Period | None = None  # noqa: N815
+    modifierExtension: Raw = Raw()  # noqa: N815
+
+
+class DiagnosticReport(Resource, frozen=True, tag=True):
+    """A report: that bone density was measured may be known by it alone."""
+
+    status: str | None = None
+    code: Raw = Raw()
+    subject: Reference | None = None
+    effectiveDateTime: str | None = None  # noqa: N815
+    effectivePeriod: Period | None = None  # noqa: N815
+    issued: str | None = None
+    modifierExtension: Raw = Raw()  # noqa: N815
+
+
+class Specimen(Resource, frozen=True, tag=True):
+    """From what a result was measured."""
+
+    status: str | None = None
+    type: Raw = Raw()
+    subject: Reference | None = None
+    condition: Raw = Raw()
+    note: Raw = Raw()
 
 
 class Link(Element, frozen=True):
@@ -271,11 +298,13 @@ class Link(Element, frozen=True):
 
 
 class Extension(Element, frozen=True):
-    """An extension, as far as those on sex need it."""
+    """An extension, as far as those on sex and on the certainty of a diagnosis need it."""
 
     url: str | None = None
     valueCode: str | None = None  # noqa: N815
     valueCoding: Coding | None = None  # noqa: N815
+    valueCodeableConcept: CodeableConcept | None = None  # noqa: N815
+    extension: Raw = Raw()
 
 
 class Patient(Resource, frozen=True, tag=True):
@@ -313,6 +342,8 @@ AnyResource = (
     | MedicationAdministration
     | MedicationDispense
     | Procedure
+    | DiagnosticReport
+    | Specimen
 )
 TYPES = frozenset(
     {
@@ -324,9 +355,11 @@ TYPES = frozenset(
         "MedicationAdministration",
         "MedicationDispense",
         "Procedure",
+        "DiagnosticReport",
+        "Specimen",
     }
 )
-EXCLUDING = frozenset(TYPES - {"Observation", "Patient"})
+EXCLUDING = frozenset(TYPES - {"Observation", "Patient", "DiagnosticReport", "Specimen"})
 
 decode_resource = msgspec.json.Decoder(AnyResource).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode

@@ -67,6 +67,10 @@ class PolicySettings(Section):
     documented: Literal["assess", "skip"] = Field(
         _POLICY.documented, description='"skip": women whose osteoporosis is documented are an outcome of their own'
     )
+    sex_not_clear: Literal["leave_out", "recorded_sex", "gender"] = Field(
+        _POLICY.sex_not_clear,
+        description="by what a patient is assessed whose recorded sex and gender contradict each other",
+    )
     reduced_nomograms: bool = Field(
         default=_POLICY.reduced_nomograms,
         description="where predictors are missing, use the model's reduced nomogram, and say so",

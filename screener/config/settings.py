@@ -43,6 +43,14 @@ class ExclusionSettings(Section):
         description="read where the server offers it; prescriptions are read anyway, so nothing is said where not",
     )
     procedure: Need = "required"
+    diagnostic_report: Need = Field(
+        "if_offered",
+        description="a bone density measurement may be known by its report only: only such reports are read",
+    )
+    specimen: Need = Field(
+        "if_offered",
+        description="results of urine, of red cells or of haemolysed blood are then refused by their Specimen",
+    )
 
     def needs(self) -> dict[str, Need]:
         """The same by resource type."""
@@ -59,6 +67,9 @@ class CodeSettings(Section):
     units: Path | None = Field(None, description="CSV, columns as in the shipped units.csv")
     exclusions: Path | None = Field(None, description="CSV of your own rows (docs: Exclusions)")
     expanded: Path | None = Field(None, description="CSV of codes from a terminology server (`screener codes expand`)")
+    systems: Path | None = Field(
+        None, description="CSV of names of code systems: alias, system, and shares (codes, categories or nothing)"
+    )
     unreviewed: Literal["say", "refuse"] = Field(
         "say",
         description="what happens where one of these files does not say its version, its reviewer and the day of the review",

@@ -20,7 +20,7 @@ from screener.clinical.labels import LabelTables
 from screener.clinical.mapping import MappingTables
 from screener.config.settings import CodeSettings, CohortSettings
 
-_TABLES = ("codes", "units", "exclusions", "expanded")
+_TABLES = ("codes", "units", "exclusions", "expanded", "systems")
 _SAID = ("version", "reviewed by", "reviewed")
 _REMEDY = "Write `# version: ...`, `# reviewed by: ...` and `# reviewed: YYYY-MM-DD` above its first line"
 
@@ -48,6 +48,7 @@ def site_tables(settings: CodeSettings) -> MappingTables:
         extra_units=_rows(settings.units),
         extra_exclusions=_rows(settings.exclusions),
         expanded=_rows(settings.expanded),
+        named=_rows(settings.systems),
         whole_blood=settings.whole_blood,
     )
 

@@ -46,7 +46,7 @@ def _code_systems(canonical: Canonical, artefacts: Sequence[Artefact]) -> dict[s
     """URL: title, and codes with what they mean."""
     texts = Texts("en")
     lapses = _sentences(texts, "lapse.")
-    excluding = sorted({row.rule for row in shipped_rules() if row.effect == "exclude"})
+    excluding = sorted({row.rule for row in shipped_rules() if row.effect == "exclude"} | {"renal_by_creatinine"})
     lapses.pop("excluded")
     lapses |= {f"excluded_{rule}": texts.lapse(f"excluded_{rule}") for rule in excluding}
     sides = ("at-or-below", "above", "no-longer-applies")

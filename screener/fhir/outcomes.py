@@ -60,6 +60,7 @@ _RESOURCE_TYPES = frozenset(
         "CapabilityStatement",
         "Condition",
         "Device",
+        "DiagnosticReport",
         "Encounter",
         "Group",
         "List",
@@ -77,6 +78,7 @@ _RESOURCE_TYPES = frozenset(
         "Procedure",
         "Provenance",
         "RiskAssessment",
+        "Specimen",
         "ValueSet",
     ]
 )

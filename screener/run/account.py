@@ -85,6 +85,7 @@ class Account:
             caveats=dict(sorted(counts.caveats.items())),
             exclusions_not_checked=reading.not_whole,
             reading=dict(sorted(reading.types.items())),
+            not_understood=nested(counts.not_understood),
             not_offered=sorted(reading.not_offered),
             bad_lines=reading.bad_lines,
             results_without_patient=reading.without_patient,

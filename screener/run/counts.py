@@ -14,7 +14,7 @@ from screener.assessment.suppression import SUPPRESSED
 from screener.base.errors import AccountError
 from screener.clinical.judge import Verdict
 from screener.clinical.merge import PatientView
-from screener.clinical.records import Method, Outcome
+from screener.clinical.records import NOT_UNDERSTOOD, Method, Outcome
 from screener.run.figures import Figures, analyte_figures, by_risk, risk_step, size_of
 from screener.run.work_list import WorkListRow, row_of
 
@@ -54,6 +54,7 @@ class PatientCounts(msgspec.Struct, array_like=True):
     risk: tuple[int, int] | None = None  # the steps of her risk and her Mg
     work_list_row: WorkListRow | None = None  # her line of the list, where one was asked for
     excluded_by: tuple[tuple[str, str], ...] = ()  # rule and row of the list, where she is kept out
+    not_understood: tuple[tuple[str, str], ...] = ()  # type and code system of each statement that nobody here can read
 
 
 class Counts(msgspec.Struct):
@@ -68,6 +69,7 @@ class Counts(msgspec.Struct):
     used: Counter[tuple[str, str, str, int]] = msgspec.field(default_factory=Counter)
     risks: Counter[tuple[int, int]] = msgspec.field(default_factory=Counter)
     excluded_by: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    not_understood: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     writes: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
@@ -95,6 +97,7 @@ class Counts(msgspec.Struct):
         self.used.update([result for one in every for result in one.used])
         self.risks.update([one.risk for one in every if one.risk is not None])
         self.excluded_by.update([row for one in every for row in one.excluded_by])
+        self.not_understood.update([row for one in every for row in one.not_understood])
         self.outcomes.update([one.outcome for one in every])
         self.refusals.update([refusal for one in every for refusal in one.refused])
         self.caveats.update([caveat for one in every for caveat in one.caveats])
@@ -208,6 +211,9 @@ class RunTally:
             risk=_risk(verdict),
             work_list_row=row_of(verdict) if self._show else None,
             excluded_by=_excluded_by(verdict),
+            not_understood=tuple(
+                [(row.resource, row.by) for row in verdict.view.conditions if row.rule == NOT_UNDERSTOOD]
+            ),
         )
 
     def ended(self, patient: str, outcome: Outcome, reason: str) -> None:

@@ -64,6 +64,7 @@ class Summary(msgspec.Struct, frozen=True):
     limits_exceeded: tuple[Exceeded, ...] = ()
     by_result_date: bool = False
     reading: dict[str, TypeReading] = {}  # how it ended for each excluding type
+    not_understood: dict[str, dict[str, int]] = {}  # {type: {code system: statements that nobody here can read}}
     not_offered: list[str] = []  # types that the source does not have: not asked for
     results_without_patient: int = 0
     totals_too_high: dict[str, int] = {}

@@ -100,6 +100,20 @@ DEFINITIONS: dict[str, Definition] = {
         status_system="http://hl7.org/fhir/event-status",
         references=("subject", "performer.actor", "partOf", "reasonReference", "basedOn"),
     ),
+    "DiagnosticReport": Definition(
+        tokens={**_CODE, **_IDENTIFIER, **_STATUS, **_CATEGORY},
+        subjects=_of_patient(),
+        date=("effectiveDateTime", "effectivePeriod"),
+        mandatory=("status", "code"),
+        status_system="http://hl7.org/fhir/diagnostic-report-status",
+        references=("subject", "performer", "basedOn", "result", "specimen"),
+    ),
+    "Specimen": Definition(
+        tokens={**_IDENTIFIER, **_STATUS, "type": "type"},
+        subjects=_of_patient(),
+        status_system="http://hl7.org/fhir/specimen-status",
+        references=("subject", "parent", "request"),
+    ),
     "Medication": Definition(
         tokens={**_CODE, **_IDENTIFIER, **_STATUS}, status_system="http://hl7.org/fhir/CodeSystem/medication-status"
     ),

@@ -27,6 +27,8 @@ _OURS = (
     "MedicationAdministration",
     "MedicationDispense",
     "Procedure",
+    "DiagnosticReport",
+    "Specimen",
     "Device",
     "Patient",
 )

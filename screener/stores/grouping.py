@@ -4,7 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from screener.clinical.mapping import Settled
-from screener.clinical.records import Demographics, Exclusion, Fact, Menopause, PatientRecord, Refusal, Unreadable
+from screener.clinical.records import (
+    Demographics,
+    Exclusion,
+    Fact,
+    Menopause,
+    PatientRecord,
+    Refusal,
+    Sample,
+    Unreadable,
+)
 from screener.stores.reading import Gaps
 
 
@@ -45,6 +54,7 @@ def record_of(patient: str, rows: Iterable[Settled], gaps: Gaps, needs: Mapping[
         refusals=tuple(kinds.get(Refusal, ())),
         exclusions=tuple(kinds.get(Exclusion, ())),
         menopause=tuple(kinds.get(Menopause, ())),
+        samples=tuple(kinds.get(Sample, ())),
         unchecked=(*gaps.not_checked, *(unreadable - required)),
         in_part=gaps.in_part,
         by_category=gaps.by_category,

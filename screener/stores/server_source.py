@@ -174,7 +174,7 @@ class ServerSource:
         """Read Patients, then the results of those who may be assessed, then the exclusions of those with a result."""
         rows: list[Mapped] = list(self._rows("Patient", patients))
         known = {row.patient: row for row in rows if isinstance(row, Demographics)}
-        eligible = [p for p in patients if p in standing or not eligibility.who(known.get(p))]
+        eligible = [p for p in patients if p in standing or eligibility.may_be_assessed(known.get(p))]
         rows += self._results(eligible)
         self._note("Observation", if_whole=False)
         matter = _with_magnesium(rows, eligible, standing)
@@ -251,7 +251,8 @@ class ServerSource:
         return rows
 
     def _rows(self, kind: str, patients: Sequence[str]) -> Iterator[Mapped]:
-        return self._read(self._mapper.map, kind, patients, [])
+        tokens = self._mapper.tokens_for(kind)
+        return self._read(self._mapper.map, kind, patients, [("code", ",".join(tokens))] if tokens else [])
 
     def _results(self, patients: Sequence[str]) -> Iterator[Mapped]:
         for way in self._ways(list(Analyte), refused=True, further=self._mapper.further_tokens()):

@@ -32,7 +32,8 @@ def templates(mapper: Mapper, needs: Mapping[str, str]) -> dict[str, str]:
     found = {_PATIENT: "Patient/{{context.patientId}}", _RESULTS: f"Observation?{her}&code={codes}&{_EVERY}"}
     for kind, need in needs.items():
         if need != "off":
-            found[key_of(kind)] = f"{kind}?{her}&{_EVERY}"
+            tokens = ",".join(mapper.tokens_for(kind))
+            found[key_of(kind)] = f"{kind}?{her}&{f'code={tokens}&' if tokens else ''}{_EVERY}"
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from screener.base.errors import ConfigurationError
 from screener.clinical import wire
-from screener.clinical.codes import LOINC, CodeMap, CodeRow, code_table, read_rows, system_aliases
+from screener.clinical.codes import LOINC, CodeMap, CodeRow, code_table, read_rows, systems
 from screener.clinical.records import Analyte
 
 SNOMED = "http://snomed.info/sct"
@@ -17,7 +17,7 @@ def concept(*codings: tuple[str | None, str | None]) -> wire.CodeableConcept:
 
 
 def found(*codings: tuple[str | None, str | None], extra: tuple[dict[str, object], ...] = ()) -> tuple[str, str] | None:
-    match = CodeMap(code_table(extra), system_aliases()).find(concept(*codings))
+    match = CodeMap(code_table(extra), systems()).find(concept(*codings))
     return (match.analyte.value, match.reason) if match else None
 
 
@@ -34,7 +34,7 @@ def found(*codings: tuple[str | None, str | None], extra: tuple[dict[str, object
 )
 def test_accepted_codes(analyte: str, codes: list[str]) -> None:
     assert {found((LOINC, code)) for code in codes} == {(analyte, "")}
-    coded = CodeMap(code_table(()), {}).coded([Analyte(analyte)])
+    coded = CodeMap(code_table(()), systems()).coded([Analyte(analyte)])
     assert sorted(coded) == sorted((LOINC, code) for code in codes)
 
 
@@ -61,7 +61,7 @@ def test_accepted_codes(analyte: str, codes: list[str]) -> None:
 )
 def test_look_alikes_are_refused_with_their_reason(code: str, expected: tuple[str, str]) -> None:
     assert found((LOINC, code)) == expected
-    assert not any(known == code for _, known in CodeMap(code_table(()), {}).coded(Analyte))
+    assert not any(known == code for _, known in CodeMap(code_table(()), systems()).coded(Analyte))
 
 
 def test_what_is_not_ours_is_nothing() -> None:
@@ -106,26 +106,26 @@ BY_TEXT = ({"code": "Magnesium  im Serum", "analyte": "mg", "unit": "mmol/L"},)
 def test_a_text_counts_where_the_site_maps_it_and_there_is_no_code(
     said: wire.CodeableConcept, expected: str | None
 ) -> None:
-    match = CodeMap(code_table(BY_TEXT), {}).find(said)
+    match = CodeMap(code_table(BY_TEXT), systems()).find(said)
     assert (match.analyte if match else None) == expected
-    assert CodeMap(code_table(()), {}).find(wire.CodeableConcept(text="Magnesium im Serum")) is None
+    assert CodeMap(code_table(()), systems()).find(wire.CodeableConcept(text="Magnesium im Serum")) is None
 
 
 def test_texts_are_searched_by_text_and_not_as_tokens() -> None:
-    codes = CodeMap(code_table(BY_TEXT), {})
+    codes = CodeMap(code_table(BY_TEXT), systems())
     assert codes.texts([Analyte.MG]) == ("Magnesium  im Serum",)
     assert codes.texts([Analyte.P]) == ()
-    assert codes.coded([Analyte.MG]) == CodeMap(code_table(()), {}).coded([Analyte.MG])
+    assert codes.coded([Analyte.MG]) == CodeMap(code_table(()), systems()).coded([Analyte.MG])
 
 
 def test_look_alikes_are_asked_for_to_be_counted_but_not_what_is_another_thing() -> None:
-    asked = set(CodeMap(code_table(()), {}).coded(Analyte, refused=True))
+    asked = set(CodeMap(code_table(()), systems()).coded(Analyte, refused=True))
     assert {(LOINC, "2598-1"), (LOINC, "2600-5"), (LOINC, "21377-7")} <= asked
     assert (LOINC, "33959-8") not in asked  # every hospital has thousands of procalcitonins
 
 
 def test_whole_blood_is_taken_where_the_site_opts_in_and_marked() -> None:
-    codes = CodeMap(code_table((), whole_blood=True), {})
+    codes = CodeMap(code_table((), whole_blood=True), systems())
     match = codes.find(concept((LOINC, "21377-7")))
     assert match is not None
     assert (match.reason, match.marks) == ("", ("specimen_whole_blood",))
@@ -138,7 +138,7 @@ def test_the_system_by_other_names() -> None:
 
 
 def test_rank_is_that_of_the_most_cautious_coding() -> None:
-    codes = CodeMap(code_table(()), {})
+    codes = CodeMap(code_table(()), systems())
     measured, stated = (
         codes.find(concept((LOINC, "3141-9"))),
         codes.find(concept((LOINC, "29463-7"), (LOINC, "3142-7"))),
@@ -155,7 +155,7 @@ def test_a_site_adds_codes_and_opts_in() -> None:
     )
     assert found(("urn:local", "MG"), extra=extra) == ("mg", "")  # type: ignore[arg-type]
     assert found((LOINC, "21377-7"), extra=extra) == ("mg", "")  # type: ignore[arg-type]
-    codes = CodeMap(code_table(extra), {})
+    codes = CodeMap(code_table(extra), systems())
     assert sorted(codes.coded([Analyte.MG])) == [
         (LOINC, "19123-9"),
         (LOINC, "21377-7"),
@@ -197,7 +197,7 @@ def test_every_shipped_row_has_a_source() -> None:
 )
 def test_a_whole_blood_code_whose_name_says_red_cells_is_refused(name: str) -> None:
     """Some laboratories send red cells under a code of whole blood."""
-    table = CodeMap(code_table((), whole_blood=True), system_aliases())
+    table = CodeMap(code_table((), whole_blood=True), systems())
     blood = {"system": LOINC, "code": "2593-2"}
     match = table.find(wire.CodeableConcept((wire.Coding(**blood, display=name),)))
     assert match is not None

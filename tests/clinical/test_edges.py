@@ -44,16 +44,16 @@ def menopause(status: str, days: int | None = None, **fields: object) -> Menopau
 
 
 def test_why_a_patient_is_not_assessed_whatever_the_occasion() -> None:
-    assert eligibility.who(None) == "patient_missing"
-    assert eligibility.who(woman()) == ""
-    assert [eligibility.who(woman(sex=sex)) for sex in ("male", "other", "unknown")] == [
+    assert eligibility.who(None, POLICY) == "patient_missing"
+    assert eligibility.who(woman(), POLICY) == ""
+    assert [eligibility.who(woman(sex=sex), POLICY) for sex in ("male", "other", "unknown")] == [
         "sex_male",
         "sex_other",
         "sex_unknown",
     ]
-    assert eligibility.who(woman(merged=True, active=False)) == "merged"
-    assert eligibility.who(woman(active=False, deceased=True)) == "inactive"
-    assert eligibility.who(woman(deceased=True)) == "deceased"
+    assert eligibility.who(woman(merged=True, active=False), POLICY) == "merged"
+    assert eligibility.who(woman(active=False, deceased=True), POLICY) == "inactive"
+    assert eligibility.who(woman(deceased=True), POLICY) == "deceased"
 
 
 @pytest.mark.parametrize(

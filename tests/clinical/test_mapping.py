@@ -56,7 +56,7 @@ def test_a_patient_with_text_that_is_not_utf8_is_unreadable() -> None:
 
 def test_a_patient() -> None:
     assert mapped({"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1950"}) == (
-        Demographics("p1", Version(), "female", "1950"),
+        Demographics("p1", Version(), "female", "1950", gender="female"),
     )
     assert mapped({"resourceType": "Patient", "gender": "female"}) == ()
 

@@ -1,9 +1,15 @@
 """Patients and references to them."""
 
+import json
+from typing import Any
+
+import msgspec
 import pytest
 
 from screener.clinical import wire
+from screener.clinical.eligibility import may_be_assessed, who
 from screener.clinical.patients import References, demographics, security, version
+from screener.clinical.policy import Policy
 from screener.clinical.records import Demographics, Version
 
 CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
@@ -67,14 +73,18 @@ def test_only_confidentiality_labels_are_kept() -> None:
 
 def test_a_plain_woman() -> None:
     found = person(gender="female", birthDate="1950-03-04")
-    assert found == Demographics("p1", Version(), "female", "1950-03-04")
+    assert found == Demographics("p1", Version(), "female", "1950-03-04", gender="female")
 
 
 @pytest.mark.parametrize(
     ("gender", "url", "stated", "expected"),
     [
-        ("female", "birthsex", "M", "female"),
-        ("other", "birthsex", "F", "other"),
+        ("female", "birthsex", "M", "not_clear"),
+        ("male", "birthsex", "F", "not_clear"),
+        ("female", "individual-sex", "248153007", "not_clear"),
+        ("female", "birthsex", "F", "female"),
+        ("other", "birthsex", "F", "female"),
+        ("other", "race", "F", "other"),
         ("unknown", "birthsex", "F", "female"),
         (None, "birthsex", "F", "female"),
         (None, "birthsex", "M", "male"),
@@ -93,12 +103,53 @@ def test_sex(gender: str | None, url: str, stated: str, expected: str) -> None:
     assert person(gender=gender, extension=(coding,)).sex == expected
 
 
-def test_the_newer_extension_on_sex_comes_first() -> None:
+def test_what_is_recorded_and_contradicts_itself_is_not_clear() -> None:
     extensions = (
         wire.Extension(f"{CORE}birthsex", valueCode="M"),
         wire.Extension(f"{CORE}individual-sex", valueCode="248152002"),
     )
-    assert person(extension=extensions).sex == "female"
+    found = person(extension=extensions)
+    assert (found.sex, found.gender, found.recorded_sex) == ("not_clear", "unknown", "male")
+
+
+def complex_extension(url: str, **parts: str) -> wire.Extension:
+    inner = [{"url": name, "valueCodeableConcept": {"coding": [{"code": code}]}} for name, code in parts.items()]
+    return wire.Extension(
+        f"http://hl7.org/fhir/StructureDefinition/{url}", extension=msgspec.Raw(json.dumps(inner).encode())
+    )
+
+
+@pytest.mark.parametrize(
+    ("extensions", "expected"),
+    [
+        ([complex_extension("patient-sexParameterForClinicalUse", value="female-typical")], "female"),
+        ([complex_extension("patient-sexParameterForClinicalUse", value="male-typical")], "male"),
+        ([complex_extension("patient-sexParameterForClinicalUse", value="specified")], "not_clear"),
+        ([complex_extension("individual-recordedSexOrGender", value="248153007", type="76689-9")], "not_clear"),
+        (
+            [complex_extension("individual-recordedSexOrGender", value="248152002", type="identity-document")],
+            "not_clear",
+        ),
+        (
+            [wire.Extension("https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-BirthSex", valueCode="M")],
+            "not_clear",
+        ),
+    ],
+)
+def test_a_sex_parameter_for_clinical_use_decides(extensions: list[wire.Extension], expected: str) -> None:
+    at_birth = wire.Extension(f"{CORE}birthsex", valueCode="M")
+    assert person(gender="female", extension=(at_birth, *extensions)).sex == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"), [("leave_out", "sex_not_clear"), ("recorded_sex", "sex_male"), ("gender", "")]
+)
+def test_a_site_says_by_what_she_is_assessed_where_it_is_not_clear(choice: Any, reason: str) -> None:
+    found = person(
+        gender="female", birthDate="1950-03-04", extension=(wire.Extension(f"{CORE}birthsex", valueCode="M"),)
+    )
+    assert who(found, Policy(sex_not_clear=choice)) == reason
+    assert may_be_assessed(found)
 
 
 @pytest.mark.parametrize(

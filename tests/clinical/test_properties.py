@@ -138,7 +138,7 @@ CONVERTED = [row for row in UNITS if not row.reason]
 def test_a_value_survives_the_way_there_and_back(row: Any, share: Decimal) -> None:
     """A possible value, written in any unit of the table, is read as itself to the last digit that matters."""
     usual = {"mg": "1", "p": "1", "ctx": "0.8", "p1np": "60", "weight": "80", "height": "210"}
-    usual |= {"egfr": "90", "calcium": "2.4", "albumin": "40", "t_score": "2", "ocn": "30"}
+    usual |= {"egfr": "90", "calcium": "2.4", "albumin": "40", "t_score": "2", "ocn": "30", "creatinine": "80"}
     value = Decimal(usual[row.analyte.value]) * share
     sent = value * row.denominator / row.numerator
     quantity = {"value": 0, "system": "http://unitsofmeasure.org", "code": row.unit} if row.kind == "ucum" else {}

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from screener.clinical import wire
+from screener.clinical.certainty import certainty
 from screener.clinical.records import Span, Version
-from screener.clinical.spans import condition_span, meant, medication_span, procedure_span, refuted
+from screener.clinical.spans import condition_span, meant, medication_span, procedure_span
 
 Json = dict[str, Any]
 CHANGED = Version(1_748_764_800_000_000, 1)  # 2025-06-01T08:00Z
@@ -37,6 +38,11 @@ def day(text: str) -> int:
 def span(start: str = "", end: str = "", *, over: bool = False, documented: bool | None = None) -> Span:
     """`documented` by default: where there is an end."""
     return Span(day(start), day(end), over, bool(end) if documented is None else documented)
+
+
+def unended(start: str, sign: str) -> Span:
+    """Of a medicine that is over: from when to its last sign of life, and when the resource was last changed."""
+    return Span(day(start), day(sign), over=True, changed_day=day("2025-06-01"))
 
 
 def concept(code: str) -> Json:
@@ -76,12 +82,38 @@ def test_an_ended_diagnosis_without_a_time_of_change_ended_when_it_was_recorded(
     assert condition_span(read("Condition", **RESOLVED), Version()) == span(over=True)
 
 
+GM = "http://fhir.de/CodeSystem/bfarm/icd-10-gm"
+
+
+def german(code: str, mark: str = "") -> Json:
+    url = "http://fhir.de/StructureDefinition/icd-10-gm-diagnosesicherheit"
+    extension = {"extension": [{"url": url, "valueCoding": {"code": mark}}]} if mark else {}
+    return {"code": {"coding": [{"system": GM, "code": code, **extension}]}}
+
+
 @pytest.mark.parametrize(
-    ("code", "back"), [("refuted", True), ("entered-in-error", True), ("confirmed", False), ("provisional", False)]
+    ("elements", "expected"),
+    [
+        ({"verificationStatus": concept("refuted")}, "ruled_out"),
+        ({"verificationStatus": concept("entered-in-error")}, "withdrawn"),
+        ({"verificationStatus": concept("confirmed")}, ""),
+        ({"verificationStatus": concept("provisional")}, "suspected"),
+        ({"verificationStatus": concept("differential")}, "suspected"),
+        ({"verificationStatus": concept("unconfirmed")}, "suspected"),
+        ({}, ""),
+        (german("C50.9", "A"), "ruled_out"),
+        (german("C50.9", "V"), "suspected"),
+        (german("C50.9", "Z"), "past"),
+        (german("C50.9", "G"), ""),
+        (german("C50.9A"), "ruled_out"),
+        (german("C50.9 V L"), "suspected"),
+        (german("C50.9"), ""),
+        (german("C50.9", "V") | {"verificationStatus": concept("refuted")}, "ruled_out"),
+        ({"code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.9A"}]}}, ""),
+    ],
 )
-def test_a_diagnosis_that_was_taken_back(code: str, back: bool) -> None:  # noqa: FBT001
-    assert refuted(read("Condition", verificationStatus=concept(code))) is back
-    assert not refuted(read("Condition"))
+def test_how_sure_a_diagnosis_is(elements: Json, expected: str) -> None:
+    assert certainty(read("Condition", **elements)) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,8 +153,8 @@ CLOSED = dosage(boundsPeriod={"start": "2024-03-10", "end": "2024-04-01"})
         ({}, span()),
         (ORDERED, span("2024-03-05")),
         ({**ORDERED, "status": "active"}, span("2024-03-05")),
-        ({**ORDERED, "status": "completed"}, span("2024-03-05", "2025-06-01", over=True, documented=False)),
-        ({**ORDERED, "status": "stopped"}, span("2024-03-05", "2025-06-01", over=True, documented=False)),
+        ({**ORDERED, "status": "completed"}, unended("2024-03-05", "2024-03-05")),
+        ({**ORDERED, "status": "stopped"}, unended("2024-03-05", "2024-03-05")),
         ({**ORDERED, "dosageInstruction": [CLOSED]}, span("2024-03-10", "2024-04-01")),
         # The last of several; an open one beside it has no end.
         (
@@ -197,16 +229,16 @@ def test_a_closed_prescription_without_a_time_of_change_ended_when_it_was_writte
             {"effectivePeriod": {"start": "2024-03-05", "end": "2024-04-01"}},
             span("2024-03-05", "2024-04-01"),
         ),
-        ("MedicationStatement", {"status": "completed"}, span("", "2025-06-01", over=True, documented=False)),
+        ("MedicationStatement", {"status": "completed"}, unended("", "")),
         (
             "MedicationStatement",
             {"status": "completed", "dateAsserted": "2024-04"},
-            span("", "2024-04-30", over=True, documented=False),
+            unended("", "2024-04-30"),
         ),
         (
             "MedicationStatement",
             {"status": "stopped", "effectiveDateTime": "2024-03"},
-            span("2024-03-01", "2024-03-31", over=True, documented=False),
+            unended("2024-03-01", "2024-03-31"),
         ),
         ("MedicationStatement", {"status": "active", "dateAsserted": "2024-04"}, span()),
         ("MedicationAdministration", {"effectiveDateTime": "2024-03-05"}, span("2024-03-05", "2024-03-05")),
@@ -218,7 +250,7 @@ def test_a_closed_prescription_without_a_time_of_change_ended_when_it_was_writte
         (
             "MedicationAdministration",
             {"status": "completed", "effectivePeriod": {"start": "2024-03-05"}},
-            span("2024-03-05", over=True),
+            unended("2024-03-05", "2024-03-05"),
         ),
         ("MedicationDispense", {}, span(over=True)),
         (

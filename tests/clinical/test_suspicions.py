@@ -3,10 +3,12 @@
 `listed_names.csv`: names of listed codes, by rule (ICD-10-CM, a work of the US government; RxNorm's own names).
 `ordinary_diagnoses.txt`: 500 names of ICD-10-CM codes that are on no list, one of a category, drawn at random
 without the chapters of pregnancy and of the newborn, whose names are true suspicions.
+`medicine_names.txt`: the 4,937 names of substances in the ATC classification (WHO), from a public list of April 2026.
 """
 
 import csv
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -41,6 +43,35 @@ def test_ordinary_diagnoses_are_not() -> None:
     assert sum(bool(rules(name)) for name in names) <= 10
 
 
+# What the name of each substance that a pattern meets has in it.
+STEMS = {
+    "antiresorptive": "(alen|rise|iban|zole|pami|clo|eti|tilu)dronic|oxifene|calcitonin|strontium ranelate|denosumab",
+    "anabolic": "paratide|parathyroid hormone|romosozumab",
+    "antihormonal": "relin|lagolix|relugolix|degarelix|relix|rozole|exemestane|formestane|glutethimide|oremifene|tamoxifen|fulvestrant",
+    "metabolic_bone": "burosumab|asfotase",
+    "hormone_therapy": "estradiol|estrogen|estriol|tibolone",
+    "glucocorticoid": "cort|pred|metasone|methasone|triamcinolone|rimexolone|flazacort",
+    "lowers_magnesium": "prazole|thiazide|chlortalidone|indapamide|metolazone|xipamide",
+    "magnesium_given": "$^",
+}
+TRACERS = re.compile("technetium|rhenium|samarium|fluoroestradiol|strontium .89Sr")
+
+
+def test_no_pattern_meets_another_medicine() -> None:
+    names = (HERE / "medicine_names.txt").read_text(encoding="utf-8").splitlines()
+    assert len(names) == 4937
+    met: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for rule in rules(name, "MedicationRequest"):
+            met[rule].append(name)
+    assert met.keys() == STEMS.keys() - {"magnesium_given"}
+    wrong = {
+        rule: [n for n in found if not re.search(STEMS[rule], n) or TRACERS.search(n)] for rule, found in met.items()
+    }
+    assert {rule: found for rule, found in wrong.items() if found} == {}
+    assert "indapamide" not in met["antiresorptive"]
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -60,9 +91,49 @@ def test_ordinary_diagnoses_are_not() -> None:
         ("embarazada", "pregnancy"),
         ("Osteoporose", "osteoporosis"),
         ("Personal history of breast cancer", "malignancy_history"),
+        ("borstkanker links", "malignancy"),
+        ("brystkræft", "malignancy"),
+        ("brystkreft", "malignancy"),
+        ("bröstcancer", "malignancy"),
+        ("carcinoma della mammella", "malignancy"),
+        ("cancro del colon", "malignancy"),
+        ("levercirrose", "hepatic"),
+        ("levercirros", "hepatic"),
+        ("cirrosi epatica", "hepatic"),
+        ("terminale nierinsufficiëntie", "renal"),
+        ("kronisk nyresvigt", "renal"),
+        ("terminal njursvikt", "renal"),
+        ("insufficienza renale terminale", "renal"),
+        ("hemodialyse", "renal"),
+        ("emodialisi", "renal"),
+        ("zwanger", "pregnancy"),
+        ("svanger", "pregnancy"),
+        ("incinta", "pregnancy"),
+        ("gravid", "pregnancy"),
+        ("osteoporosi", "osteoporosis"),
+        ("benskörhet", "osteoporosis"),
+        ("knogleskørhed", "osteoporosis"),
+        ("hyperparathyreoïdie", "hyperparathyroidism"),
+        ("osteomalacie", "osteomalacia"),
+        # short forms
+        ("NSCLC stage IV", "malignancy"),
+        ("CLL, Rai 0", "malignancy"),
+        ("HCC", "malignancy"),
+        ("Mamma-Ca re.", "malignancy"),
+        ("Ca. mammae", "malignancy"),
+        ("Bronchial-CA", "malignancy"),
+        ("KDIGO G4A3", "renal"),
+        ("CKD G5", "renal"),
+        ("ESKD", "renal"),
+        ("HD-pflichtig", "renal"),
+        ("CAPD", "renal"),
+        ("Child B", "hepatic"),
+        ("pHPT", "hyperparathyroidism"),
+        ("Morbus Paget der Mamma", "malignancy"),
+        ("Z.n. Mammakarzinom", "malignancy_history"),
     ],
 )
-def test_words_of_four_languages(text: str, rule: str) -> None:
+def test_words_of_each_language(text: str, rule: str) -> None:
     assert rule in rules(text)
 
 
@@ -107,6 +178,53 @@ def test_medicines_by_name_and_brand(text: str, rule: str) -> None:
 )
 def test_denials_families_and_screenings_do_not_count(text: str) -> None:
     assert rules(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Invasive ductal carcinoma, no evidence of metastatic disease", {"malignancy"}),
+        ("Mammakarzinom, kein Hinweis auf Metastasen", {"malignancy"}),
+        ("carcinome mammaire, pas de métastases", {"malignancy"}),
+        ("Nicht-kleinzelliges Bronchialkarzinom", {"malignancy"}),
+        ("Non-Hodgkin lymphoma", {"malignancy"}),
+        ("linfoma non Hodgkin", {"malignancy"}),
+        ("no progression of multiple myeloma", {"malignancy"}),
+        ("kein Rezidiv des Karzinoms", {"malignancy"}),
+        ("Breast cancer HER2 negative", {"malignancy"}),
+        ("Mammakarzinom HER2: negativ", {"malignancy"}),
+        ("triple-negative breast cancer", {"malignancy"}),
+        ("CKD stage 5, high risk for hyperkalaemia", {"renal"}),
+        ("CKD 5, not on dialysis", {"renal"}),
+        ("Multiple myeloma, not a candidate for transplant", {"malignancy"}),
+        ("Leberzirrhose ohne Aszites", {"hepatic"}),
+        ("Keine Fraktur bei Osteoporose", {"osteoporosis"}),
+        ("Mammakarzinom; Mutter: Kolonkarzinom", {"malignancy"}),
+        ("Cirrhosis, benign prostatic hyperplasia", {"hepatic"}),
+        ("Multiple myeloma, essential hypertension", {"malignancy"}),
+        ("No malignancy", set()),
+        ("No cirrhosis or malignancy", set()),
+        ("kein Malignom oder Leberzirrhose", set()),
+        ("malignancy was ruled out", set()),
+        ("Leberzirrhose ausgeschlossen", set()),
+        ("breast cancer in her mother", set()),
+        ("Mutter mit Mammakarzinom", set()),
+        ("Mammakarzinom der Schwester", set()),
+        ("Osteoporoserisiko", set()),
+        ("Krebsvorsorge", set()),
+        ("breast cancer screening", set()),
+        ("geen aanwijzing voor maligniteit", set()),
+        ("ingen tegn til kreft", set()),
+        ("inga tecken på cancer", set()),
+        ("nessun segno di carcinoma", set()),
+        ("carcinoma escluso", set()),
+        ("moeder met borstkanker", set()),
+        ("Schwangerschaftstest: negativ", set()),
+        ("Serum-Ca 2,4", set()),
+    ],
+)
+def test_a_denial_takes_back_one_finding(text: str, left: set[str]) -> None:
+    assert rules(text) == left
 
 
 @pytest.mark.parametrize("text", ["Hydrocortisone 1 % cream", "Budesonide nasal spray", "Estradiol vaginal cream"])

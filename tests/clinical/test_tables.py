@@ -12,7 +12,7 @@ import pytest
 from screener.base.errors import ConfigurationError
 from screener.clinical import judge as judging
 from screener.clinical import shipped, suspicions, wire
-from screener.clinical.codes import LOINC, CodeMap, code_table, system_aliases
+from screener.clinical.codes import LOINC, CodeMap, code_table, systems
 from screener.clinical.dates import instant_text, instant_us
 from screener.clinical.exclusions import (
     CodeList,
@@ -41,7 +41,7 @@ def concept(*codings: tuple[str | None, str | None]) -> wire.CodeableConcept:
 
 
 def test_a_token_is_that_of_the_coding_that_the_table_has() -> None:
-    codes = CodeMap(code_table(()), system_aliases())
+    codes = CodeMap(code_table(()), systems())
     assert codes.token(concept(("urn:local", "MG"), (LOINC, "2601-3"))) == f"{LOINC}|2601-3"
     assert codes.token(concept((None, "MG"), ("urn:local", "P"))) == "|MG"
     assert codes.token(concept(("urn:local", None), ("urn:local", "P"))) == "urn:local|P"
@@ -105,7 +105,7 @@ def test_a_prefix_of_one_letter_and_an_exact_code() -> None:
         ExclusionRow(rule="long", resources="Condition", system="urn:icd", code="C50", match="prefix", window="ever"),
         ExclusionRow(rule="drug", resources="Procedure", system="urn:icd", code="C50", window="ever"),
     ]
-    listed = CodeList(rows, {"urn:alias": "urn:icd"})
+    listed = CodeList(rows, systems([{"alias": "urn:alias", "system": "urn:icd"}]))
 
     def rules(code: str, system: str = "urn:icd", resource: str = "Condition") -> list[str]:
         return sorted(row.rule for row in listed.find(resource, concept((system, code))))
@@ -140,6 +140,7 @@ def test_each_type_of_medicine_says_its_route_in_its_own_way(kind: str, route: s
         "intent": "order",
         "subject": {"reference": "Patient/p1"},
         "medicationCodeableConcept": {"coding": [{"system": ATC, "code": "H02AB04"}]},
+        "whenHandedOver": "2025-01-01",
         name: dosage,
     }
     (row,) = Mapper(MappingTables.default()).map(json.dumps(resource).encode())

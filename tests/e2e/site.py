@@ -100,6 +100,7 @@ class Site:
         here: a first run stops where many patients have none of a type."""
         self.environment["SCREENER_SERVER_ONLY_TAG"] = ""
         name = self.woman("seen")
+        self.stay("seen", "2025-11-01", markers=False)  # who has no magnesium is asked for nothing else
         about = {"subject": {"reference": f"Patient/{name}"}}
         active = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
         paracetamol = {"medicationCodeableConcept": {"text": "Paracetamol 500 mg"}, **about}

@@ -17,6 +17,7 @@ from tests.oauth import Guarded, guarded
 DAY, LATER = "2025-11-01", "2025-12-01"
 READ_BY_DEFAULT = {
     "Condition",
+    "DiagnosticReport",
     "Medication",
     "MedicationAdministration",
     "MedicationDispense",
@@ -25,6 +26,7 @@ READ_BY_DEFAULT = {
     "Observation",
     "Patient",
     "Procedure",
+    "Specimen",
 }
 
 Put = Callable[[Site], AbstractContextManager[Guarded]]

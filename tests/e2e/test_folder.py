@@ -357,6 +357,7 @@ def test_an_export_that_was_changed_on_disk_stops_the_run(tmp_path: Path, damage
         "MedicationStatement",
         "MedicationAdministration",
         "MedicationDispense",
+        "DiagnosticReport",
     ]
     about = {"host": "h", "transaction_time": NOW, "level": "", "types": kinds, "since": "", "files": files}
     (source / "export.json").write_text(json.dumps(about))

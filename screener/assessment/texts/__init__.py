@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
+
+from screener.clinical.records import NOT_UNDERSTOOD
 
 _REMEMBERED = 16_384
 _PLACE = re.compile(r"\$([a-z]+)")  # $detail, $a, $b ...
@@ -44,11 +47,24 @@ class Texts:
 
     def _caveat(self, code: str) -> str:
         name, parts = self._parts(code)
+        if name == NOT_UNDERSTOOD:
+            parts = [self._counted(parts)]
         keys = (f"caveat.{name}/{len(parts)}", f"caveat.{name}")
         key = next((key for key in keys if key in self.sentences), "")
         if not key:
             return self("caveat.condition", detail=name)
         return self(key, detail=", ".join(parts), **dict(zip("abcd", parts, strict=False)))
+
+    def _counted(self, numbers: Sequence[str]) -> str:
+        """ "3 diagnoses and 2 medicines are": how many of each kind, those that are none left out."""
+        said = [
+            self(f"count.{kind}/1") if number == "1" else self(f"count.{kind}", a=number)
+            for kind, number in zip(("diagnoses", "procedures", "medicines"), numbers, strict=True)
+            if number != "0"
+        ]
+        *first, last = said
+        listed = self("count.and", a=", ".join(first), b=last) if first else last
+        return self("count.is" if numbers.count("1") == 1 and not first else "count.are", a=listed)
 
     def detail(self, code: str) -> str:
         """The details of a caveat in words, "" where it has none."""

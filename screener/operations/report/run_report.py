@@ -94,7 +94,7 @@ class _Maker:
             Section("From patients to probabilities", "", [*self._funnel(), *self._outcomes()]),
             Section("Risks", f"{_MEANING} {'' if self._is_local else _UNCALIBRATED}", [*self._risks(), *self._by_mg()]),
             Section("Results", "", [*self._coverage(), *self._units(), *self._refused()]),
-            Section("Kept out", "", self._excluded()),
+            Section("Kept out", "", [*self._excluded(), *self._not_understood()]),
             Section("Against earlier runs", "", self._drift()),
             Section("What was written", "", [*self._written(), *self._caveats()]),
             Section("The run itself", "", [*self._not_checked(), *self._timing()]),
@@ -236,6 +236,17 @@ class _Maker:
         note = "A patient may have several rows of the rule that keeps her out."
         return (
             [Table("Patients kept out, by row of the list", ("rule", "row", "patients"), rows, note=note)]
+            if rows
+            else []
+        )
+
+    def _not_understood(self) -> list[Table]:
+        rows = [
+            (kind, *row) for kind, systems in self._summary.not_understood.items() for row in self._reasons(systems)
+        ]
+        note = "They may keep a patient out. Name the system in codes.systems, or add rows to codes.exclusions."
+        return (
+            [Table("Statements that nobody here can read", ("type", "code system", "statements"), rows, note=note)]
             if rows
             else []
         )

@@ -57,7 +57,7 @@ _BESIDE = tuple(
 _CHECKSUMS = (".sha256", ".md5", ".asc", ".sig")
 _LOOKED_INTO = (".json", ".xml", ".txt", ".log")  # a summary or a note, or resources in another form
 _RESOURCES = re.compile(
-    rb'"resourceType"\s*:\s*"(?:Patient|Observation|Condition|Procedure|Medication\w*|Bundle|Parameters)"|'
+    rb'"resourceType"\s*:\s*"(?:Patient|Observation|Condition|Procedure|DiagnosticReport|Specimen|Medication\w*|Bundle|Parameters)"|'
     rb"http://hl7\.org/fhir\b"
 )
 DELETED = "deleted-"  # begins the name of what an export says was deleted

@@ -18,7 +18,7 @@ import structlog
 log = structlog.get_logger()
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
-_TYPES = rb'"resourceType"[ \t\r]*:[ \t\r]*"(?:Patient|Condition|Procedure|Medication)'
+_TYPES = rb'"resourceType"[ \t\r]*:[ \t\r]*"(?:Patient|Condition|Procedure|Medication|DiagnosticReport|Specimen)'
 _ESCAPED_ASCII = rb"\\u00[0-7]"
 _CUT_SHORT = (rb"[^}\r]\n", rb"[^}]\r\n")
 

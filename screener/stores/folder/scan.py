@@ -21,6 +21,7 @@ from screener.clinical.records import (
     Medicine,
     Menopause,
     Refusal,
+    Sample,
     Unreadable,
     UnresolvedMedication,
     Version,
@@ -36,7 +37,7 @@ from screener.stores.patient_order import KEYS, shard_key
 UNREADABLE = (MalformedResource, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NOT_A_RESOURCE = "not a JSON object with a resourceType"
 
-AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Unreadable | UnresolvedMedication
+AnyRow = Fact | Refusal | Exclusion | Menopause | Demographics | Sample | Unreadable | UnresolvedMedication
 
 decode_head = msgspec.json.Decoder(Head).decode
 decode_rows = msgspec.msgpack.Decoder(list[AnyRow]).decode

@@ -19,6 +19,7 @@ from screener.clinical.records import (
     Medicine,
     PatientRecord,
     Refusal,
+    Sample,
     Unreadable,
     UnresolvedMedication,
 )
@@ -227,6 +228,8 @@ def resource_of(row: AnyRow) -> tuple[str, str]:
         return "Patient", row.patient
     if isinstance(row, Fact | Refusal):
         return "Observation", row.id.partition("#")[0]
+    if isinstance(row, Sample):
+        return "Specimen", row.id
     return row.resource, row.id
 
 
