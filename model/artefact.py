@@ -7,6 +7,7 @@ layout's version, the checksum, names, units and forms, that all numbers are fin
 import hashlib
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -103,11 +104,18 @@ class Artefact(Nomogram):
     calibration: Literal["published", "local"]
     checksum: str
     reduced: tuple[Nomogram, ...]
+    fifths: tuple[
+        float, ...
+    ] = ()  # the risks that part the women from whom it was made into fifths; () where nobody has said
 
     @property
     def name_and_version(self) -> str:
         """`id@version`: how it is named where versions differ."""
         return f"{self.id}@{self.version}"
+
+    def fifth_of(self, risk: float) -> int:
+        """In which fifth of the women from whom the model was made a risk lies, 1 for the lowest; 0 where nobody has said."""
+        return 1 + bisect_left(self.fifths, risk) if self.fifths else 0
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -219,7 +227,15 @@ def _artefact(document: Json) -> Artefact:
         calibration=document["calibration"],
         checksum=str(document["checksum"]),
         reduced=tuple(_reduced(row, predictors, level) for row in document["reduced"]),
+        fifths=_fifths(document),
     )
+
+
+def _fifths(document: Json) -> tuple[float, ...]:
+    """The risks that part the women from whom the model was made into fifths."""
+    known = document.get("development", {}).get("risk_percentiles", {})
+    found = tuple(float(known[level]) for level in ("20", "40", "60", "80") if level in known)
+    return found if len(found) == 4 else ()
 
 
 def _reduced(row: Json, full: Sequence[Predictor], level: float) -> Nomogram:

@@ -225,16 +225,19 @@ def _range_provenance(name: str) -> Json:
     return {"kind": "reconstructed", "recipe": f"{low}99th percentile of the reconstructed cohort"}
 
 
+PERCENTILES = (1, 20, 40, 50, 60, 80, 99)  # of the risks in the women as rebuilt: fifths, the middle, and the ends
+
+
 def _development(found: Reconstruction, model: _Model, variant: Variant) -> Json:
     """What the model was made from, and how well the published figures come back."""
     x, weights, groups = found.design(variant.form), found.cohort.weights, published()["groups"]
     linear = x @ model.coefficients
-    percentiles = weighted_quantiles(inverse_logit(linear), weights, (0.01, 0.5, 0.99))
+    percentiles = weighted_quantiles(inverse_logit(linear), weights, [n / 100 for n in PERCENTILES])
     return {
         "women": sum(groups.values()),
         "with_osteoporosis": groups["osteoporosis"],
         "shrinkage": model.factor,
-        "risk_percentiles": dict(zip(("1", "50", "99"), percentiles, strict=True)),
+        "risk_percentiles": dict(zip(map(str, PERCENTILES), percentiles, strict=True)),
         "risk_spread": _risk_spread(x, model, linear, weights),
         "free_six_term_fit": _free(found, variant.form, linear),
         "readings_of_model_2": [_reading(found, name, reading) for name, reading in found.readings.items()],

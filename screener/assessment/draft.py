@@ -13,7 +13,8 @@ from html import escape
 import msgspec
 
 from screener.assessment.identity import assessment_uuid
-from screener.assessment.narrative import headline, item, results_used
+from screener.assessment.narrative import explained, headline, is_known, item, paragraph, results_used
+from screener.assessment.numbers import Numbers
 from screener.assessment.resource import (
     AssessmentWriter,
     Json,
@@ -25,6 +26,7 @@ from screener.assessment.resource import (
     note,
     observation_id,
     probability,
+    shown_numbers,
 )
 from screener.assessment.values import occurrence, per_cent, plain, shown_bmi
 from screener.clinical.dates import Remembered, instant_text
@@ -93,6 +95,11 @@ class Draft:
         return self.verdict.scores if self.method is Method.NOMOGRAM else None
 
     @property
+    def numbers(self) -> Numbers | None:
+        """The numbers that it shows; None for the flag."""
+        return shown_numbers(self.scores, self.writer)
+
+    @property
     def caveats(self) -> list[str]:
         """The codes of its caveats, in their order."""
         if self._caveats is None:
@@ -120,6 +127,9 @@ class Draft:
                 occasion.reduced,
                 occasion.at_or_below_cut_off,
                 labels[0]["code"] if labels else "",
+                frozenset([is_known(code) for code in self.caveats]),
+                tuple([bool(fact.sent) for fact in occasion.facts]),
+                self.numbers and (self.numbers.fifth, self.numbers.published is None),
                 scores and (scores.extrapolated, scores.other_side_risk is None, tuple(scores.points)),
             ]
         return self._shape
@@ -149,6 +159,9 @@ class Templates:
         self._checked: dict[Shape, int] = {}
         self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, writer)), _REMEMBERED)
         self._note = Remembered[str, bytes](lambda code: _encode(note(code, writer)), _REMEMBERED)
+        self._paragraph = Remembered[str, bytes](
+            lambda code: _inside(paragraph(writer.texts.caveat(code))), _REMEMBERED
+        )
         self._item = Remembered[str, bytes](lambda code: _inside(item(writer.texts.caveat(code))), _REMEMBERED)
 
     def _ordinary(self, draft: Draft) -> bytes:
@@ -170,13 +183,17 @@ class Templates:
         """The values that differ from woman to woman, as JSON, in the order in which a as the destination keeps it resource has them."""
         occasion, codes = draft.occasion, draft.caveats
         texts = draft.writer.texts
-        values = [
-            _encode(draft.identity),
-            _inside(escape(headline(occasion, draft.scores, texts))),
-            _inside(escape(results_used(occasion, texts))),
-        ]
-        if codes:
-            values.append(b"".join([self._item[code] for code in codes]))
+        found = draft.numbers
+        known = [code for code in codes if is_known(code)]
+        others = [code for code in codes if not is_known(code)]
+        values = [_encode(draft.identity)]
+        if known:
+            values.append(b"".join([self._paragraph[code] for code in known]))
+        values.append(_inside(escape(headline(occasion, found, texts))))
+        values += [_inside(escape(text)) for text in explained(occasion, found, texts)]
+        values.append(_inside(escape(results_used(occasion, texts))))
+        if others:
+            values.append(b"".join([self._item[code] for code in others]))
         references = {name: _encode(f"Observation/{name}") for name in draft.basis}
         for fact in occasion.facts:
             values.append(_number(fact.value))
@@ -194,12 +211,12 @@ class Templates:
         values.append(_encode(when))
         values += references.values()
         scores = draft.scores
-        if scores is not None:
-            values.append(_per_cent(f"{scores.risk_low:.3f}"))
-            values.append(_per_cent(f"{scores.risk_high:.3f}"))
+        if scores is not None and found is not None:
+            shown = [found.low, found.high, *(found.published or ())]
+            values += [_per_cent(f"{risk:.3f}") for risk in shown]
             values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
             values.append(b"%.1f" % scores.total_points)
-            values.append(_encode(probability(scores.risk, draft.writer)))
+            values.append(_encode(probability(found.risk, draft.writer)))
         values += [_encode(when[:10])] * 2  # whenPeriod
         if codes:
             values.append(b",".join([self._note[code] for code in codes]))

@@ -40,6 +40,11 @@ class Canonical(msgspec.Struct, frozen=True):
         return f"{self.base}/CodeSystem/assessment"
 
     @property
+    def fifth(self) -> str:
+        """Code system of the fifths of the women from whom the published model was made."""
+        return f"{self.base}/CodeSystem/risk-fifth"
+
+    @property
     def side(self) -> str:
         """Code system of the two sides of the Mg cut-off."""
         return f"{self.base}/CodeSystem/mg-cut-off-side"

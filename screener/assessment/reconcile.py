@@ -38,7 +38,16 @@ TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
 ACTIVE = frozenset({"final", "amended", "corrected"})
 # Reasons against a patient that end the use of what stands; so does every `excluded_...`.
 _ENDS_USE = frozenset(
-    {OPTED_OUT, "deceased", "inactive", "merged", "premenopausal", "perimenopausal", "osteoporosis_documented"}
+    {
+        OPTED_OUT,
+        "deceased",
+        "inactive",
+        "merged",
+        "premenopausal",
+        "perimenopausal",
+        "osteoporosis_documented",
+        "sex_not_clear",
+    }
 )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from model import PAPER_PREVALENCE, Artefact, at_prevalence
+from model import Artefact
 from screener.assessment.identity import PRODUCT, Canonical, assessment_uuid, device_uuid
-from screener.assessment.narrative import narrative
+from screener.assessment.narrative import narrative, rank
+from screener.assessment.numbers import Numbers, numbers
 from screener.assessment.texts import Texts
 from screener.assessment.values import UCUM, UNITS, occurrence, per_cent, plain, shown_bmi, shown_points
 from screener.clinical.dates import instant_text
@@ -70,12 +71,14 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
     occasion = verdict.occasions[method]
     canonical, texts = writer.canonical, writer.texts
     scores = verdict.scores if method is Method.NOMOGRAM else None
+    found = shown_numbers(scores, writer)
     caveats = caveat_codes(occasion, scores, writer)
     security = [*confidentiality(verdict, occasion), *({"system": s, "code": c} for s, c in writer.labels)]
     resource: Json = {
         "resourceType": "RiskAssessment",
+        "language": texts.language,
         "meta": {**({"security": security} if security else {}), "tag": _tags(writer)},
-        "text": {"status": "generated", "div": narrative(occasion, scores, texts, caveats)},
+        "text": {"status": "generated", "div": narrative(occasion, found, texts, caveats)},
         "extension": [
             *(_evidence(fact, canonical) for fact in occasion.facts),
             *_derived(occasion, canonical),
@@ -85,14 +88,20 @@ def desired_by(verdict: Verdict, method: Method, writer: AssessmentWriter) -> Js
         "identifier": [_identifier(canonical, assessment_uuid(writer.source_system, verdict.patient, method))],
         "method": _method(occasion, writer),
         "code": {
-            "coding": [{"system": canonical.assessment, "code": "osteoporosis-screening"}],
+            "coding": [
+                {
+                    "system": canonical.assessment,
+                    "code": "osteoporosis-screening",
+                    "display": texts("assessment"),
+                }
+            ],
             "text": texts("assessment"),
         },
         "subject": {"reference": f"Patient/{verdict.patient}"},
         "occurrenceDateTime": occurrence(occasion.mg),
         "performer": {"reference": writer.device},
         "basis": [{"reference": f"Observation/{name}"} for name in basis_ids(occasion)],
-        "prediction": [_prediction(occasion, scores, writer)],
+        "prediction": [_prediction(occasion, scores, found, writer)],
     }
     if caveats:  # FHIR's JSON knows no empty arrays
         resource["note"] = [note(code, writer) for code in caveats]
@@ -222,20 +231,24 @@ def caveat_codes(occasion: Occasion, scores: Scores | None, writer: AssessmentWr
     codes = set(occasion.marks)
     if scores is not None:
         codes.update(f"extrapolated:{name}" for name in scores.extrapolated)
+        found = numbers(scores, writer.artefact, writer.prevalence)
         if writer.artefact.calibration != "local":
-            codes.add(_uncalibrated(scores, writer))
-        if scores.other_side_risk is not None:
-            codes.add(other_side(scores.other_side_risk))
+            codes.add(_uncalibrated(found))
+        if found.other_side is not None:
+            codes.add(other_side(found.other_side))
     return sorted(codes, key=lambda code: (_RANK.get(code.partition(":")[0], len(_RANK)), code))
 
 
-def _uncalibrated(scores: Scores, writer: AssessmentWriter) -> str:
-    """The caveat of an uncalibrated risk, with what risk and interval correspond to at the site's own prevalence."""
-    if writer.prevalence is None:
+def shown_numbers(scores: Scores | None, writer: AssessmentWriter) -> Numbers | None:
+    """The numbers that an assessment shows; None for the flag."""
+    return None if scores is None else numbers(scores, writer.artefact, writer.prevalence)
+
+
+def _uncalibrated(found: Numbers) -> str:
+    """The caveat of a model that was not recalibrated, with the published numbers where the site's own come first."""
+    if found.published is None:
         return "uncalibrated"
-    there = float(writer.prevalence) / 100
-    moved = (at_prevalence(risk, PAPER_PREVALENCE, there) for risk in (scores.risk, scores.risk_low, scores.risk_high))
-    return ":".join(["uncalibrated", str(writer.prevalence), *(str(per_cent(risk)) for risk in moved)])
+    return ":".join(["uncalibrated", str(found.prevalence), *(str(per_cent(risk)) for risk in found.published)])
 
 
 def caveat(code: str, writer: AssessmentWriter) -> Json:
@@ -252,7 +265,7 @@ def note(code: str, writer: AssessmentWriter) -> Json:
     return {"authorString": PRODUCT, "text": writer.texts.caveat(code)}
 
 
-def _prediction(occasion: Occasion, scores: Scores | None, writer: AssessmentWriter) -> Json:
+def _prediction(occasion: Occasion, scores: Scores | None, found: Numbers | None, writer: AssessmentWriter) -> Json:
     texts, canonical = writer.texts, writer.canonical
     outcome = {
         "coding": [{"system": "http://snomed.info/sct", "code": "64859006", "display": "Osteoporosis"}],
@@ -261,20 +274,48 @@ def _prediction(occasion: Occasion, scores: Scores | None, writer: AssessmentWri
     day = occurrence(occasion.mg)[:10]
     # Without a time R4 reads a risk as one over the subject's lifespan.
     when = {"start": day, "end": day}
-    if scores is None:
+    if scores is None or found is None:
         side = "at-or-below" if occasion.at_or_below_cut_off else "above"
         risk = {"coding": [{"system": canonical.side, "code": side, "display": texts(f"side.{side}")}]}
         rationale = "rationale.mg-flag" if occasion.at_or_below_cut_off else "rationale.mg-flag.above"
         return {"outcome": outcome, "qualitativeRisk": risk, "whenPeriod": when, "rationale": texts(rationale)}
+    published = [_published(found.published, writer)] if found.published else []
     return {
-        "extension": [_interval(scores, writer), *_points(scores, canonical)],
+        "extension": [_interval((found.low, found.high), writer), *published, *_points(scores, canonical)],
         "outcome": outcome,
-        "probabilityDecimal": probability(scores.risk, writer),
+        "probabilityDecimal": probability(found.risk, writer),
+        **({"qualitativeRisk": _rank(found.fifth, writer)} if found.fifth else {}),
         "whenPeriod": when,
-        "rationale": texts(
-            "rationale.nomogram.local" if writer.artefact.calibration == "local" else "rationale.nomogram"
-        ),
+        "rationale": texts(rationale_of(writer)),
     }
+
+
+def rationale_of(writer: AssessmentWriter) -> str:
+    """Which sentence says what the nomogram's number is."""
+    if writer.artefact.calibration == "local":
+        return "rationale.nomogram.local"
+    return "rationale.nomogram" if writer.prevalence is None else "rationale.nomogram.moved"
+
+
+def _rank(fifth: int, writer: AssessmentWriter) -> Json:
+    words = writer.texts(f"fifth.{fifth}")
+    coding = {"system": writer.canonical.fifth, "code": f"fifth-{fifth}", "display": words}
+    return {"coding": [coding], "text": rank(fifth, writer.texts)}
+
+
+def _published(risks: tuple[float, float, float], writer: AssessmentWriter) -> Json:
+    """The published model's own number beside the site's. An extension and no second prediction: two predictions of one outcome say
+    nowhere for whom each of them is, and a reader who takes the first, the last or the highest would be right once."""
+    risk, low, high = risks
+    parts = [
+        {"url": "probability", "valueQuantity": _in_per_cent(risk)},
+        {"url": "range", "valueRange": {"low": _in_per_cent(low), "high": _in_per_cent(high)}},
+    ]
+    return {"url": writer.canonical.extension("published-probability"), "extension": parts}
+
+
+def _in_per_cent(risk: float) -> Json:
+    return {"value": per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
 
 
 def other_side(risk: float) -> str:
@@ -287,14 +328,11 @@ def probability(risk: float, writer: AssessmentWriter) -> Decimal:
     return per_cent(risk) / 100 if writer.fraction else per_cent(risk)
 
 
-def _interval(scores: Scores, writer: AssessmentWriter) -> Json:
+def _interval(ends: tuple[float, float], writer: AssessmentWriter) -> Json:
     """The model uncertainty interval (sampling and reconstruction) in per cent, with its level."""
-    ends = {
-        name: {"value": per_cent(risk), "unit": "%", "system": UCUM, "code": "%"}
-        for name, risk in (("low", scores.risk_low), ("high", scores.risk_high))
-    }
     level = plain(Decimal(str(100 * writer.artefact.interval_level)), 2)
-    parts: list[Json] = [{"url": "range", "valueRange": ends}, {"url": "level", "valueDecimal": level}]
+    shown = {"low": _in_per_cent(ends[0]), "high": _in_per_cent(ends[1])}
+    parts: list[Json] = [{"url": "range", "valueRange": shown}, {"url": "level", "valueDecimal": level}]
     return {"url": writer.canonical.extension("model-uncertainty-interval"), "extension": parts}
 
 

@@ -87,6 +87,7 @@ def fact(
         reading.unit,
         match.code,
         specimen,
+        reading.sent,
     )
 
 

@@ -94,6 +94,7 @@ class Fact(Row, frozen=True, array_like=True, tag=1):
     unit: str = ""  # in which it was sent, as the unit table writes it
     code: str = ""  # by which it was recognised, as Match writes it
     specimen: str = ""  # the id of the Specimen that it names
+    sent: str = ""  # value and unit as they were sent, where that was another unit than the model's
 
 
 class Refusal(Row, frozen=True, array_like=True, tag=2):

@@ -67,6 +67,7 @@ class Conversion(msgspec.Struct, frozen=True):
     comparator: str = ""
     marks: tuple[str, ...] = ()
     unit: str = ""  # in which it was sent, as our tables write it
+    sent: str = ""  # value and unit as they were sent, where that was another unit than the model's
 
 
 def unit_table(extra: SiteRows) -> tuple[UnitRow, ...]:
@@ -114,7 +115,8 @@ class UnitTable:
             # A suspicion is reported and never acted on: 470 "ng/mL" of beta-CTx stays refused.
             suspected = any(self._would_be_usual(other, number) for other in self._others(unit))
             return UNIT_SUSPECTED if suspected else IMPLAUSIBLE
-        return Conversion(value, "", self._marks(match, unit, value), unit.unit)
+        sent = "" if value == number else f"{number} {quantity.unit or quantity.code}"
+        return Conversion(value, "", self._marks(match, unit, value), unit.unit, sent)
 
     def usual(self, analyte: Analyte, value: Decimal) -> bool:
         """Whether a value in the model's unit lies in the usual range."""

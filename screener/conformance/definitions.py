@@ -55,6 +55,7 @@ def _code_systems(canonical: Canonical, artefacts: Sequence[Artefact]) -> dict[s
         canonical.method: ("Method family", {method.value: texts(f"method.{method}") for method in Method}),
         canonical.model: ("Model artefact", _models(artefacts)),
         canonical.side: ("Side of the magnesium cut-off", {side: texts(f"side.{side}") for side in sides}),
+        canonical.fifth: ("Fifth of the women of the study", {f"fifth-{n}": texts(f"fifth.{n}") for n in range(1, 6)}),
         canonical.caveat: ("Caveat of an assessment", _sentences(texts, "caveat.")),
         canonical.retraction: ("Reason for taking an assessment back", _sentences(texts, "retraction.")),
         canonical.lapse: ("Reason why an assessment no longer applies", lapses),
@@ -218,6 +219,15 @@ def _extensions(made: _Maker) -> list[Json]:
             ],
         ),
         made.complex(
+            "published-probability",
+            "Probability by the published model, where the site's own stands in probability[x]",
+            PREDICTION,
+            [
+                Part("probability", "Quantity", 1, "for women of whom 58 % have osteoporosis, in per cent"),
+                Part("range", "Range", 1, "the ends of its interval, in per cent"),
+            ],
+        ),
+        made.complex(
             "nomogram-points",
             "Points of the nomogram",
             PREDICTION,
@@ -243,6 +253,7 @@ def _profiles(made: _Maker) -> list[Json]:
         _element("RiskAssessment.prediction.outcome", min=1),
     ]
     level = {"strength": "required", "valueSet": made.value_set_url(canonical.side)}
+    ranked = {"strength": "extensible", "valueSet": made.value_set_url(canonical.fifth)}
     when = _element("RiskAssessment.prediction.when[x]", min=1, type=[{"code": "Period"}])
     rationale = _element("RiskAssessment.prediction.rationale", min=1)
     return [
@@ -252,7 +263,7 @@ def _profiles(made: _Maker) -> list[Json]:
             [
                 *common,
                 _element("RiskAssessment.prediction.probability[x]", min=1, type=[{"code": "decimal"}]),
-                _element("RiskAssessment.prediction.qualitativeRisk", binding=level),
+                _element("RiskAssessment.prediction.qualitativeRisk", binding=ranked),
                 when,
                 rationale,
             ],

@@ -179,8 +179,11 @@ class ServerSource:
         self._note("Observation", if_whole=False)
         matter = _with_magnesium(rows, eligible, standing)
         if matter:
+            named = {row.patient for row in rows if isinstance(row, Fact) and row.specimen}
             for kind, need in self.needs.items():
-                rows += self._excluding(kind, need, matter)
+                # Where results name no Specimen, nothing is asked of them.
+                asked = [patient for patient in matter if patient in named] if kind == "Specimen" else matter
+                rows += self._excluding(kind, need, asked)
         settled = self._mapper.resolve_medications(rows, self.medicines(_named_medicines(rows)))
         return gather(patients, settled, dict.fromkeys(matter, self.reading.gaps()), self.needs)
 

@@ -1,6 +1,10 @@
 """What an assessment says besides its result: in which order, in which words, and what it says at another prevalence."""
 
+import re
 from decimal import Decimal
+
+import msgspec
+import pytest
 
 from model import PAPER_PREVALENCE, at_prevalence
 from screener.assessment.resource import AssessmentWriter
@@ -45,11 +49,82 @@ def test_the_note_converts_an_uncalibrated_risk_where_the_site_says_its_prevalen
     patient = record(*complete(JUST_NOW))
     (plain,) = (n for n in notes(patient, writer()) if n.startswith("The probability comes"))
     assert "its interval does not cover the difference in prevalence" in plain
-    (converted,) = (n for n in notes(patient, writer(prevalence=Decimal(20))) if n.startswith("The probability comes"))
-    assert "where 20 % of the women have osteoporosis" in converted
+    (converted,) = (n for n in notes(patient, writer(prevalence=Decimal(20))) if n.startswith("The estimate is"))
     (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
     assert verdict.scores is not None
-    assert f"{100 * at_prevalence(verdict.scores.risk, PAPER_PREVALENCE, 0.2):.1f} %" in converted
+    assert "moved to a prevalence of 20 %" in converted
+    assert f"The published {100 * verdict.scores.risk:.1f} % (" in converted
+
+
+def test_the_number_for_this_site_comes_first_wherever_it_stands() -> None:
+    """Headline, coded value and interval say the site's number; the published one stands second."""
+    patient = record(*complete(JUST_NOW, mg="0.84"))
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
+    assert verdict.scores is not None
+    own = 100 * at_prevalence(verdict.scores.risk, PAPER_PREVALENCE, 0.2)
+    other = 100 * at_prevalence(verdict.scores.other_side_risk or 0, PAPER_PREVALENCE, 0.2)
+    found = desired(verdict, writer(prevalence=Decimal(20)))[Method.NOMOGRAM]
+    (prediction,) = found["prediction"]
+    assert float(prediction["probabilityDecimal"]) == pytest.approx(own, abs=0.05)
+    assert "qualitativeRisk" not in prediction
+    assert (
+        f"<b>Estimated probability of osteoporosis where 20 % of the women have it, as this site says of its own: {own:.1f} %"
+        in found["text"]["div"]
+    )
+    (beside,) = (one for one in prediction["extension"] if one["url"].endswith("/published-probability"))
+    assert float(beside["extension"][0]["valueQuantity"]["value"]) == pytest.approx(100 * verdict.scores.risk, abs=0.05)
+    assert f"On the other side of the magnesium cut-off the estimate would be {other:.1f} %." in [
+        n["text"] for n in found["note"]
+    ]
+
+
+def test_without_a_number_of_the_sites_her_rank_comes_first() -> None:
+    patient = record(*complete(JUST_NOW))
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
+    assert verdict.scores is not None
+    found = desired(verdict, writer())[Method.NOMOGRAM]
+    (prediction,) = found["prediction"]
+    fifth = 1 + sum(verdict.scores.risk > edge for edge in writer().artefact.fifths)
+    (coding,) = prediction["qualitativeRisk"]["coding"]
+    assert coding["code"] == f"fifth-{fifth}"
+    assert (
+        f"<b>In the {coding['display']} of women like those of the study, as rebuilt; not calibrated here</b>"
+        in found["text"]["div"]
+    )
+    assert f"The published model gives {prediction['probabilityDecimal']} %" in found["text"]["div"]
+    assert found["language"] == "en"
+
+
+def test_what_is_known_of_her_bones_stands_before_the_number() -> None:
+    patient = record(*complete(JUST_NOW), exclusions=(known("osteoporosis"),))
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
+    div = desired(verdict, writer())[Method.NOMOGRAM]["text"]["div"]
+    assert 0 < div.index("Osteoporosis is already documented") < div.index("<b>")
+    assert div.count("Osteoporosis is already documented") == 1
+
+
+def test_the_flag_says_that_it_is_no_low_magnesium() -> None:
+    (verdict,) = judge([record(*complete(JUST_NOW, mg="0.80"))], Policy(), writer().artefact, NOW_US)
+    assert "this is no finding of low magnesium" in desired(verdict, writer())[Method.FLAG]["text"]["div"]
+
+
+def test_german_writes_numbers_and_days_as_germans_do() -> None:
+    texts = Texts("de")
+    assert "09.09.2025" in texts.caveat("dxa_on_record:2025-09-09:-2.7")
+    assert "-2,7" in texts.caveat("dxa_on_record:2025-09-09:-2.7")
+    assert texts.number("2.05 mg/dL") == "2,05 mg/dL"
+    (verdict,) = judge([record(*complete(JUST_NOW, mg="0.80"))], Policy(), writer().artefact, NOW_US)
+    div = desired(verdict, msgspec.structs.replace(writer(), texts=texts))[Method.FLAG]["text"]["div"]
+    assert "Magnesium 0,8" in div
+    assert re.search(r"\d\d\.\d\d\.\d{4}", div)
+
+
+def test_each_result_stands_with_its_day_and_as_it_was_sent() -> None:
+    sent = msgspec.structs.replace(complete(JUST_NOW)[0], sent="2.05 mg/dL")
+    (verdict,) = judge([record(sent, *complete(JUST_NOW)[1:])], Policy(), writer().artefact, NOW_US)
+    div = desired(verdict, writer())[Method.NOMOGRAM]["text"]["div"]
+    assert "(sent as 2.05 mg/dL), 2" in div
+    assert div.count(f"{sent.moment.text[:10]}") >= 6
 
 
 def test_a_flag_above_the_cut_off_rules_nothing_out() -> None:

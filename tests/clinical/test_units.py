@@ -155,10 +155,12 @@ def test_code_and_text_together() -> None:
 def test_the_unit_decides_and_the_mismatch_is_marked() -> None:
     molar = Match(Analyte.MG, quantity="molar")
     assert read("mg", "2.0537725", match=molar, code="mg/dL") == Conversion(
-        Decimal("0.845"), "", ("unit_unlike_code",), "mg/dL"
+        Decimal("0.845"), "", ("unit_unlike_code",), "mg/dL", "2.0537725 mg/dL"
     )
     assert read("mg", "0.845", match=molar, code="mmol/L") == Conversion(Decimal("0.845"), unit="mmol/L")
-    assert read("mg", "1.69", match=molar, code="meq/L") == Conversion(Decimal("0.845"), unit="meq/L")
+    assert read("mg", "1.69", match=molar, code="meq/L") == Conversion(
+        Decimal("0.845"), unit="meq/L", sent="1.69 meq/L"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_on_both_servers(case: Case, site: Site) -> None:
     text = json.dumps(case.resources, default=float)
     for kind, name in {(resource["resourceType"], resource["id"]) for resource in case.resources}:
         text = text.replace(f'"{kind}/{name}"', f'"{kind}/{site.id(name)}"')
-    first = ("Patient", "Medication")  # servers may refuse a reference to what is not there yet
+    first = ("Patient", "Medication", "Specimen")  # servers may refuse a reference to what is not there yet
     for resource in sorted(json.loads(text), key=lambda r: r["resourceType"] not in first):
         site.put({**resource, "id": site.id(resource["id"])})
     cases.write_site(case, site.folder)

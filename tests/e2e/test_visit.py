@@ -100,7 +100,13 @@ def test_a_card_says_what_the_assessment_says(site: Site, unused_port: int) -> N
         (again,) = asked(address, call(site)).json()["cards"]
     nomogram = site.assessments("w1", "nomogram")[0]
     (prediction,) = nomogram["prediction"]
-    assert f": {prediction['probabilityDecimal']:.0f} %. Magnesium at or below" in card["summary"]
+    # The published model, and a site that says nothing of its women: her rank comes first, on the card as in the coded value.
+    (rank,) = prediction["qualitativeRisk"]["coding"]
+    assert card["summary"].startswith(
+        f"Osteoporosis screening: {rank['display']} of women like those of the study, not calibrated here."
+    )
+    assert "Magnesium at or below" in card["summary"]
+    assert f"The published model gives {prediction['probabilityDecimal']} %" in card["detail"].replace("\\", "")
     assert len(card["summary"]) < 140
     assert card["indicator"] == "info"
     plain = card["detail"].replace("\\", "")
@@ -372,4 +378,4 @@ def test_a_call_asks_for_each_type_once(hapi: str, tmp_path: Path, unused_port: 
             asked(address, {**call(site), "fhirServer": front.base_url})  # the first asks for /metadata, too
             paths.clear()
             assert len(asked(address, {**call(site), "fhirServer": front.base_url}).json()["cards"]) == 1
-    assert len(paths) == len(set(paths)) <= 9
+    assert len(paths) == len(set(paths)) <= 10

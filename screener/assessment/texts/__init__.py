@@ -8,6 +8,8 @@ from importlib.resources import files
 from screener.clinical.records import NOT_UNDERSTOOD
 
 _REMEMBERED = 16_384
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NUMBER = re.compile(r"-?\d+\.\d+")
 _PLACE = re.compile(r"\$([a-z]+)")  # $detail, $a, $b ...
 
 
@@ -74,6 +76,16 @@ class Texts:
         name, *parts = code.split(":", 2 if code.startswith("suspected:") else -1)
         return name, [self.name(part) for part in parts]
 
+    def day(self, text: str) -> str:
+        """A day (YYYY-MM-DD, or a part of one) as the language writes it."""
+        written = self.sentences["format.day"]
+        return written.format(*text.split("-")) if _DAY.fullmatch(text) else text
+
+    def number(self, text: str) -> str:
+        """A decimal number, or a text that begins with one, as the language writes it."""
+        point = self.sentences["format.point"]
+        return text if point == "." else _NUMBER.sub(lambda found: found[0].replace(".", point), text, count=1)
+
     def lapse(self, reason: str) -> str:
         """Why an assessment no longer applies, in words; `excluded_RULE` names the rule."""
         own = f"lapse.{reason}"
@@ -82,8 +94,13 @@ class Texts:
         return self("lapse.excluded", detail=self.name(reason.removeprefix("excluded_")))
 
     def name(self, part: str) -> str:
-        """A result, a rule or a resource type as a reader calls it; anything else as it is."""
-        return self.sentences.get(f"name.{part}") or self.sentences.get(f"rule.{part}") or part
+        """A result, a rule or a resource type as a reader calls it; a day or a number as the language writes it; anything else as it
+        is."""
+        named = self.sentences.get(f"name.{part}") or self.sentences.get(f"rule.{part}")
+        return named or (self.day(part) if _DAY.fullmatch(part) else self._plain_number(part))
+
+    def _plain_number(self, part: str) -> str:
+        return self.number(part) if _NUMBER.fullmatch(part) else part
 
 
 def available() -> list[str]:
