@@ -1,5 +1,7 @@
 """A cohort as a file: one row a woman, the six predictors in the model's units, and whether DXA showed osteoporosis."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,13 +50,16 @@ class LocalCohort:
         return assess(nomogram, self.columns, self.mg_at_or_below)
 
 
-def read_cohort(path: Path, *, further: Sequence[str] = (), optional: tuple[str, ...] = ()) -> LocalCohort:
+def read_cohort(
+    path: Path, *, further: Sequence[str] = (), optional: tuple[str, ...] = (), accept_units: bool = False
+) -> LocalCohort:
     """Read a CSV or Parquet file. Columns `age_years, bmi_kg_m2, mg_mmol_l, p_mmol_l, ctx_ng_ml, p1np_ng_ml, osteoporosis` and the
     `further` predictors; `mg_at_or_below_cut_off`, `assay` and `period` are used where they are there. Of the columns in `optional`
     those that have a value in every row that is used; the others are left out, and `not_used` says why.
 
     Rows with an empty cell are left out and counted. ModelError for a missing column, a value that no woman has (a wrong
-    unit, most often), an outcome other than 0 or 1, or one class only; it names column and line, not the value.
+    unit, most often), an outcome other than 0 or 1, or one class only; it names column and line, not the value. So it does for a
+    predictor whose median lies outside the range of the women from whom the model was made, unless `accept_units` says that it is meant.
     """
     table = _table(path)
     needed = (*PREDICTORS, *further, OUTCOME)
@@ -75,6 +80,8 @@ def read_cohort(path: Path, *, further: Sequence[str] = (), optional: tuple[str,
         else:
             numbers[name] = column
     _refuse_impossible(numbers, whole, path.name)
+    if not accept_units:
+        _refuse_another_unit(numbers, whole, path.name)
     found = LocalCohort(
         columns={name: column[whole] for name, column in numbers.items() if name != OUTCOME},
         mg_at_or_below=_flags(table, numbers[MG])[whole],
@@ -138,6 +145,35 @@ def _refuse_impossible(numbers: Mapping[str, Array], whole: NDArray[np.bool_], f
         )
 
 
+# By which factor a predictor is larger in the other units in which it is often sent.
+_OTHER_UNITS = {
+    "age_years": {"months": 12.0},
+    "bmi_kg_m2": {"lb/in2": 0.00142233, "kg in that column, a weight": 2.5},
+    "mg_mmol_l": {"mg/dL": 2.4305, "mEq/L": 2.0, "umol/L": 1000.0},
+    "p_mmol_l": {"mg/dL": 3.0973762, "umol/L": 1000.0},
+    "ctx_ng_ml": {"pg/mL": 1000.0, "ug/mL": 0.001},
+    "p1np_ng_ml": {"pg/mL": 1000.0, "ug/mL": 0.001},
+    "ocn_ng_ml": {"pg/mL": 1000.0},
+}
+
+
+def _refuse_another_unit(numbers: Mapping[str, Array], whole: NDArray[np.bool_], file: str) -> None:
+    """ModelError where a column as a whole is in another unit than its name says, as far as its median tells."""
+    for predictor in load_artefact().predictors:
+        low, high = predictor.development_range
+        middle = float(np.median(numbers[predictor.name][whole])) if whole.any() else low
+        if low <= middle <= high:
+            continue
+        fitting = [unit for unit, by in _OTHER_UNITS[predictor.name].items() if low <= middle / by <= high]
+        likely = (
+            f"In {fitting[0]} it would fit: convert the column to {predictor.unit}" if fitting else "Check the unit"
+        )
+        raise ModelError(
+            f"{file}: the median of {predictor.name} is {middle:.4g} {predictor.unit}, and the women from whom the model was made had "
+            f"{low:g} to {high:g}. {likely}. If these women are so, say --accept units"
+        )
+
+
 def _flags(table: pd.DataFrame, mg: Array) -> NDArray[np.bool_]:
     """As the job decided them on decimals, where the file says so; else from the numbers, which print as they were written."""
     if FLAG in table.columns:
@@ -145,3 +181,10 @@ def _flags(table: pd.DataFrame, mg: Array) -> NDArray[np.bool_]:
         if given.notna().all():
             return given.to_numpy(np.bool_)
     return flags(mg)
+
+
+def digest(cohort: LocalCohort) -> str:
+    """SHA-256 over the values used, in an order of their own: it names the data without holding any."""
+    names = sorted(cohort.columns)
+    rows = sorted(zip(*(cohort.columns[name].tolist() for name in names), cohort.osteoporosis.tolist(), strict=True))
+    return hashlib.sha256(json.dumps([names, rows], separators=(",", ":")).encode()).hexdigest()

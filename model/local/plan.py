@@ -48,8 +48,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows, what they rest on, and what to know of them. `affordable`: the lowest threshold that the capacity allows, None where
-    none does or no capacity was given."""
+    """The rows, what they rest on, and what to know of them. `affordable`: the lowest threshold of all risks that the capacity allows,
+    None where none does or no capacity was given; its own row is among the rows."""
 
     rows: Sequence[Row]
     women: float
@@ -83,6 +83,12 @@ def of_cohort(
         raise ModelError("the cohort holds women of one class only: both with and without osteoporosis are needed")
     pi = len(cases) / len(p) if prevalence is None else _share(prevalence)
     random = np.random.default_rng(1)
+    best = None
+    if capacity is not None:
+        each = np.unique(p)
+        shares = [(len(one) - np.searchsorted(one, each, side="left")) / len(one) for one in (cases, others)]
+        best = _lowest(each, women * (pi * shares[0] + (1 - pi) * shares[1]), capacity)
+        t = t if best is None else np.unique([*t, best])
     hit, false = (_rates(random, one, t) for one in (cases, others))
     rows = [
         _row(at, at_prevalence(at, stands_for, pi), hit[:, place], false[:, place], women, pi)
@@ -95,7 +101,7 @@ def of_cohort(
             "not rest on them"
         )
     said = f"{len(p):,} women with outcomes, {len(cases):,} with osteoporosis"
-    return _plan(rows, women, pi, said, warnings, capacity)
+    return Plan(rows, women, pi, said, tuple(warnings), capacity, best)
 
 
 def of_run(
@@ -117,6 +123,11 @@ def of_run(
     pi = stands_for if prevalence is None else _share(prevalence)
     true = np.array([at_prevalence(one, stands_for, pi) for one in risk.tolist()])
     expected = float((true * count).sum() / total)
+    best = None
+    if capacity is not None:
+        above_each = np.array([count[risk >= at].sum() for at in risk])
+        best = _lowest(risk, women * above_each / total, capacity)
+        t = t if best is None else np.unique([*t, best])
     random = np.random.default_rng(1)
     with_it = np.vstack([true * count, random.binomial(count, true, size=(_DRAWS, len(count)))])
     cases, rows = with_it.sum(axis=1), []
@@ -137,7 +148,8 @@ def of_run(
             f"At a prevalence of {pi:.0%} the risks of these women add up to {expected:.0%}: they differ from the women of the model, and "
             "outcomes (--cohort) would say how"
         )
-    return _plan(rows, women, expected, f"{total:,} women that a run scored", warnings, capacity)
+    said = f"{total:,} women that a run scored"
+    return Plan(rows, women, expected, said, tuple(warnings), capacity, best)
 
 
 def _thresholds(thresholds: Sequence[float]) -> Array:
@@ -177,15 +189,16 @@ def _row(at: float, moved: float, hit: Array, false: Array, women: float, preval
 
 
 def _range(draws: Array) -> Range:
+    """The estimate and its interval, which holds it: at rates of 0 and 1 the posterior alone would not."""
     low, high = np.quantile(draws[1:], (0.025, 0.975), method="nearest").tolist()
-    return Range(float(draws[0]), low, high)
+    value = float(draws[0])
+    return Range(value, min(low, value), max(high, value))
 
 
-def _plan(
-    rows: Sequence[Row], women: float, prevalence: float, based_on: str, warnings: Sequence[str], capacity: float | None
-) -> Plan:
-    affordable = None if capacity is None else next((row.threshold for row in rows if row.sent.value <= capacity), None)
-    return Plan(rows, women, prevalence, based_on, tuple(warnings), capacity, affordable)
+def _lowest(risks_: Array, sent: Array, capacity: float) -> float | None:
+    """The lowest of the risks from which no more women are sent than the capacity allows."""
+    allowed = risks_[sent <= capacity]
+    return float(allowed.min()) if allowed.size else None
 
 
 # The same as a table of text.
@@ -209,8 +222,8 @@ def cells(plan: Plan) -> list[list[str]]:
     """The rows of the table as text."""
     return [
         [
-            f"{100 * row.threshold:.0f} %",
-            f"{100 * row.moved:.0f} %",
+            _per_cent(row.threshold),
+            _per_cent(row.moved),
             _whole(row.sent),
             _whole(row.found),
             _whole(row.missed),
@@ -221,6 +234,11 @@ def cells(plan: Plan) -> list[list[str]]:
     ]
 
 
+def _per_cent(fraction: float) -> str:
+    shown = f"{100 * fraction:.1f}"
+    return f"{shown.removesuffix('.0')} %"
+
+
 def _whole(one: Range) -> str:
     return f"{one.value:,.0f} ({one.low:,.0f}, {one.high:,.0f})"
 
@@ -229,4 +247,4 @@ def affordable(plan: Plan) -> str:
     """Which threshold the capacity allows, in words."""
     if plan.affordable is None:
         return f"No threshold keeps within {plan.capacity:,.0f} scans a year."
-    return f"With {plan.capacity:,.0f} scans a year the lowest threshold is a printed risk of {100 * plan.affordable:.0f} %."
+    return f"With {plan.capacity:,.0f} scans a year the lowest threshold of all is a printed risk of {_per_cent(plan.affordable)}."

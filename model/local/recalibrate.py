@@ -4,8 +4,6 @@ What is estimated here has its uncertainty from here; what is kept has the artef
 the data say most about the intercept. The reduced nomograms are moved the same way, each by its own risks.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -14,7 +12,7 @@ import numpy as np
 
 from model.artefact import SCHEMA_VERSION, Artefact, Nomogram, Predictor
 from model.errors import ModelError
-from model.local.cohort import LocalCohort
+from model.local.cohort import LocalCohort, digest
 from model.local.validate import judge, plain
 from model.odds import inverse_logit
 from model.predictors import FURTHER, MG_CUT_OFF_MMOL_L, PREDICTORS
@@ -55,11 +53,13 @@ def recalibrate(
     *,
     further: Sequence[str] = (),
     seed: int = 1,
+    accept_signs: bool = False,
 ) -> Json:
     """The document of a site's artefact, without its checksum. `further`: predictors that a refit adds to the artefact's (`FURTHER`); the
     nomogram without them becomes a reduced one. `seed` deals women to folds where a penalty is chosen (refit).
 
-    ModelError where there are too few women for the method, and for further predictors without a refit.
+    ModelError where there are too few women for the method, for further predictors without a refit, and where a refit turns the sign
+    of a predictor against the model that it began with, its 95 % interval without 0, unless `accept_signs` says that it is meant.
     """
     published = artefact
     if further:
@@ -73,6 +73,8 @@ def recalibrate(
     moved = {nomogram.name: _move(cohort, nomogram, method, seed) for nomogram in (artefact, *artefact.reduced)}
     provenance = _provenance(method, artefact)
     full = moved[artefact.name]
+    if not accept_signs:
+        _refuse_turned_signs(published, full)
     return {
         "schema_version": SCHEMA_VERSION,
         "id": identity.id,
@@ -90,6 +92,20 @@ def recalibrate(
         "reduced": [_reduced(cohort, nomogram, moved[nomogram.name], provenance) for nomogram in artefact.reduced],
         "development": _development(cohort, published, artefact, method, full),
     }
+
+
+def _refuse_turned_signs(published: Artefact, moved: _Moved) -> None:
+    errors = np.sqrt(np.diag(moved.covariance))[1:]
+    turned = [
+        predictor.name
+        for i, predictor in enumerate(published.predictors)
+        if predictor.coefficient * moved.coefficients[1 + i] < 0 and abs(moved.coefficients[1 + i]) > 1.96 * errors[i]
+    ]
+    if turned:
+        raise ModelError(
+            f"in these women {' and '.join(turned)} {'point' if len(turned) > 1 else 'points'} the other way than in the paper, by more "
+            "than chance. Check the column's unit and coding, the outcome, and who was sent to DXA. If it is so, say --accept signs"
+        )
 
 
 def _widened(artefact: Artefact, method: Method, further: Sequence[str], cohort: LocalCohort) -> Artefact:
@@ -309,10 +325,3 @@ def _needed(cohort: LocalCohort, method: Method, risk: Array, coefficients: int)
     r2 = min(max(found.r2_cox_snell, 0.01), 0.89)
     needed = development(terms=terms, prevalence=cohort.events / cohort.size, r2_cox_snell=r2)
     return {"criteria": "Riley et al. 2020", **needed._asdict(), "all": needed.n, "enough": needed.n <= cohort.size}
-
-
-def digest(cohort: LocalCohort) -> str:
-    """SHA-256 over the values used, in an order of their own: it names the data without holding any."""
-    names = sorted(cohort.columns)
-    rows = sorted(zip(*(cohort.columns[name].tolist() for name in names), cohort.osteoporosis.tolist(), strict=True))
-    return hashlib.sha256(json.dumps([names, rows], separators=(",", ":")).encode()).hexdigest()

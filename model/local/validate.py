@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.artefact import Artefact, Nomogram
-from model.local.cohort import LocalCohort
+from model.errors import ModelError
+from model.local.cohort import LocalCohort, digest
 from model.predictors import AGE
 from model.stats.calibration import Estimate, hosmer_lemeshow, in_the_large, intercept_and_slope, observed_expected
 from model.stats.decision import net_benefit
@@ -44,11 +45,19 @@ class Judged(NamedTuple):
     mean_risk: float
 
 
-def validate(cohort: LocalCohort, artefact: Artefact, *, resamples: int = 0, seed: int = 1) -> Json:
+def validate(
+    cohort: LocalCohort, artefact: Artefact, *, resamples: int = 0, seed: int = 1, developed_on: str = ""
+) -> Json:
     """Everything that `screener model validate` reports, as plain values; risks as fractions.
 
-    With `resamples` also a bootstrap interval of C, for cohorts whose asymptotic one is too narrow.
+    With `resamples` also a bootstrap interval of C, for cohorts whose asymptotic one is too narrow. `developed_on` is the digest of the
+    women from whom the artefact was made: ModelError where they are these.
     """
+    if developed_on and developed_on == digest(cohort):
+        raise ModelError(
+            f"{artefact.id} was made from these very women: what it does on them says nothing of others. Validate it on other women, "
+            "or say --accept same-women for the apparent figures"
+        )
     risk = cohort.assess(artefact).risk
     y = cohort.osteoporosis
     overall = judge("all women", y, risk)

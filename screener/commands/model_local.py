@@ -1,7 +1,7 @@
 """`screener model validate`, `recalibrate` and `fit`: the model on a site's own women."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -9,12 +9,26 @@ from screener.base.plural import counted
 from screener.commands._options import FileToWrite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.local.cohort import LocalCohort
 
+F = TypeVar("F", bound="Callable[..., object]")
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 cohort_option = click.option(
     "--cohort", "cohort_file", type=_FILE, required=True, help="CSV or Parquet, one row a woman."
 )
+
+
+def accept_option(*what: str) -> "Callable[[F], F]":
+    """`--accept`: what stops the command is meant."""
+    meaning = {
+        "units": "a predictor lies elsewhere than in the women of the model",
+        "signs": "a refit turns a predictor against the paper",
+        "same-women": "the model was made from these women",
+    }
+    said = "; ".join(f"{one}: {meaning[one]}" for one in what)
+    return click.option("--accept", type=click.Choice(what), multiple=True, help=f"Go on although {said}.")
 
 
 artefact_option = click.option(
@@ -35,7 +49,10 @@ artefact_option = click.option(
     help="Resamples for an interval of C that holds in small cohorts, too, e.g. 2000.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the bootstrap.")
-def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int | None, seed: int) -> None:
+@accept_option("units", "same-women")
+def validate(
+    cohort_file: Path, artefact: str, out: Path | None, bootstrap: int | None, seed: int, accept: tuple[str, ...]
+) -> None:
     """Judge a model on a site's own women: discrimination, calibration, net benefit, by subgroup, with intervals.
 
     It says so where the women are too few to say anything (Riley's criteria). Columns of the cohort: age_years, bmi_kg_m2,
@@ -44,13 +61,15 @@ def validate(cohort_file: Path, artefact: str, out: Path | None, bootstrap: int 
     \b
     Example:  screener model validate --cohort women.csv --out validation/
     """
-    from model.artefact import load_artefact
+    from model.artefact import load_artefact, load_document
     from model.local.cohort import read_cohort
     from model.local.validate import validate as judge
 
     model = load_artefact(artefact)
-    women = read_cohort(cohort_file, further=model.further)
-    found = judge(women, model, resamples=bootstrap or 0, seed=seed)
+    women = read_cohort(cohort_file, further=model.further, accept_units="units" in accept)
+    data = load_document(artefact).get("development", {}).get("data", {})
+    developed_on = "" if "same-women" in accept else str(data.get("digest", ""))
+    found = judge(women, model, resamples=bootstrap or 0, seed=seed, developed_on=developed_on)
     _say_left_out(women)
     click.echo(
         f"{model.id} {model.version} on {counted(women.size, 'woman', 'women')}, {women.events} with osteoporosis\n"
@@ -120,6 +139,7 @@ def _say_left_out(women: "LocalCohort") -> None:
     help="With refit: a further predictor, from this column of the cohort (ocn_ng_ml: osteocalcin). `screener run` then reads it.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Deals women to folds (refit).")
+@accept_option("units", "signs")
 @click.option("--out", type=FileToWrite(), required=True, help="Artefact to write.")
 def recalibrate(
     *,
@@ -131,6 +151,7 @@ def recalibrate(
     version: str,
     further: tuple[str, ...],
     seed: int,
+    accept: tuple[str, ...],
 ) -> None:
     """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
 
@@ -149,10 +170,10 @@ def recalibrate(
     from model.local.recalibrate import recalibrate as move
 
     model, further = load_artefact(artefact), tuple(dict.fromkeys(further))
-    women = read_cohort(cohort_file, further=(*model.further, *further))
+    women = read_cohort(cohort_file, further=(*model.further, *further), accept_units="units" in accept)
     added = f", with {', '.join(further)} added" if further else ""
     identity = Identity(name, version, f"{model.title}; recalibrated ({method}{added})")
-    document = move(women, model, method, identity, further=further, seed=seed)
+    document = move(women, model, method, identity, further=further, seed=seed, accept_signs="signs" in accept)
     write_artefact(document, out.absolute())
     made, development = load_artefact(out), document["development"]
     _say_left_out(women)

@@ -74,6 +74,29 @@ def test_one_quarter_by_hand(folder: Path) -> None:
     assert (ratio / low, high / ratio) == pytest.approx((2.226, 2.226), rel=0.02)
 
 
+def test_a_woman_of_two_quarters_counts_once_in_all_together(tmp_path: Path) -> None:
+    later = [{**result, "id": f"{result['id']}-later"} for result in stay("w1", "2025-08-10")]
+    stays = [*stay("w1", "2025-04-10"), *later]
+    export(tmp_path / "export", [patient("w1"), *stays, dxa("w1", "2025-09-20", -3.0)])
+    told = found(tmp_path, "--quarters", "2", "--least-count", "1", "--out", "women.csv")
+    assert [(quarter["assessed"], quarter["with_dxa"]) for quarter in told["quarters"]] == [(1, 1), (1, 1)]
+    assert (told["together"]["assessed"], told["together"]["with_dxa"], told["together"]["osteoporosis"]) == (1, 1, 1)
+    with (tmp_path / "women.csv").open(newline="", encoding="utf-8") as stream:
+        assert [woman["period"] for woman in csv.DictReader(stream)] == ["2025Q2"]
+
+
+def test_no_event_at_all_has_an_interval(tmp_path: Path) -> None:
+    resources: list[Json] = []
+    for n in range(12):
+        resources += [patient(f"w{n}"), *stay(f"w{n}", "2025-05-10"), dxa(f"w{n}", "2025-06-01", -0.5)]
+    export(tmp_path / "export", resources)
+    told = found(tmp_path, "--quarters", "2", "--least-count", "5")["together"]
+    ratio, low, high = told["observed_expected"]
+    assert (ratio, low, told["osteoporosis"]) == (0, 0, 0)
+    # None of 12: at most 1 - 0.025^(1/12) = 26.5 % by chance in 2.5 % of such groups.
+    assert high == pytest.approx(26.46 / told["mean_risk_percent"], rel=0.02)
+
+
 def test_few_are_not_shown(folder: Path) -> None:
     first, second = found(folder, "--quarters", "2")["quarters"]
     assert (first["assessed"], first["with_dxa"], first["osteoporosis"]) == (10, 5, None)

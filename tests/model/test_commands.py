@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -102,7 +103,9 @@ def test_a_model_with_a_further_predictor_goes_through_every_command(make_site: 
     cohort, own, page = make_site(1500, ocn=0.08), tmp_path / "own.json", tmp_path / "page.html"
     done("recalibrate", "--cohort", cohort, "--method", "refit", "--add", OCN, "--id", "site-x", "--out", own)
     assert load_artefact(own).title.endswith("recalibrated (refit, with ocn_ng_ml added)")
-    assert "without-ocn" in done("validate", "--cohort", cohort, "--artefact", own)
+    assert "made from these very women" in refused("validate", "--cohort", cohort, "--artefact", own)
+    apparent = done("validate", "--cohort", cohort, "--artefact", own, "--accept", "same-women")
+    assert "without-ocn" in apparent
     assert "| ocn_ng_ml | ng/mL |" in done("card", "--artefact", own)
     done("page", "--artefact", own, "--out", page)
     assert "Osteocalcin" in page.read_text("utf-8")
@@ -138,6 +141,43 @@ def test_card_of_a_sites_artefact(make_site: MakeSite, tmp_path: Path) -> None:
 
 def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
+
+
+# What is most likely a mistake, and may be meant
+
+
+@pytest.mark.parametrize(
+    ("column", "by", "words"),
+    [
+        ("mg_mmol_l", 2.4305, "In mg/dL it would fit"),
+        ("p_mmol_l", 3.0973762, "In mg/dL it would fit"),
+        ("ctx_ng_ml", 0.05, "Check the unit"),
+        ("p1np_ng_ml", 0.1, "Check the unit"),
+        ("bmi_kg_m2", 0.6, "Check the unit"),
+    ],
+)
+def test_a_predictor_in_another_unit_stops(make_site: MakeSite, column: str, by: float, words: str) -> None:
+    file = make_site(400)
+    table = pd.read_csv(file)
+    table[column] *= by
+    table.to_csv(file, index=False)
+    for command in (("validate",), ("recalibrate", "--id", "x", "--out", file.parent / "x.json")):
+        said = refused(*command, "--cohort", file)
+        assert f"the median of {column} is" in said
+        assert words in said
+        assert "--accept units" in said
+    if column == "mg_mmol_l":
+        assert "400 women" in done("validate", "--cohort", file, "--accept", "units")
+
+
+def test_a_predictor_that_turns_against_the_paper_stops(make_site: MakeSite, tmp_path: Path) -> None:
+    file = make_site(3000, name="turned.csv")
+    table = pd.read_csv(file)
+    table["age_years"] = (2 * 64.5 - table["age_years"]).clip(50, 95).round()
+    table.to_csv(file, index=False)
+    call = ("recalibrate", "--cohort", file, "--method", "refit", "--id", "x", "--out", tmp_path / "x.json")
+    assert "in these women age_years points the other way than in the paper" in refused(*call)
+    assert "written to" in done(*call, "--accept", "signs")
 
 
 # What is wrong with a cohort

@@ -77,7 +77,8 @@ class QuarterShown(msgspec.Struct, frozen=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """The quarters, the oldest first, then all together. `failed`: patients whose records break a rule; they are in no quarter."""
+    """The quarters, the oldest first, then all together, where a woman counts once, with the first assessment that a DXA
+    followed, else with the first: her results of other quarters are no further evidence. `failed`: patients whose records break a rule; they are in no quarter."""
 
     within_days: int
     failed: int | None
@@ -104,7 +105,7 @@ def outcomes(site: Site, opened: Opened, labels: LabelTables, request: OutcomesR
         shown(len(pulled.failed), request.least_count),
         request.least_count,
         [_shown(counts, request.least_count) for counts in pulled.counts],
-        _shown(_together(pulled.counts), request.least_count),
+        _shown(pulled.together, request.least_count),
     )
 
 
@@ -122,6 +123,7 @@ def quarters(today: date, count: int, within_days: int) -> list[tuple[date, date
 
 class _Pulled(msgspec.Struct):
     counts: list[Counts]
+    together: Counts
     women: list[Woman] = []
     failed: set[str] = set()
 
@@ -135,7 +137,7 @@ def _pull(
     progress: Progress,
 ) -> _Pulled:
     source, today = opened.source, day_of(rules.now_us)
-    pulled = _Pulled([Counts(f"{first.year}Q{(first.month + 2) // 3}") for first, _ in spans])
+    pulled = _Pulled([Counts(f"{first.year}Q{(first.month + 2) // 3}") for first, _ in spans], Counts("all"))
     patients = in_order(source.population(Scope(Mode.BACKFILL, oldest=spans[0][0].isoformat())))
     progress(0, len(patients))
     done = 0
@@ -146,18 +148,27 @@ def _pull(
             evidence.setdefault(row.patient, []).append(row)
         for record in records:
             known = [row for row in latest(evidence.get(record.patient, ())) if not _is_later(row, today)]
+            of_hers: list[tuple[Verdict, Label, Rules]] = []
             for counts, span in zip(pulled.counts, spans, strict=True):
                 of_quarter = _rules_of(span, rules)
                 for verdict in judge([record], of_quarter, pulled.failed.add, as_of_occasion=True):
-                    if not verdict.occasions:  # she would not have been assessed
-                        continue
-                    found = label(known, occasion_of(verdict).mg.moment.day, rule)
-                    _count(counts, verdict, found)
-                    if found.osteoporosis is not None:
-                        pulled.women.append(woman(verdict, found, of_quarter.policy, of_quarter.now_us))
+                    if verdict.occasions:  # else she would not have been assessed
+                        found = label(known, occasion_of(verdict).mg.moment.day, rule)
+                        _count(counts, verdict, found)
+                        of_hers.append((verdict, found, of_quarter))
+            if of_hers:
+                _once(pulled, of_hers)
         done += len(part)
         progress(done, len(patients))
     return pulled
+
+
+def _once(pulled: _Pulled, of_hers: Sequence[tuple[Verdict, Label, Rules]]) -> None:
+    """Of all quarters together, and in the file, a woman counts once: with the first assessment that a DXA followed, else with the first."""
+    verdict, found, rules = next((one for one in of_hers if one[1].osteoporosis is not None), of_hers[0])
+    _count(pulled.together, verdict, found)
+    if found.osteoporosis is not None:
+        pulled.women.append(woman(verdict, found, rules.policy, rules.now_us))
 
 
 def _is_later(row: Evidence, day: int) -> bool:
@@ -193,21 +204,12 @@ def _count(counts: Counts, verdict: Verdict, found: Label) -> None:
             counts.observed += case
 
 
-def _together(parts: Sequence[Counts]) -> Counts:
-    whole = Counts("all")
-    for part in parts:
-        for name in msgspec.structs.asdict(whole):
-            if name != "quarter":
-                setattr(whole, name, getattr(whole, name) + getattr(part, name))
-    return whole
-
-
 def _shown(counts: Counts, least: int) -> QuarterShown:
-    enough = min(counts.observed, counts.scored_with_dxa - counts.observed) >= least
+    # None at all is no small count, and says something of many women.
+    events_shown = counts.observed >= least or counts.observed == 0
+    enough = events_shown and counts.scored_with_dxa - counts.observed >= least
     flags = min(counts.flagged_with_osteoporosis, counts.flagged_with_dxa - counts.flagged_with_osteoporosis) >= least
-    ratio = counts.observed / counts.expected if enough else 0.0
     scored = counts.scored_with_dxa or 1
-    spread = exp(_Z * sqrt((1 - counts.observed / scored) / counts.observed)) if enough else 1.0
     return QuarterShown(
         quarter=counts.quarter,
         assessed=shown(counts.assessed, least),
@@ -221,5 +223,14 @@ def _shown(counts: Counts, least: int) -> QuarterShown:
         ),
         mean_risk_percent=round(100 * counts.expected / scored, 0) if enough else None,
         observed_percent=round(100 * counts.observed / scored, 0) if enough else None,
-        observed_expected=(round(ratio, 2), round(ratio / spread, 2), round(ratio * spread, 2)) if enough else None,
+        observed_expected=_ratio(counts.observed, counts.expected, scored) if enough else None,
     )
+
+
+def _ratio(observed: int, expected: float, women: int) -> tuple[float, float, float]:
+    """Observed over expected with its 95 % interval. Without any event its upper end is where none would be seen by chance in 2.5 % of
+    such groups: (1 - p) ^ women = 0.025."""
+    if not observed:
+        return 0.0, 0.0, round((1 - 0.025 ** (1 / women)) * women / expected, 2)
+    ratio, spread = observed / expected, exp(_Z * sqrt((1 - observed / women) / observed))
+    return round(ratio, 2), round(ratio / spread, 2), round(ratio * spread, 2)

@@ -67,8 +67,10 @@ def test_a_runs_risks_are_taken_at_their_word() -> None:
     plan = of_run(
         np.array([0.2, 0.8]), np.array([100, 100]), [0.5], stands_for=0.58, women=200, prevalence=0.58, capacity=100
     )
-    (row,) = plan.rows
-    assert (plan.prevalence, plan.affordable) == (pytest.approx(0.5), 0.5)
+    # The lowest threshold of all is the risk of those who are sent, whatever the list says.
+    row, best = plan.rows
+    assert (plan.prevalence, plan.affordable) == (pytest.approx(0.5), 0.8)
+    assert (best.threshold, best.sent.value) == (0.8, row.sent.value)
     assert (row.sent.value, row.found.value, row.missed.value) == (
         pytest.approx(100),
         pytest.approx(80),
@@ -76,6 +78,23 @@ def test_a_runs_risks_are_taken_at_their_word() -> None:
     )
     assert 65 < row.found.low < 80 < row.found.high < 95
     assert "no outcomes" in plan.warnings[0]
+
+
+def test_the_best_threshold_is_sought_among_all_risks() -> None:
+    risk = np.round(np.linspace(0.05, 0.9, 400), 3)
+    y = (np.arange(400) % 2).astype(float)
+    plan = of_cohort(y, risk, [0.3, 0.6], stands_for=0.5, women=400, capacity=170)
+    assert plan.affordable is not None
+    (best,) = (row for row in plan.rows if row.threshold == plan.affordable)
+    assert 165 < best.sent.value <= 170
+    assert 0.3 < plan.affordable < 0.6
+
+
+def test_an_interval_holds_its_estimate_where_a_rate_is_whole() -> None:
+    y, risk = np.repeat([1.0, 0.0], 30), np.repeat([0.9, 0.1], 30)
+    (row,) = of_cohort(y, risk, [0.5], stands_for=0.5, women=60).rows
+    for one in (row.sent, row.found, row.missed, row.scans_per_found, row.net_benefit):
+        assert one.low <= one.value <= one.high
 
 
 # The command
@@ -105,9 +124,9 @@ def cohort(tmp_path: Path) -> Path:
 def test_a_table_a_figure_and_json(cohort: Path) -> None:
     call = ("plan", "--cohort", "women.csv", "--women", "500", "--prevalence", "20", "--capacity", "150")
     said = screener(*call, "--out", "plan", cwd=cohort.parent).stdout
-    assert "With 150 scans a year the lowest threshold is a printed risk of" in said
+    assert "With 150 scans a year the lowest threshold of all is a printed risk of" in said
     assert "a plan should not rest on them" in said
-    assert max(map(len, said.splitlines()[:9])) <= 100
+    assert max(map(len, said.splitlines()[:10])) <= 100
     assert {"report.html", "planning.svg", "results.json"} <= {path.name for path in (cohort.parent / "plan").iterdir()}
     found: Any = json.loads(screener(*call, "--json", cwd=cohort.parent).stdout)
     affordable = [row["threshold"] for row in found["rows"] if row["sent"]["value"] <= 150]
