@@ -26,6 +26,7 @@ from screener.assessment.resource import (
     note,
     observation_id,
     probability,
+    rank_of,
     shown_numbers,
 )
 from screener.assessment.values import occurrence, per_cent, plain, shown_bmi
@@ -78,7 +79,7 @@ _shapes: dict[tuple[object, ...], Shape] = defaultdict(Shape)
 class Draft:
     """The assessment that ought to stand for a patient and a method, where none stands yet."""
 
-    __slots__ = ("_caveats", "_json", "_shape", "basis", "identity", "method", "occasion", "verdict", "writer")
+    __slots__ = ("_caveats", "_json", "_numbers", "_shape", "basis", "identity", "method", "occasion", "verdict", "writer")
 
     def __init__(self, verdict: Verdict, method: Method, writer: AssessmentWriter) -> None:
         self.verdict, self.method, self.writer = verdict, method, writer
@@ -88,6 +89,7 @@ class Draft:
         self._json: Json | None = None
         self._shape: Shape | None = None
         self._caveats: list[str] | None = None
+        self._numbers: Numbers | None = None
 
     @property
     def scores(self) -> Scores | None:
@@ -97,7 +99,9 @@ class Draft:
     @property
     def numbers(self) -> Numbers | None:
         """The numbers that it shows; None for the flag."""
-        return shown_numbers(self.scores, self.writer)
+        if self._numbers is None:
+            self._numbers = shown_numbers(self.scores, self.writer)
+        return self._numbers
 
     @property
     def caveats(self) -> list[str]:
@@ -128,8 +132,7 @@ class Draft:
                 occasion.at_or_below_cut_off,
                 labels[0]["code"] if labels else "",
                 frozenset([is_known(code) for code in self.caveats]),
-                tuple([bool(fact.sent) for fact in occasion.facts]),
-                self.numbers and (self.numbers.fifth, self.numbers.published is None),
+                self.numbers and (self.numbers.fifth > 0, self.numbers.published is None),
                 scores and (scores.extrapolated, scores.other_side_risk is None, tuple(scores.points)),
             ]
         return self._shape
@@ -159,6 +162,7 @@ class Templates:
         self._checked: dict[Shape, int] = {}
         self._caveat = Remembered[str, bytes](lambda code: _encode(caveat(code, writer)), _REMEMBERED)
         self._note = Remembered[str, bytes](lambda code: _encode(note(code, writer)), _REMEMBERED)
+        self._rank = Remembered[int, bytes](lambda fifth: _encode(rank_of(fifth, writer)), _REMEMBERED)
         self._paragraph = Remembered[str, bytes](
             lambda code: _inside(paragraph(writer.texts.caveat(code))), _REMEMBERED
         )
@@ -217,6 +221,8 @@ class Templates:
             values += [b"%.1f" % points for _, points in sorted(scores.points.items())]
             values.append(b"%.1f" % scores.total_points)
             values.append(_encode(probability(found.risk, draft.writer)))
+            if found.fifth:
+                values.append(self._rank[found.fifth])
         values += [_encode(when[:10])] * 2  # whenPeriod
         if codes:
             values.append(b",".join([self._note[code] for code in codes]))

@@ -284,7 +284,7 @@ def _prediction(occasion: Occasion, scores: Scores | None, found: Numbers | None
         "extension": [_interval((found.low, found.high), writer), *published, *_points(scores, canonical)],
         "outcome": outcome,
         "probabilityDecimal": probability(found.risk, writer),
-        **({"qualitativeRisk": _rank(found.fifth, writer)} if found.fifth else {}),
+        **({"qualitativeRisk": rank_of(found.fifth, writer)} if found.fifth else {}),
         "whenPeriod": when,
         "rationale": texts(rationale_of(writer)),
     }
@@ -297,7 +297,8 @@ def rationale_of(writer: AssessmentWriter) -> str:
     return "rationale.nomogram" if writer.prevalence is None else "rationale.nomogram.moved"
 
 
-def _rank(fifth: int, writer: AssessmentWriter) -> Json:
+def rank_of(fifth: int, writer: AssessmentWriter) -> Json:
+    """Her rank as a coded risk."""
     words = writer.texts(f"fifth.{fifth}")
     coding = {"system": writer.canonical.fifth, "code": f"fifth-{fifth}", "display": words}
     return {"coding": [coding], "text": rank(fifth, writer.texts)}
