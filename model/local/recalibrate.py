@@ -146,7 +146,8 @@ _INTERVAL = {
     **dict.fromkeys(
         ("intercept", "slope"),
         "model uncertainty (the site's sampling, and the published slopes' variance, which is kept): no laboratory error; wider than "
-        "need be (simulated: it covers 99.9 % of true risks)",
+        "need be where the published slopes hold at the site (simulated: it covers 99.9 % of true risks); where they do not, what it "
+        "covers is not known",
     ),
 }
 

@@ -79,7 +79,18 @@ _shapes: dict[tuple[object, ...], Shape] = defaultdict(Shape)
 class Draft:
     """The assessment that ought to stand for a patient and a method, where none stands yet."""
 
-    __slots__ = ("_caveats", "_json", "_numbers", "_shape", "basis", "identity", "method", "occasion", "verdict", "writer")
+    __slots__ = (
+        "_caveats",
+        "_json",
+        "_numbers",
+        "_shape",
+        "basis",
+        "identity",
+        "method",
+        "occasion",
+        "verdict",
+        "writer",
+    )
 
     def __init__(self, verdict: Verdict, method: Method, writer: AssessmentWriter) -> None:
         self.verdict, self.method, self.writer = verdict, method, writer

@@ -65,10 +65,11 @@ def rules_in(resource: str, text: str) -> list[_Suspected]:
     """The rules that one text points to."""
     text = _without_accents(text[:LONGEST_TEXT])
     found = [
-        _Finding(rule, match.start(), match.end())
+        finding
         for rule in _table()
         if resource in rule.kinds
         for match in rule.pattern.finditer(text)
+        for finding in _parted(rule, match, text)
     ]
     if not found:
         return []
@@ -84,6 +85,16 @@ class _Finding(NamedTuple):
     rule: _Suspected
     start: int
     end: int
+
+
+def _parted(rule: _Suspected, match: re.Match[str], text: str) -> Iterable[_Finding]:
+    """What a pattern found. Where a denial stands within it, what the pattern finds before and behind that: "alcoholic cirrhosis without
+    ascites" is a cirrhosis."""
+    cue = _denials("next").search(text, match.start(), match.end())
+    if cue is None or cue.end() >= match.end() or cue.start() <= match.start():
+        return [_Finding(rule, match.start(), match.end())]
+    parts = [(match.start(), cue.start()), (cue.end(), match.end())]
+    return [_Finding(rule, *found.span()) for start, end in parts for found in rule.pattern.finditer(text, start, end)]
 
 
 # Where a denial ends: another clause, or words that begin another thought.
@@ -138,7 +149,6 @@ def _denied(found: Sequence[_Finding], text: str) -> set[int]:
     taken: set[int] = set()
     order = sorted(range(len(found)), key=lambda place: (found[place].start, found[place].end))
     for cue in _denials("next").finditer(text):
-        taken |= {place for place in order if found[place].start < cue.start() and cue.end() < found[place].end}
         taken |= _that_follow(cue.end(), found, order, text)
     for cue in _denials("before").finditer(text):
         ended = [place for place in order if found[place].end <= cue.start()]

@@ -155,8 +155,9 @@ def recalibrate(
 ) -> None:
     """Fit a model to a site's own women, and write it as an artefact that `screener run` uses by its path.
 
-    By intercept or slope the published model's own uncertainty is kept beside the site's: in simulations the intervals of risks then
-    cover 99.9 % instead of 95, so they are wider than need be. By refit they rest on the site's women alone.
+    By intercept or slope the published model's own uncertainty is kept beside the site's: in simulations in which the published slopes
+    hold at the site, the intervals of risks cover 99.9 % instead of 95: they are wider than need be there. Where the slopes do not hold,
+    nothing is known of what the intervals cover. By refit they rest on the site's women alone.
 
     The new artefact is `local`: it needs no acknowledge_uncalibrated. Set `model` in the configuration to its path, then run a
     backfill: every assessment is rewritten by the new model.
