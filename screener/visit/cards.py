@@ -28,10 +28,10 @@ def card(verdict: Verdict, writer: AssessmentWriter, from_percent: float, links:
     if shown is None or (not flagged and (nomogram is None or risk is None or risk < from_percent)):
         return None
     texts = writer.texts
-    known = [texts.caveat(code) for code in caveat_codes(shown, verdict.scores, writer) if is_known(code)]
+    known = [texts.known(code) for code in caveat_codes(shown, verdict.scores, writer) if is_known(code)]
     said = [*known[:1], f"{texts('card.title')}: {_said(found, texts)}" if found and nomogram else texts("card.title")]
     if flagged:
-        said.append(texts("side.at-or-below"))
+        said.append(texts("card.flag"))
     return Card(
         uuid=str(uuid.uuid4()),
         summary=_short(". ".join(said)),

@@ -12,6 +12,7 @@ from screener.assessment.texts import Texts
 from screener.clinical.judge import judge
 from screener.clinical.policy import Policy
 from screener.clinical.records import Analyte, Exclusion, Method, PatientRecord, Version
+from screener.visit.cards import card
 from tests.builders import NOW_US, PATIENT, complete, desired, fact, moment, record, writer
 
 JUST_NOW = 150  # days after the occasion of the builders: results of then are not old
@@ -101,6 +102,20 @@ def test_what_is_known_of_her_bones_stands_before_the_number() -> None:
     div = desired(verdict, writer())[Method.NOMOGRAM]["text"]["div"]
     assert 0 < div.index("Osteoporosis is already documented") < div.index("<b>")
     assert div.count("Osteoporosis is already documented") == 1
+
+
+@pytest.mark.parametrize(("language", "start"), [("en", "DXA on 2025-"), ("de", "DXA vom ")])
+def test_a_card_has_room_for_what_is_known_the_number_and_the_flag(language: str, start: str) -> None:
+    patient = record(*complete(JUST_NOW, mg="0.80"), fact(Analyte.T_SCORE, "-3.1", JUST_NOW))
+    (verdict,) = judge([patient], Policy(), writer().artefact, NOW_US)
+    by = msgspec.structs.replace(writer(prevalence=Decimal(22)), texts=Texts(language))
+    made = card(verdict, by, 0, ())
+    assert made is not None
+    assert made.summary.startswith(start)
+    assert made.summary.endswith(Texts(language)("card.flag"))
+    assert ".." not in made.summary
+    number = desired(verdict, by)[Method.NOMOGRAM]["prediction"][0]["probabilityDecimal"]
+    assert f": {float(number):.0f} % (" in made.summary
 
 
 def test_the_flag_says_that_it_is_no_low_magnesium() -> None:

@@ -103,7 +103,7 @@ def test_a_card_says_what_the_assessment_says(site: Site, unused_port: int) -> N
     # The published model, and a site that says nothing of its women: her rank comes first, on the card as in the coded value.
     (rank,) = prediction["qualitativeRisk"]["coding"]
     assert card["summary"].startswith(
-        f"Osteoporosis screening: {rank['display']} of women like those of the study, not calibrated here."
+        f"Osteoporosis screening: {rank['display']} of the study's women, not calibrated here."
     )
     assert "Magnesium at or below" in card["summary"]
     assert f"The published model gives {prediction['probabilityDecimal']} %" in card["detail"].replace("\\", "")

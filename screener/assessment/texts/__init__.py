@@ -47,15 +47,20 @@ class Texts:
             said = self._said[code] = self._caveat(code)
         return said
 
+    def known(self, code: str) -> str:
+        """A caveat that says what is already known, in the few words that a card has room for."""
+        return self._filled("card.known.", *self._parts(code))
+
     def _caveat(self, code: str) -> str:
         name, parts = self._parts(code)
         if name == NOT_UNDERSTOOD:
             parts = [self._counted(parts)]
-        keys = (f"caveat.{name}/{len(parts)}", f"caveat.{name}")
+        return self._filled("caveat.", name, parts) or self("caveat.condition", detail=name)
+
+    def _filled(self, prefix: str, name: str, parts: Sequence[str]) -> str:
+        keys = (f"{prefix}{name}/{len(parts)}", f"{prefix}{name}")
         key = next((key for key in keys if key in self.sentences), "")
-        if not key:
-            return self("caveat.condition", detail=name)
-        return self(key, detail=", ".join(parts), **dict(zip("abcd", parts, strict=False)))
+        return self(key, detail=", ".join(parts), **dict(zip("abcd", parts, strict=False))) if key else ""
 
     def _counted(self, numbers: Sequence[str]) -> str:
         """ "3 diagnoses and 2 medicines are": how many of each kind, those that are none left out."""
