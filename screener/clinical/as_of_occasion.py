@@ -10,7 +10,7 @@ from model import Artefact
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.merge import merge
 from screener.clinical.policy import Policy
-from screener.clinical.records import Method, Outcome, PatientRecord
+from screener.clinical.records import MAGNESIUM_GIVEN, Exclusion, Method, Outcome, PatientRecord
 
 
 def judge_as_of_occasion(record: PatientRecord, policy: Policy, artefact: Artefact, now_us: int) -> Verdict:
@@ -21,7 +21,8 @@ def judge_as_of_occasion(record: PatientRecord, policy: Policy, artefact: Artefa
     verdict = _judged(record, policy, artefact, now_us)
     if verdict.outcome is Outcome.SCORED or not verdict.view.exclusions:
         return verdict
-    occasions = _judged(msgspec.structs.replace(record, exclusions=()), policy, artefact, now_us).occasions
+    without = msgspec.structs.replace(record, exclusions=_infusions(record))
+    occasions = _judged(without, policy, artefact, now_us).occasions
     for method in (Method.NOMOGRAM, Method.FLAG):
         if method in occasions:
             earlier = begun_by(record, occasions[method].mg.moment.day)
@@ -36,7 +37,12 @@ def begun_by(record: PatientRecord, day: int) -> PatientRecord:
     # Merged first: an older copy must not stand in for a newer one that is dropped.
     view = merge(record)
     kept = tuple(row for row in (*view.exclusions, *view.conditions) if row.start_day <= day)
-    return msgspec.structs.replace(record, exclusions=kept)
+    return msgspec.structs.replace(record, exclusions=(*kept, *_infusions(record)))
+
+
+def _infusions(record: PatientRecord) -> tuple[Exclusion, ...]:
+    """What refuses a magnesium, and excludes nobody: it holds whatever is left out."""
+    return tuple(row for row in record.exclusions if row.rule == MAGNESIUM_GIVEN)
 
 
 def _judged(record: PatientRecord, policy: Policy, artefact: Artefact, now_us: int) -> Verdict:

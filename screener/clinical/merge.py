@@ -4,7 +4,7 @@ Copies are merged before anything is filtered. A corrected or withdrawn copy may
 old one; filtering first would let the old one win.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
@@ -35,6 +35,8 @@ C = TypeVar("C", bound=_Copy)
 K = TypeVar("K", str, tuple[str, str], tuple[str, str, str])
 
 _id = attrgetter("id")
+Results = tuple[Fact, ...]
+Refusals = tuple[Refusal, ...]
 
 
 class PatientView(msgspec.Struct, frozen=True):
@@ -64,10 +66,10 @@ def merge(record: PatientRecord) -> PatientView:
     facts, refusals = _latest_results(record)
     hold = added_up(_latest_statements(record.exclusions)) if record.exclusions else ()
     if record.samples:
-        facts, refusals = _without_bad_samples(facts, refusals, record.samples)
+        facts, refusals = _refuse(facts, refusals, _by_samples(record.samples))
     given = [row for row in hold if row.rule == MAGNESIUM_GIVEN]
     if given:
-        facts, refusals = _without_given(facts, refusals, given)
+        facts, refusals = _refuse(facts, refusals, _by_infusions(given))
         hold = tuple([row for row in hold if row.rule != MAGNESIUM_GIVEN])
     status = _latest(((row.resource, row.id), row) for row in record.menopause) if record.menopause else {}
     people = _latest((row.patient, row) for row in record.demographics)
@@ -88,34 +90,34 @@ def merge(record: PatientRecord) -> PatientView:
     )
 
 
-def _without_bad_samples(
-    facts: tuple[Fact, ...], refusals: tuple[Refusal, ...], samples: Iterable[Sample]
-) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:
-    """The results with each refused whose Specimen speaks against it."""
-    reasons = {name: row.reason for name, row in _latest((row.id, row) for row in samples).items() if row.reason}
-    spoilt = [fact for fact in facts if fact.specimen in reasons and fact.analyte in OF_BLOOD]
-    if not spoilt:
+def _refuse(facts: Results, refusals: Refusals, reason_of: Callable[[Fact], str]) -> tuple[Results, Refusals]:
+    """The results, with each refused for which there is a reason."""
+    reasons = {fact.id: reason for fact in facts if (reason := reason_of(fact))}
+    if not reasons:
         return facts, refusals
-    refused = [Refusal(f.patient, f.id, f.version, f.analyte, reasons[f.specimen], f.moment.day) for f in spoilt]
-    kept = tuple([fact for fact in facts if fact not in spoilt])
-    return kept, tuple(sorted((*refusals, *refused), key=_id))
-
-
-def _without_given(
-    facts: tuple[Fact, ...], refusals: tuple[Refusal, ...], given: Sequence[Exclusion]
-) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:
-    """The results with each magnesium refused that was measured on the day of an infusion of magnesium or soon after it."""
-    spoilt = [
-        fact
-        for fact in facts
-        if fact.analyte is Analyte.MG
-        and any(row.start_day and row.start_day <= fact.moment.day <= row.end_day for row in given)
+    refused = [
+        Refusal(f.patient, f.id, f.version, f.analyte, reasons[f.id], f.moment.day) for f in facts if f.id in reasons
     ]
-    if not spoilt:
-        return facts, refusals
-    refused = [Refusal(f.patient, f.id, f.version, f.analyte, MAGNESIUM_GIVEN, f.moment.day) for f in spoilt]
-    kept = tuple([fact for fact in facts if fact not in spoilt])
+    kept = tuple([fact for fact in facts if fact.id not in reasons])
     return kept, tuple(sorted((*refusals, *refused), key=_id))
+
+
+def _by_samples(samples: Iterable[Sample]) -> Callable[[Fact], str]:
+    """Why a result must not be used by what its Specimen says."""
+    reasons = {name: row.reason for name, row in _latest((row.id, row) for row in samples).items()}
+    return lambda fact: reasons.get(fact.specimen, "") if fact.analyte in OF_BLOOD else ""
+
+
+def _by_infusions(given: Sequence[Exclusion]) -> Callable[[Fact], str]:
+    """Why a magnesium must not be used: it was measured on the day of an infusion of magnesium, or soon after it."""
+
+    def reason(fact: Fact) -> str:
+        soon = fact.analyte is Analyte.MG and any(
+            row.start_day and row.start_day <= fact.moment.day <= row.end_day for row in given
+        )
+        return MAGNESIUM_GIVEN if soon else ""
+
+    return reason
 
 
 def _latest_results(record: PatientRecord) -> tuple[tuple[Fact, ...], tuple[Refusal, ...]]:

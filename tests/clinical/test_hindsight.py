@@ -6,7 +6,7 @@ from model import load_artefact
 from screener.clinical.as_of_occasion import judge_as_of_occasion
 from screener.clinical.judge import Verdict, judge
 from screener.clinical.policy import Policy
-from screener.clinical.records import Analyte, Exclusion, Method, Outcome, PatientRecord, Version
+from screener.clinical.records import MAGNESIUM_GIVEN, Analyte, Exclusion, Method, Outcome, PatientRecord, Version
 from tests.builders import NOW_US, PATIENT, complete, fact, moment, record
 
 ARTEFACT = load_artefact()
@@ -61,3 +61,11 @@ def test_where_the_complete_occasion_was_excluded_the_later_flag_counts() -> Non
 def test_without_a_magnesium_result_there_is_none_either_way() -> None:
     given = record(fact(Analyte.P, "1.1"), exclusions=(treated(10),))
     assert (judged(given).outcome, judged(given).reason) == (Outcome.NOT_SCORABLE, "no_magnesium")
+
+
+def test_an_infusion_of_magnesium_spoils_the_result_whatever_is_left_out() -> None:
+    first, last = moment(-2).day, moment(5).day
+    about = (PATIENT, "MedicationAdministration", "m2", Version(1, 1))
+    infused = Exclusion(*about, MAGNESIUM_GIVEN, first, last, caveat=True)
+    given = record(*complete(), exclusions=(infused, treated(1)))
+    assert judged(given).reason == "magnesium_refused"
